@@ -1,0 +1,47 @@
+# The developer's interface: `make demo`, `make check`, `make test`; each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.set-up
+
+.PHONY: demo check test bench format schemas clean help
+
+help:
+	@echo 'make demo    a census of the standard library as a dozen parallel runs'
+	@echo 'make check   format, lint, types, layers, unit tests (the quick loop)'
+	@echo 'make test    every test'
+	@echo 'make bench   the benchmarks, as one table'
+	@echo 'make format  put the sources into shape'
+	@echo 'make schemas write protocol/schemas and the state diagrams again'
+
+$(SETUP): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+demo: $(SETUP)
+	$(BIN)/intendant run examples/quickstart.toml
+
+check: $(SETUP)
+	@$(BIN)/ruff format --check --quiet . && echo 'format  ok'
+	@$(BIN)/ruff check --quiet . && echo 'lint    ok'
+	@$(BIN)/mypy --no-error-summary && echo 'types   ok'
+	@$(BIN)/lint-imports --no-cache > .imports.log || { cat .imports.log; exit 1; }
+	@rm -f .imports.log; echo 'layers  ok'
+	@$(BIN)/pytest -q tests/unit
+
+test: $(SETUP)
+	$(BIN)/pytest
+
+bench: $(SETUP)
+	$(BIN)/python -m benchmarks
+
+format: $(SETUP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(SETUP)
+	$(BIN)/python -m intendant.protocol.schemas
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info

@@ -1,0 +1,146 @@
+"""What is known of runs, attempts, queues and the daemon, as it is shown, kept and written down."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from intendant.protocol.executor_states import Cause, ExecutorState
+from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.specs import Model, RunSpec
+
+PROTOCOL_VERSION = 1
+
+
+class RunRecord(Model):
+    """One run, as `show --json` prints it (DESIGN 8). Times are UTC."""
+
+    id: int
+    name: str | None
+    kind: str
+    state: RunState
+    outcome: Outcome | None
+    reason: str | None = Field(description="`code` or `code: detail`")
+    exit_code: int | None
+    signal: int | None = Field(description="number of the signal that ended the workload")
+    attempt: int = Field(description="number of the newest attempt; 0 before the first")
+    queue: str
+    priority: int
+    account: str
+    submitted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    spec: RunSpec
+
+
+class AttemptRecord(Model):
+    """One launch of a run."""
+
+    run_id: int
+    attempt: int
+    outcome: Outcome | None
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    granted_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class EventRecord(Model):
+    """One line of the event log."""
+
+    id: int = Field(description="grows over all runs, gapless")
+    run_id: int
+    seq: int = Field(description="grows within the run from 1, gapless")
+    at: datetime
+    attempt: int
+    event: str
+    before: RunState | None
+    after: RunState
+    detail: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class QueueRecord(Model):
+    """One named queue."""
+
+    name: str
+    slots: int | None = Field(description="null: as many as the daemon has")
+    paused: bool
+    queued: int
+    live: int
+
+
+class StepRecord(Model):
+    """Something the governor did to the workload, and when."""
+
+    event: str
+    at: datetime
+
+
+class ExitRecord(Model):
+    """`exit.json`: how an attempt ended, written by its governor before anybody is told."""
+
+    protocol_version: int = PROTOCOL_VERSION
+    run_id: int
+    attempt: int
+    token_sha256: str
+    outcome: Outcome
+    reason: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime
+    steps: list[StepRecord] = Field(default_factory=list)
+
+
+class ClaimRecord(Model):
+    """`claim`, as a governor links it: this process may start the attempt, nobody else."""
+
+    kind: Literal["claim"] = "claim"
+    protocol_version: int = PROTOCOL_VERSION
+    pid: int
+    start_time: int = Field(description="clock ticks after boot, field 22 of /proc/PID/stat")
+    boot_id: str
+    token_sha256: str
+    cgroup: str | None = None
+
+
+class TombstoneRecord(Model):
+    """`claim`, as whoever gives the attempt up links it: nobody may start it any more."""
+
+    kind: Literal["tombstone"] = "tombstone"
+    protocol_version: int = PROTOCOL_VERSION
+    by: str
+    at: datetime
+
+
+class HelperRecord(Model):
+    """A helper process of the daemon."""
+
+    pid: int | None
+    restarts: int
+
+
+class DaemonRecord(Model):
+    """The daemon, as `status --json` prints it."""
+
+    version: str
+    protocol_version: int = PROTOCOL_VERSION
+    pid: int
+    state: ExecutorState
+    cause: Cause | None
+    started_at: datetime
+    slots: int
+    live: int
+    runs: dict[RunState, int]
+    queues: list[QueueRecord]
+    broker: HelperRecord
+    zygote: HelperRecord
+    launcher: str
+    tree_method: str
+    endpoints: list[str]
+    state_dir: str
+    runtime_dir: str
