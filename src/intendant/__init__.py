@@ -1,3 +1,33 @@
-"""Intendant: an executor daemon for long runs."""
+"""Intendant: an executor daemon for long runs.
 
+`Client`, `Command` and `Run` are the interface for programs; `errors` holds what they raise. They
+are imported when they are first used, so that the daemon's processes carry none of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from intendant import errors as errors
+    from intendant.client.client import Client as Client
+    from intendant.client.command import Command as Command
+    from intendant.client.run import Run as Run
+
+__all__ = ["Client", "Command", "Run", "__version__", "errors"]
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Client": "intendant.client.client",
+    "Command": "intendant.client.command",
+    "Run": "intendant.client.run",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "errors":
+        return import_module("intendant.errors")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'intendant' has no attribute {name!r}")

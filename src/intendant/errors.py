@@ -1,32 +1,33 @@
 """Every error of the package in one tree; branches say whose fault it was.
 
-    IntendantError
-    ├── ProtocolError          a peer sent something that makes no sense
-    │   └── IllegalTransition  an event that the state does not know
-    ├── RequestRefused         the request was understood and refused; `code` travels on the wire
-    │   ├── InvalidRequest     invalid_request
-    │   ├── RunNotFound        run_not_found
-    │   ├── QueueNotFound      queue_not_found
-    │   ├── KeyConflict        key_conflict
-    │   ├── AccessDenied       access_denied
-    │   ├── ShuttingDown       shutting_down
-    │   ├── Busy               busy
-    │   ├── ServiceUnknown     service_unknown
-    │   ├── WorkerLost         worker_lost
-    │   ├── RequestExpired     request_expired
-    │   ├── SlowReader         slow_reader
-    │   ├── StaleAttempt       stale_attempt
-    │   └── InternalError      internal_error
-    ├── Unreachable            no daemon answers at the endpoint
-    ├── SettingsError          a settings or run file that can't be used
-    ├── SupervisionError       a process did not do what it must
-    │   ├── LaunchFailed
-    │   ├── HelperLost
-    │   └── TreeSurvived
-    ├── StoreError             the disk or the database
-    │   └── FolderLocked       another daemon owns the folder
-    └── WorkloadError          the user's code or command
-        └── WorkloadNotStarted
+IntendantError
+├── ProtocolError          a peer sent something that makes no sense
+│   └── IllegalTransition  an event that the state does not know
+├── RequestRefused         the request was understood and refused; `code` travels on the wire
+│   ├── InvalidRequest     invalid_request
+│   ├── RunNotFound        run_not_found
+│   ├── QueueNotFound      queue_not_found
+│   ├── KeyConflict        key_conflict
+│   ├── AccessDenied       access_denied
+│   ├── ShuttingDown       shutting_down
+│   ├── Busy               busy
+│   ├── ServiceUnknown     service_unknown
+│   ├── WorkerLost         worker_lost
+│   ├── RequestExpired     request_expired
+│   ├── SlowReader         slow_reader
+│   ├── StaleAttempt       stale_attempt
+│   └── InternalError      internal_error
+├── Unreachable            no daemon answers at the endpoint
+├── SettingsError          a settings or run file that can't be used
+├── SupervisionError       a process did not do what it must
+│   ├── LaunchFailed
+│   ├── HelperLost
+│   └── TreeSurvived
+├── StoreError             the disk or the database
+│   └── FolderLocked       another daemon owns the folder
+└── WorkloadError          the user's code or command
+    ├── WorkloadNotStarted
+    └── RunFailed
 """
 
 from __future__ import annotations
@@ -183,3 +184,16 @@ def refusal(code: str, message: str) -> RequestRefused:
     error = REFUSALS.get(code, RequestRefused)(message)
     error.code = code
     return error
+
+
+class RunFailed(WorkloadError):
+    """The run ended, and not well; what the client raises when it is asked for the result."""
+
+    def __init__(
+        self, run_id: int, *, outcome: str, reason: str | None, exit_code: int | None
+    ) -> None:
+        super().__init__(f"run {run_id} {outcome}: {reason or 'no reason is known'}")
+        self.run_id = run_id
+        self.outcome = outcome
+        self.reason = reason
+        self.exit_code = exit_code

@@ -1,0 +1,14 @@
+"""The command line: arguments become client calls, answers become text or JSON."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The command `intendant`."""
+    import os
+    import sys
+
+    from intendant.cli.main import run
+    from intendant.cli.session import Session
+
+    sys.exit(run(sys.argv[1:], Session(environ=os.environ)))

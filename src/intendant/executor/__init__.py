@@ -1,0 +1,1 @@
+"""The daemon: schedules, supervises and answers for all runs."""

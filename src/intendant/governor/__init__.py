@@ -1,0 +1,1 @@
+"""The process that owns one attempt of a run."""

@@ -1,0 +1,1 @@
+"""How a governor comes to life."""

@@ -1,0 +1,1 @@
+"""Processes: starting, recognising, watching and ending them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -10,10 +11,16 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([smhd]?)")
 
 def parse_duration(text: str | float) -> float:
     """Seconds, from text or a bare number; `ValueError` says what was found and expected."""
-    found = _DURATION.fullmatch(str(text).strip().lower())
-    if found is None:
+    duration_s = _seconds(text) if isinstance(text, str) else float(text)
+    if not 0 <= duration_s < math.inf:
         raise ValueError(f"{text!r} is no duration: expected 90, 1.5s, 2m, 3h or 1d")
-    return float(found[1]) * _UNITS_S[found[2]]
+    return duration_s
+
+
+def _seconds(text: str) -> float:
+    """What the text says; not a number if it says nothing."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    return math.nan if found is None else float(found[1]) * _UNITS_S[found[2]]
 
 
 def format_duration(duration_s: float) -> str:

@@ -39,5 +39,5 @@ MAX_FRAMES = 16
 
 
 def is_service_name(name: bytes) -> bool:
-    """Whether `name` is a printable ASCII string of 1 to 255 bytes (our own rule; RFC 18 is silent)."""
+    """Whether `name` is a printable ASCII string of 1 to 255 bytes (RFC 18 is silent)."""
     return 0 < len(name) <= MAX_SERVICE_BYTES and all(0x21 <= byte <= 0x7E for byte in name)

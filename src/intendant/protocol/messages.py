@@ -14,7 +14,6 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
 from intendant.protocol.records import (
-    PROTOCOL_VERSION,
     AttemptRecord,
     DaemonRecord,
     EventRecord,
@@ -31,6 +30,7 @@ from intendant.protocol.specs import (
     Submission,
     check_dependencies,
 )
+from intendant.protocol.version import PROTOCOL_VERSION
 
 Selectors = Annotated[
     list[Annotated[str, StringConstraints(max_length=4096)]], Field(min_length=1, max_length=1000)

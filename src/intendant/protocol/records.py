@@ -10,8 +10,7 @@ from pydantic import Field, JsonValue
 from intendant.protocol.executor_states import Cause, ExecutorState
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import Model, RunSpec
-
-PROTOCOL_VERSION = 1
+from intendant.protocol.version import PROTOCOL_VERSION
 
 
 class RunRecord(Model):

@@ -6,7 +6,6 @@ values marked secret) travels beside it in `Secrets` and is kept apart from it i
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Literal, NewType
 
 from pydantic import (
@@ -17,17 +16,20 @@ from pydantic import (
     field_validator,
 )
 
+from intendant.protocol.environment import decode_environment
 from intendant.protocol.run_states import Outcome
 
 RunId = NewType("RunId", int)
 
 MAX_ARGUMENT_BYTES = 131_071
-"""One argument or one `K=V` of the environment (execve(2): MAX_ARG_STRLEN, 128 KiB with its NUL)."""
+"""One argument, or one `K=V` of the environment (execve(2): MAX_ARG_STRLEN, with its NUL)."""
 MAX_SPEC_BYTES = 1024 * 1024
 MAX_ENVIRONMENT_BYTES = 1024 * 1024
 MAX_DURATION_S = 10 * 365 * 86400.0
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=MAX_DURATION_S, allow_inf_nan=False)]
 
@@ -100,7 +102,9 @@ class RetryPolicy(Model):
         default_factory=lambda: [Outcome.FAILED, Outcome.TIMED_OUT], max_length=5
     )
     backoff_s: float = Field(default=1.0, ge=0, le=86400, description="wait before the second")
-    backoff_max_s: float = Field(default=300.0, ge=0, le=86400, description="the wait doubles up to")
+    backoff_max_s: float = Field(
+        default=300.0, ge=0, le=86400, description="the wait doubles up to"
+    )
 
     @field_validator("on")
     @classmethod
@@ -200,19 +204,3 @@ def _find_cycle(parents: dict[str, list[str]]) -> list[str] | None:
         circle: list[str] = error.args[1]
         return circle
     return None
-
-
-def encode_environment(environment: dict[bytes, bytes]) -> str:
-    """An environment as it travels: whatever its bytes are, they arrive verbatim."""
-    return base64.b64encode(b"".join(b"%b=%b\0" % item for item in environment.items())).decode()
-
-
-def decode_environment(text: str) -> dict[bytes, bytes]:
-    """What `encode_environment` encoded; `ValueError` if it is not that."""
-    entries = base64.b64decode(text, validate=True).split(b"\0")
-    if entries.pop() != b"":
-        raise ValueError("the environment's last entry is not ended by NUL")
-    pairs = [entry.partition(b"=") for entry in entries]
-    if not all(name and equals for name, equals, _ in pairs):
-        raise ValueError("an entry of the environment is not K=V")
-    return {name: value for name, _, value in pairs}

@@ -1,0 +1,42 @@
+"""What a broker process is told at its start; plain values, so that it can be sent to one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from intendant.protocol import mdp
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address to listen at; `private`: for the executor and the governors of this machine."""
+
+    uri: str
+    private: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConfig:
+    """Everything the broker's behaviour depends on."""
+
+    endpoints: tuple[Endpoint, ...] = ()
+    heartbeat_s: float = mdp.HEARTBEAT_S
+    liveness: int = mdp.LIVENESS
+    open_registration: bool = False
+    daemon_pid: int | None = None
+    patience_s: float = 30.0
+    request_ttl_s: float = 60.0
+    max_queue: int = 10_000
+    max_streams: int = 256
+    redeliver: frozenset[bytes] = frozenset()
+    log_level: str = "info"
+
+    @property
+    def expiry_s(self) -> float:
+        """The silence after which a worker counts as gone (RFC 18: liveness x interval)."""
+        return self.heartbeat_s * self.liveness
+
+    @property
+    def waiting_s(self) -> float:
+        """How long a request waits for a worker."""
+        return self.request_ttl_s if self.open_registration else self.patience_s

@@ -1,0 +1,604 @@
+"""Majordomo 0.2 (RFC 18/MDP, RFC 8/MMI) without a socket and without a clock.
+
+Messages go in, messages to send come out; whoever owns the sockets calls `receive` for each
+message, `tick` when `next_deadline` is reached, and `send_failed` when a message could not be
+sent. A core never raises at what a peer sent.
+
+Invalid messages are dropped; an invalid message from a registered worker ends its registration.
+A worker that is sent DISCONNECT, or that sent one, gets nothing any more on that socket.
+
+What the RFCs leave open, and what stands here for it:
+
+D1  The client-address frame is made by the broker: `<request number>:<account>`. The number is
+    given once, so an answer to an older request is recognised; a worker may answer the address it
+    was given and no other.
+D2  A client may send a second request before the first FINAL. Its requests are handed out in
+    order; answers come as workers finish. It may fill half of a service's queue at most.
+D3  An invalid message of a client is dropped; what it sends afterwards is served.
+D4  A socket is a client's or a worker's: READY from a client with open requests is refused, and
+    REQUEST from a worker ends its registration.
+D5  A request that can't be served gets a FINAL with an error: `service_unknown`, `access_denied`,
+    `busy` (a bound is reached), `request_expired` (nobody took it), `worker_lost` (the worker died,
+    left or was expired with the request in hand). Services in `redeliver` give such a request to
+    another worker, first in line, once, if no PARTIAL was passed on. A request that never reached
+    the worker (the send failed) goes back to the head of the line in any case.
+D6  A client that is gone in the middle of a stream costs its worker a DISCONNECT, so that the
+    handler ends. So does a client that reads too slowly; it gets the error `slow_reader` as soon
+    as that fits. A FINAL that does not fit is tried again for `waiting_s`, then dropped.
+D7  Nobody is judged after a stall: when no time was told for more than one and a half intervals,
+    workers and requests expire one interval later at the earliest, when what arrived meanwhile
+    has been read.
+D8  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a proper name: 404.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sized
+
+import structlog
+
+from intendant.broker.admission import OWN_PREFIX, Admission, without_token
+from intendant.broker.config import BrokerConfig
+from intendant.broker.refusals import error_frame
+from intendant.broker.services import Frames, Outgoing, Peer, Request, Service, Worker
+from intendant.errors import (
+    Busy,
+    RequestExpired,
+    RequestRefused,
+    ServiceUnknown,
+    SlowReader,
+    WorkerLost,
+)
+from intendant.protocol import mdp
+
+MAX_WAITING = 100_000
+MAX_WAITING_BYTES = 256 * 1024 * 1024
+MAX_DISMISSED = 4096
+MAX_HELD = 256
+
+log = structlog.get_logger()
+
+
+class BrokerCore:
+    """The broker's state and every rule of it."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self._config = config
+        self._admission = Admission(config)
+        self._services: dict[bytes, Service] = {}
+        self._workers: OrderedDict[Peer, Worker] = OrderedDict()  # heard of longest ago first
+        self._by_sent: OrderedDict[Peer, Worker] = OrderedDict()  # sent to longest ago first
+        self._clients: dict[Peer, dict[int, Request]] = {}  # requests without a FINAL
+        self._waiting: OrderedDict[int, Request] = OrderedDict()  # the next to expire first
+        self._waiting_bytes = 0
+        self._dismissed: OrderedDict[Peer, None] = OrderedDict()
+        self._held: dict[Peer, Outgoing] = {}
+        self._count: Counter[str] = Counter()
+        self._last_number = 0
+        self._now = 0.0
+        self._judge_from = 0.0
+        self._out: list[Outgoing] = []
+        self._on_worker_command: dict[object, Callable[[Peer, Frames], None]] = {
+            mdp.W_READY: self._on_ready,
+            mdp.W_REQUEST: self._on_unexpected,
+            mdp.W_PARTIAL: self._on_partial,
+            mdp.W_FINAL: self._on_final,
+            mdp.W_HEARTBEAT: self._on_heartbeat,
+            mdp.W_DISCONNECT: self._on_disconnect,
+        }
+
+    # --- what the owner of the sockets calls ------------------------------------------------------
+
+    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:
+        """Take in one message."""
+        self._pass_time(now)
+        header = frames[0] if frames else None
+        if header == mdp.CLIENT:
+            self._on_client_message(peer, frames)
+        elif header == mdp.WORKER:
+            self._on_worker_message(peer, frames)
+        else:
+            self._on_invalid(peer)
+        return self._take_out()
+
+    def tick(self, now: float) -> list[Outgoing]:
+        """Do what has become due: heartbeats, expiry, another try for what did not fit."""
+        self._pass_time(now)
+        if now >= self._judge_from:
+            self._expire_workers()
+            self._expire_requests()
+        self._send_heartbeats()
+        self._retry_held()
+        return self._take_out()
+
+    def peer_gone(self, peer: Peer, now: float) -> list[Outgoing]:
+        """The connection of `peer` is closed."""
+        self._pass_time(now)
+        self._on_gone(peer)
+        return self._take_out()
+
+    def send_failed(self, failed: Outgoing, now: float, *, gone: bool) -> list[Outgoing]:
+        """`failed` was not sent: its peer is `gone`, or does not read what it was sent before."""
+        self._pass_time(now)
+        self._count["dropped"] += 1
+        worker = self._workers.get(failed.peer)
+        if worker is not None:
+            self._on_worker_unreachable(worker, failed, gone=gone)
+        elif gone:
+            self._on_gone(failed.peer)
+        elif failed.request is not None:
+            self._on_slow_client(failed, failed.request)
+        return self._take_out()
+
+    def shut_down(self) -> list[Outgoing]:
+        """Say goodbye to every worker."""
+        for worker in list(self._workers.values()):
+            self._send_disconnect(worker.peer)
+        return self._take_out()
+
+    def allow(self, service: str, token_sha256: str) -> None:
+        """Who holds the token with this digest may register `service`; requests to it may wait."""
+        self._admission.allow(service.encode(), token_sha256)
+
+    def forbid(self, service: str) -> list[Outgoing]:
+        """`service` is over: its worker is dismissed, requests that wait for it are refused."""
+        name = service.encode()
+        self._admission.forbid(name)
+        self._dismiss_all(name, "forbidden")
+        if (known := self._services.get(name)) is not None:
+            while known.waiting:
+                request = known.waiting.pop()
+                self._stop_waiting(request)
+                self._refuse(request, ServiceUnknown(f"the service {service} has ended"))
+            self._forget_if_unused(known)
+        return self._take_out()
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do; `None`: not before another message."""
+        deadlines = []
+        if self._by_sent:
+            deadlines.append(next(iter(self._by_sent.values())).sent_at + self._config.heartbeat_s)
+        if self._workers:
+            heard_at = next(iter(self._workers.values())).heard_at
+            deadlines.append(max(heard_at + self._config.expiry_s, self._judge_from))
+        if self._waiting:
+            expires_at = next(iter(self._waiting.values())).expires_at
+            deadlines.append(max(expires_at, self._judge_from))
+        return min(deadlines, default=None)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What happened so far, how many workers there are and how many requests wait."""
+        totals = ("requests", "replies", "dropped", "invalid", "expired")
+        return {
+            **{name: self._count[name] for name in totals},
+            "workers": len(self._workers),
+            "waiting": len(self._waiting),
+        }
+
+    # --- clients ----------------------------------------------------------------------------------
+
+    def _on_client_message(self, peer: Peer, frames: Frames) -> None:
+        if peer in self._workers or len(frames) < 4 or frames[1] != mdp.C_REQUEST:
+            self._on_invalid(peer)
+            return
+        name = frames[2]
+        if not isinstance(name, bytes) or not mdp.is_service_name(name):
+            self._on_invalid(peer)
+            return
+        self._count["requests"] += 1
+        request = self._new_request(peer, name, frames[3:])
+        if name.startswith(OWN_PREFIX):
+            self._reply(request, mdp.C_FINAL, [self._answer_mmi(name, request.body)])
+        elif (refusal := self._admission.refusal(peer, name)) is not None:
+            self._refuse(request, refusal)
+        else:
+            self._hand_out_or_queue(request)
+
+    def _new_request(self, peer: Peer, name: bytes, body: Frames) -> Request:
+        self._last_number += 1
+        address = b"%d:%b" % (self._last_number, peer.account.encode())
+        return Request(self._last_number, peer, name, body, address)
+
+    def _hand_out_or_queue(self, request: Request) -> None:
+        service = self._services.get(request.service) or Service(request.service)
+        worker = service.take_idle()
+        if worker is not None:
+            self._open(request)
+            self._assign(worker, request)
+        elif (refusal := self._why_full(service, request)) is not None:
+            self._refuse(request, refusal)
+        else:
+            self._services[service.name] = service
+            self._open(request)
+            service.waiting.append(request)
+            self._start_waiting(request)
+
+    def _why_full(self, service: Service, request: Request) -> RequestRefused | None:
+        """Why `request` may not even wait; `None`: there is room."""
+        name = service.name.decode()
+        limit = self._config.max_queue
+        if self._is_stream(service) and len(service.workers) >= self._config.max_streams:
+            return Busy(f"all {len(service.workers)} streams are taken")
+        request.size_bytes = sum(_size_bytes(frame) for frame in request.body)
+        if len(service.waiting) >= limit or len(self._waiting) >= MAX_WAITING:
+            return Busy(f"{len(service.waiting)} requests wait for {name} already")
+        if service.waiting.count_of(request.client) >= max(1, limit // 2):
+            return Busy(f"this client has {limit // 2} requests waiting for {name} already")
+        if self._waiting_bytes + request.size_bytes > MAX_WAITING_BYTES:
+            return Busy("the requests that wait fill the broker's memory")
+        return None
+
+    def _is_stream(self, service: Service) -> bool:
+        """Whether more workers than these are only started up to a bound."""
+        return not self._config.open_registration and service.name == b"stream"
+
+    def _answer_mmi(self, name: bytes, body: Frames) -> bytes:
+        """RFC 8: `mmi.service` says 200 or 404; anything else is not implemented."""
+        if name != b"mmi.service":
+            return b"501"
+        asked = body[0] if len(body) == 1 else None
+        service = self._services.get(asked) if isinstance(asked, bytes) else None
+        return b"200" if service is not None and service.workers else b"404"
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def _on_worker_message(self, peer: Peer, frames: Frames) -> None:
+        if peer in self._dismissed:
+            self._count["dropped"] += 1
+            return
+        handler = self._on_worker_command.get(frames[1]) if len(frames) > 1 else None
+        if handler is None or not _is_well_formed(frames):
+            self._on_invalid(peer)
+            return
+        if (worker := self._workers.get(peer)) is not None:
+            worker.heard_at = self._now
+            self._workers.move_to_end(peer)
+        handler(peer, frames)
+
+    def _on_ready(self, peer: Peer, frames: Frames) -> None:
+        offered = frames[2]
+        if peer in self._workers or not isinstance(offered, bytes):
+            self._on_unexpected(peer, frames)
+            return
+        name = self._admission.service_offered(peer, offered)
+        if name is None or peer in self._clients:
+            log.warning(
+                "worker_refused",
+                service=without_token(offered),
+                account=peer.account,
+                pid=peer.pid,
+            )
+            self._count["invalid"] += 1
+            self._send_disconnect(peer)
+            return
+        if self._admission.is_exclusive(name):
+            self._dismiss_all(name, "replaced")
+        self._register(peer, name)
+
+    def _register(self, peer: Peer, name: bytes) -> None:
+        service = self._services.setdefault(name, Service(name))
+        worker = Worker(peer, service, heard_at=self._now, sent_at=self._now)
+        service.workers[peer] = self._workers[peer] = self._by_sent[peer] = worker
+        log.debug("worker_registered", service=name.decode(), pid=peer.pid)
+        service.free(worker)
+        self._dispatch(service)
+
+    def _on_unexpected(self, peer: Peer, frames: Frames) -> None:
+        """A valid command at the wrong moment: DISCONNECT, then silence (RFC 18)."""
+        self._count["invalid"] += 1
+        if (worker := self._workers.get(peer)) is not None:
+            self._dismiss(worker, f"unexpected command {frames[1]!r}")
+        else:
+            self._send_disconnect(peer)
+
+    def _on_partial(self, peer: Peer, frames: Frames) -> None:
+        worker = self._answering(peer, frames)
+        if worker is None or worker.request is None:
+            self._on_unexpected(peer, frames)
+        elif worker.request.abandoned:
+            self._dismiss(worker, "client gone")
+        else:
+            worker.request.partials += 1
+            self._reply(worker.request, mdp.C_PARTIAL, frames[4:])
+
+    def _on_final(self, peer: Peer, frames: Frames) -> None:
+        worker = self._answering(peer, frames)
+        if worker is None or worker.request is None:
+            self._on_unexpected(peer, frames)
+            return
+        request = worker.request
+        worker.service.free(worker)
+        self._finish(request, frames[4:])
+        self._dispatch(worker.service)
+
+    def _answering(self, peer: Peer, frames: Frames) -> Worker | None:
+        """The worker that `peer` is, if it has the request that `frames` answers."""
+        worker = self._workers.get(peer)
+        if worker is None or worker.request is None or worker.request.address != frames[2]:
+            return None
+        return worker
+
+    def _on_heartbeat(self, peer: Peer, frames: Frames) -> None:
+        if peer not in self._workers:
+            self._on_unexpected(peer, frames)
+
+    def _on_disconnect(self, peer: Peer, _frames: Frames) -> None:
+        self._silence(peer)
+        if (worker := self._workers.get(peer)) is not None:
+            self._remove(worker)
+
+    def _on_invalid(self, peer: Peer) -> None:
+        self._count["invalid"] += 1
+        if (worker := self._workers.get(peer)) is not None:
+            self._dismiss(worker, "invalid message")
+        else:
+            log.debug("message_dropped", account=peer.account, pid=peer.pid)
+
+    # --- peers that can't be reached --------------------------------------------------------------
+
+    def _on_worker_unreachable(self, worker: Worker, failed: Outgoing, *, gone: bool) -> None:
+        request = worker.request
+        if request is not None and failed.request is request:
+            worker.request = None
+            self._remove(worker)
+            self._requeue(request)
+        elif gone:
+            self._remove(worker)
+
+    def _on_gone(self, peer: Peer) -> None:
+        self._dismissed.pop(peer, None)
+        self._held.pop(peer, None)
+        if (worker := self._workers.get(peer)) is not None:
+            self._remove(worker)
+        for request in self._clients.pop(peer, {}).values():
+            self._abandon(request)
+
+    def _abandon(self, request: Request) -> None:
+        """Nobody waits for the answer to `request` any more."""
+        request.abandoned = True
+        if request.worker is None:
+            service = self._services[request.service]
+            service.waiting.remove(request)
+            self._stop_waiting(request)
+            self._forget_if_unused(service)
+        elif request.partials:
+            self._dismiss(request.worker, "client gone")
+
+    def _on_slow_client(self, failed: Outgoing, request: Request) -> None:
+        if failed.frames[1] == mdp.C_FINAL:
+            self._hold(failed, request)
+        elif (worker := request.worker) is not None:
+            worker.request = None
+            self._dismiss(worker, "client too slow")
+            error = error_frame(SlowReader("the stream was read too slowly and was cut off"))
+            self._close(request)
+            final = [mdp.CLIENT, mdp.C_FINAL, request.service, error]
+            self._hold(Outgoing(failed.peer, final, request), request)
+
+    def _hold(self, final: Outgoing, request: Request) -> None:
+        if request.held_until is None:
+            request.held_until = self._now + self._config.waiting_s
+        if len(self._held) < MAX_HELD and self._now < request.held_until:
+            self._held.setdefault(final.peer, final)
+
+    def _retry_held(self) -> None:
+        held, self._held = self._held, {}
+        self._out.extend(held.values())
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _open(self, request: Request) -> None:
+        self._clients.setdefault(request.client, {})[request.number] = request
+
+    def _close(self, request: Request) -> None:
+        request.worker = None
+        if (requests := self._clients.get(request.client)) is not None:
+            requests.pop(request.number, None)
+            if not requests:
+                del self._clients[request.client]
+
+    def _assign(self, worker: Worker, request: Request) -> None:
+        worker.request, request.worker = request, worker
+        frames = [mdp.WORKER, mdp.W_REQUEST, request.address, b"", *request.body]
+        self._to_worker(worker, frames, request)
+
+    def _dispatch(self, service: Service) -> None:
+        """Bring idle workers and waiting requests together."""
+        while service.waiting and (worker := service.take_idle()) is not None:
+            request = service.waiting.pop()
+            self._stop_waiting(request)
+            self._assign(worker, request)
+
+    def _finish(self, request: Request, body: Frames) -> None:
+        """The request's one FINAL."""
+        self._close(request)
+        self._reply(request, mdp.C_FINAL, body)
+
+    def _refuse(self, request: Request, error: RequestRefused) -> None:
+        self._finish(request, [error_frame(error)])
+
+    def _reply(self, request: Request, command: bytes, body: Frames) -> None:
+        if request.abandoned:
+            self._count["dropped"] += 1
+            return
+        if command == mdp.C_FINAL:
+            self._count["replies"] += 1
+        frames = [mdp.CLIENT, command, request.service, *body]
+        self._out.append(Outgoing(request.client, frames, request))
+
+    def _start_waiting(self, request: Request) -> None:
+        request.expires_at = self._now + self._config.waiting_s
+        self._waiting[request.number] = request
+        self._waiting_bytes += request.size_bytes
+
+    def _stop_waiting(self, request: Request) -> None:
+        del self._waiting[request.number]
+        self._waiting_bytes -= request.size_bytes
+
+    def _requeue(self, request: Request) -> None:
+        """Back to the head of the line, for the next worker."""
+        request.worker = None
+        if request.abandoned:
+            self._close(request)
+            return
+        service = self._services.setdefault(request.service, Service(request.service))
+        service.waiting.append_left(request)
+        self._start_waiting(request)
+        self._dispatch(service)
+
+    def _on_worker_lost(self, request: Request) -> None:
+        again = request.service in self._config.redeliver and not request.partials
+        if again and not request.redelivered and not request.abandoned:
+            request.redelivered = True
+            self._number_anew(request)
+            self._requeue(request)
+        else:
+            name = request.service.decode()
+            self._refuse(request, WorkerLost(f"the worker of {name} was lost"))
+
+    def _number_anew(self, request: Request) -> None:
+        """A new address, so that what the lost worker may still say is not taken for an answer."""
+        requests = self._clients[request.client]
+        del requests[request.number]
+        self._last_number += 1
+        request.number = self._last_number
+        request.address = b"%d:%b" % (request.number, request.client.account.encode())
+        requests[request.number] = request
+
+    # --- the end of workers and services ----------------------------------------------------------
+
+    def _dismiss_all(self, name: bytes, reason: str) -> None:
+        if (service := self._services.get(name)) is not None:
+            for worker in list(service.workers.values()):
+                self._dismiss(worker, reason)
+
+    def _dismiss(self, worker: Worker, reason: str) -> None:
+        """Tell `worker` to go, and lose it."""
+        log.info("worker_dismissed", service=worker.service.name.decode(), reason=reason)
+        self._send_disconnect(worker.peer)
+        self._remove(worker)
+
+    def _remove(self, worker: Worker) -> None:
+        """Lose `worker`; what it had in hand is refused or given to another one."""
+        del self._workers[worker.peer]
+        del self._by_sent[worker.peer]
+        worker.service.drop(worker)
+        request, worker.request = worker.request, None
+        if request is not None:
+            self._on_worker_lost(request)
+        self._forget_if_unused(worker.service)
+
+    def _forget_if_unused(self, service: Service) -> None:
+        if service.unused and self._services.get(service.name) is service:
+            del self._services[service.name]
+
+    def _send_disconnect(self, peer: Peer) -> None:
+        self._out.append(Outgoing(peer, (mdp.WORKER, mdp.W_DISCONNECT)))
+        self._silence(peer)
+
+    def _silence(self, peer: Peer) -> None:
+        """Neither hear nor address the worker at `peer` any more."""
+        self._dismissed[peer] = None
+        if len(self._dismissed) > MAX_DISMISSED:
+            self._dismissed.popitem(last=False)
+
+    # --- time -------------------------------------------------------------------------------------
+
+    def _pass_time(self, now: float) -> None:
+        """Note the time; a gap that heartbeats should have filled puts all judgement off (D7)."""
+        stalled = now - self._now > 1.5 * self._config.heartbeat_s
+        if stalled and self._workers:
+            self._judge_from = now + self._config.heartbeat_s
+        self._now = now
+
+    def _expire_workers(self) -> None:
+        horizon = self._now - self._config.expiry_s
+        while self._workers:
+            worker = next(iter(self._workers.values()))
+            if worker.heard_at > horizon:
+                return
+            self._count["expired"] += 1
+            log.info("worker_expired", service=worker.service.name.decode(), pid=worker.peer.pid)
+            self._remove(worker)
+
+    def _expire_requests(self) -> None:
+        while self._waiting:
+            request = next(iter(self._waiting.values()))
+            if request.expires_at > self._now:
+                return
+            self._count["expired"] += 1
+            service = self._services[request.service]
+            service.waiting.remove(request)
+            self._stop_waiting(request)
+            self._forget_if_unused(service)
+            name = request.service.decode()
+            self._refuse(request, RequestExpired(f"no worker of {name} took the request in time"))
+
+    def _send_heartbeats(self) -> None:
+        horizon = self._now - self._config.heartbeat_s
+        while self._by_sent:
+            worker = next(iter(self._by_sent.values()))
+            if worker.sent_at > horizon:
+                return
+            self._to_worker(worker, (mdp.WORKER, mdp.W_HEARTBEAT))
+
+    def _to_worker(self, worker: Worker, frames: Frames, request: Request | None = None) -> None:
+        worker.sent_at = self._now
+        self._by_sent.move_to_end(worker.peer)
+        self._out.append(Outgoing(worker.peer, frames, request))
+
+    def _take_out(self) -> list[Outgoing]:
+        out, self._out = self._out, []
+        return out
+
+    # --- what must hold between any two calls -----------------------------------------------------
+
+    def check_invariants(self) -> None:
+        """Raise `AssertionError` where two views of the same fact differ; for tests."""
+        _require(self._workers.keys() == self._by_sent.keys(), "workers")
+        heard = [worker.heard_at for worker in self._workers.values()]
+        sent = [worker.sent_at for worker in self._by_sent.values()]
+        expiry = [request.expires_at for request in self._waiting.values()]
+        for times in (heard, sent, expiry):
+            _require(times == sorted(times), "order of deadlines")
+        services = self._services.values()
+        _require(sum(len(s.workers) for s in services) == len(self._workers), "registered")
+        _require(sum(len(s.waiting) for s in services) == len(self._waiting), "waiting")
+        _require(not any(s.idle and s.waiting for s in services), "idle while requests wait")
+        _require(not any(s.unused for s in services), "unused services")
+        sizes = sum(request.size_bytes for request in self._waiting.values())
+        _require(sizes == self._waiting_bytes, "bytes that wait")
+        for worker in self._workers.values():
+            _require((worker.request is None) == (worker.peer in worker.service.idle), "idle")
+            _require(worker.request is None or worker.request.worker is worker, "in hand")
+        for client, requests in self._clients.items():
+            _require(bool(requests), "clients without requests")
+            _require(all(r.client == client and not r.abandoned for r in requests.values()), "open")
+            queued = [r for r in requests.values() if r.worker is None]
+            _require(
+                all(self._waiting.get(r.number) is r for r in queued), "neither here nor there"
+            )
+        _require(len(self._dismissed) <= MAX_DISMISSED and len(self._held) <= MAX_HELD, "bounds")
+
+
+def _is_well_formed(frames: Frames) -> bool:
+    """Whether a worker's command has the frames that RFC 18 gives it."""
+    command = frames[1]
+    if command == mdp.W_READY:
+        name = frames[2] if len(frames) == 3 else None
+        return isinstance(name, bytes) and mdp.is_service_name(name)
+    if command in (mdp.W_HEARTBEAT, mdp.W_DISCONNECT):
+        return len(frames) == 2
+    return len(frames) >= 5 and bool(frames[2]) and frames[3] == b""
+
+
+def _size_bytes(frame: object) -> int:
+    return len(frame) if isinstance(frame, Sized) else 0
+
+
+def _require(holds: bool, what: str) -> None:
+    if not holds:
+        raise AssertionError(f"the broker's views differ: {what}")

@@ -1,0 +1,196 @@
+"""ROUTER sockets: binding them safely, one message in, one message out, and who sent it."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import pwd
+import socket as unix
+import stat
+from collections import OrderedDict
+from enum import Enum, auto
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.backend import Socket as FastSocket
+
+from intendant.broker.config import Endpoint
+from intendant.broker.services import Outgoing, Peer
+from intendant.broker.sockets import Context
+from intendant.errors import SettingsError
+from intendant.protocol import mdp
+
+PRIVATE_HWM = 1000
+CLIENT_HWM = 256
+HANDSHAKE_MS = 5000
+MAX_PEERS = 65_536
+MAX_IPC_PATH_BYTES = 107
+
+_receive: Any = FastSocket.recv  # without the layer that looks for options we never use
+_send: Any = FastSocket.send
+
+
+class Sent(Enum):
+    """What became of a message."""
+
+    SENT = auto()
+    GONE = auto()
+    FULL = auto()
+
+
+class Port:
+    """One ROUTER socket; never blocks, never drops a message in silence."""
+
+    def __init__(self, context: Context, index: int, endpoint: Endpoint) -> None:
+        self.index = index
+        self.endpoint = endpoint
+        self._peers: OrderedDict[bytes, Peer] = OrderedDict()
+        hwm = PRIVATE_HWM if endpoint.private else CLIENT_HWM
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.router_mandatory = True  # a lost peer is an error, not silence
+        self.socket.maxmsgsize = mdp.MAX_FRAME_BYTES
+        self.socket.sndhwm = self.socket.rcvhwm = hwm
+        self.socket.handshake_ivl = HANDSHAKE_MS
+        self.socket.linger = 0
+        self.socket.ipv6 = "[" in endpoint.uri
+
+    def bind(self) -> str:
+        """Listen; the address as it really is (a port chosen by the system filled in)."""
+        uri = self.endpoint.uri
+        check_address(uri)
+        try:
+            if uri.startswith("ipc://"):
+                claim_path(Path(uri.removeprefix("ipc://")))
+            self.socket.bind(uri)
+        except (OSError, zmq.ZMQError) as error:
+            raise SettingsError(f"can't listen at {uri}: {error}") from error
+        bound: bytes = self.socket.getsockopt(zmq.LAST_ENDPOINT)
+        return bound.rstrip(b"\0").decode()
+
+    def receive(self) -> tuple[bytes, str, list[object]]:
+        """Routing id, address and frames of the next message; `zmq.Again` when there is none.
+
+        Bodies stay the zmq frames that they are. A message with too many frames has none.
+        """
+        routing_id: bytes = _receive(self.socket, zmq.NOBLOCK)
+        frame: zmq.Frame = _receive(self.socket, zmq.NOBLOCK, False)
+        address = frame.get("Peer-Address")
+        frames = [frame]
+        count = 1
+        while frame.more:
+            frame = _receive(self.socket, zmq.NOBLOCK, False)
+            count += 1
+            if count <= mdp.MAX_FRAMES:
+                frames.append(frame)
+        return routing_id, str(address), [] if count > mdp.MAX_FRAMES else _readable(frames)
+
+    def send(self, message: Outgoing) -> Sent:
+        """Send all of `message` or nothing."""
+        try:
+            _send(self.socket, message.peer.routing_id, zmq.SNDMORE | zmq.NOBLOCK)
+        except zmq.Again:
+            return Sent.FULL
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:
+                raise
+            self._peers.pop(message.peer.routing_id, None)
+            return Sent.GONE
+        last = len(message.frames) - 1
+        for at, frame in enumerate(message.frames):
+            _send(self.socket, frame, zmq.NOBLOCK | (zmq.SNDMORE if at < last else 0))
+        return Sent.SENT
+
+    def has_input(self) -> bool:
+        """Whether a message can be read; takes back the descriptor's signal."""
+        return bool(self.socket.get(zmq.EVENTS) & zmq.POLLIN)
+
+    def peer(self, routing_id: bytes, address: str) -> tuple[Peer, Peer | None]:
+        """Who sends, and who had the same routing id before, from another address."""
+        known = self._peers.get(routing_id)
+        if known is not None and known.address == address:
+            return known, None
+        account, pid = identify(address) if self.endpoint.uri.startswith("ipc:") else ("tcp", None)
+        peer = Peer(self.index, routing_id, address, account, pid, self.endpoint.private)
+        self._peers[routing_id] = peer
+        if len(self._peers) > MAX_PEERS:
+            self._peers.popitem(last=False)
+        return peer, known
+
+
+def _readable(frames: list[zmq.Frame]) -> list[object]:
+    """`frames` with those as bytes that the core reads: three, or four of a worker's or of MMI."""
+    seen: list[object] = [frame.bytes for frame in frames[:3]]
+    seen += frames[3:]
+    if len(frames) > 3 and (seen[0] == mdp.WORKER or frames[2].bytes.startswith(b"mmi.")):
+        seen[3] = frames[3].bytes
+    return seen
+
+
+def identify(address: str) -> tuple[str, int | None]:
+    """Account and pid of an ipc peer, from the address that libzmq gives: `host:uid:gid:pid`."""
+    parts = address.split(":")
+    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]):
+        return "unknown", None
+    return _account_of(int(parts[1])), int(parts[3])
+
+
+@lru_cache(maxsize=256)
+def _account_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def check_address(uri: str) -> None:
+    """Refuse what would let strangers in, and what can't be listened at."""
+    scheme, _, rest = uri.partition("://")
+    if scheme == "ipc":
+        _check_path(uri, rest)
+    elif scheme == "tcp":
+        _check_loopback(uri, rest)
+    else:
+        raise SettingsError(f"{uri!r} is no endpoint: expected ipc://PATH or tcp://HOST:PORT")
+
+
+def _check_path(uri: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise SettingsError(f"{uri!r}: expected the absolute path of a socket")
+    if len(path.encode()) > MAX_IPC_PATH_BYTES:
+        raise SettingsError(
+            f"{uri!r}: the path has {len(path.encode())} bytes; a socket's path (unix(7)) ends at "
+            f"{MAX_IPC_PATH_BYTES}"
+        )
+
+
+def _check_loopback(uri: str, rest: str) -> None:
+    host = rest.rpartition(":")[0].strip("[]")
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise SettingsError(f"{uri!r}: without keys only a loopback address may be listened at")
+
+
+def claim_path(path: Path) -> None:
+    """Make room for a socket at `path`: its folder, for its owner alone, and no dead socket in it.
+
+    libzmq would take the path even from a broker that is alive; so ask first who answers there.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise SettingsError(f"can't listen at {path}: there is a file that is no socket")
+    with unix.socket(unix.AF_UNIX, unix.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return
+    raise SettingsError(f"can't listen at {path}: another broker does")

@@ -1,0 +1,314 @@
+"""The broker's process: ROUTER sockets around the core.
+
+Each endpoint is one synchronous ROUTER socket whose descriptor the loop watches. The descriptor is
+edge-triggered and any call on the socket takes its signal back, so every wake-up reads a bounded
+number of messages from all of them, and asks all of them afterwards whether there is more; if so,
+the loop comes back here after it has given the others a turn. A timer, at least once a second,
+tells the core the time and looks at the sockets as well.
+
+In the daemon a control channel leads to the executor: lines of JSON, `allow` and `forbid` for
+governors, `bind` when the first of them are known, `log_level`, `counters`. Its end of file means
+that the executor is gone, and the broker goes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import signal
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import structlog
+import zmq
+from setproctitle import setproctitle
+
+from intendant import logs
+from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.core import BrokerCore
+from intendant.broker.ports import Port, Sent
+from intendant.broker.services import Outgoing
+from intendant.broker.sockets import Context
+from intendant.errors import SettingsError
+
+BATCH = 64
+TICK_S = 1.0
+FLUSH_MS = 200
+MAX_CONTROL_BYTES = 1024 * 1024
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+log = structlog.get_logger()
+
+
+class Server:
+    """The sockets of one broker, and the pump between them and the core."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self.core = BrokerCore(config)
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._context: Context = zmq.Context()
+        self._ports: list[Port] = []
+        self._tick_s = min(TICK_S, config.heartbeat_s / 4)
+        self._timer: asyncio.TimerHandle | None = None
+        self._pump_is_due = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def listen(self) -> list[str]:
+        """Bind every endpoint and start; the addresses."""
+        for index, endpoint in enumerate(self._config.endpoints):
+            self._ports.append(Port(self._context, index, endpoint))
+        bound = [port.bind() for port in self._ports]
+        for port in self._ports:
+            self._loop.add_reader(port.socket.fileno(), self._pump)
+        self._schedule_tick()
+        self._schedule_pump()
+        log.info("broker_listening", endpoints=bound)
+        return bound
+
+    def say_goodbye(self) -> None:
+        """Send DISCONNECT to every worker; what was sent has a moment to leave."""
+        for message in self.core.shut_down():
+            self._ports[message.peer.endpoint].send(message)
+        for port in self._ports:
+            port.socket.linger = FLUSH_MS
+
+    def send_all(self, messages: Iterable[Outgoing]) -> None:
+        """Send what the core wants sent, and what comes of failures."""
+        self._deliver(messages)
+        self._schedule_pump()
+
+    def close(self) -> None:
+        """Close the sockets. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for port in self._ports:
+            if not port.socket.closed:
+                self._loop.remove_reader(port.socket.fileno())
+                port.socket.close()
+        self._context.term()
+
+    def _pump(self) -> None:
+        """Read up to `BATCH` messages of each port; come back later if there are more."""
+        now = time.monotonic()
+        for port in self._ports:
+            self._drain(port, now)
+        if any(port.has_input() for port in self._ports):
+            self._schedule_pump()
+
+    def _drain(self, port: Port, now: float) -> None:
+        for _ in range(BATCH):
+            try:
+                routing_id, address, frames = port.receive()
+            except zmq.Again:
+                return
+            try:
+                peer, before = port.peer(routing_id, address)
+                if before is not None:
+                    self._deliver(self.core.peer_gone(before, now))
+                self._deliver(self.core.receive(peer, frames, now))
+            except Exception:  # the top of the process: one bad message must not end it
+                log.exception("message_failed", endpoint=port.endpoint.uri)
+
+    def _deliver(self, messages: Iterable[Outgoing]) -> None:
+        queue = deque(messages)
+        while queue:
+            message = queue.popleft()
+            sent = self._ports[message.peer.endpoint].send(message)
+            if sent is not Sent.SENT:
+                now = time.monotonic()
+                queue.extend(self.core.send_failed(message, now, gone=sent is Sent.GONE))
+
+    def _schedule_pump(self) -> None:
+        """Pump soon: a descriptor does not tell again what it told before."""
+        if not self._pump_is_due and self._ports:
+            self._pump_is_due = True
+            self._loop.call_soon(self._pump_when_due)
+
+    def _pump_when_due(self) -> None:
+        self._pump_is_due = False
+        if not self._ports[0].socket.closed:
+            self._pump()
+
+    def _schedule_tick(self) -> None:
+        deadline = self.core.next_deadline
+        delay_s = self._tick_s
+        if deadline is not None:
+            delay_s = min(max(deadline - time.monotonic(), self._tick_s / 4), self._tick_s)
+        self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        try:
+            self._pump()
+            self.send_all(self.core.tick(time.monotonic()))
+        finally:
+            self._schedule_tick()
+
+
+class Control:
+    """The broker's end of the channel to the executor."""
+
+    def __init__(self, channel: socket.socket, server: Server, ended: asyncio.Future[int]) -> None:
+        self._channel = channel
+        self._server = server
+        self._ended = ended
+        self._unread = b""
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        self._channel.setblocking(False)
+        self._loop.add_reader(self._channel, self._on_readable)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._loop.remove_reader(self._channel)
+        self._channel.close()
+
+    def _on_readable(self) -> None:
+        try:
+            received = self._channel.recv(65_536)
+        except BlockingIOError:
+            return
+        except OSError:
+            received = b""
+        if not received or len(self._unread) > MAX_CONTROL_BYTES:
+            self._loop.remove_reader(self._channel)
+            self._end(0)
+            return
+        *lines, self._unread = (self._unread + received).split(b"\n")
+        for line in lines:
+            self._obey(line)
+
+    def _obey(self, line: bytes) -> None:
+        """Do what one line says; a line that makes no sense is logged and left."""
+        try:
+            self._follow(json.loads(line))
+        except ValueError as error:
+            log.warning("control_line_invalid", error=str(error))
+
+    def _follow(self, order: object) -> None:
+        match order:
+            case {"allow": str(service), "token_sha256": str(digest)}:
+                self._server.core.allow(service, digest)
+            case {"forbid": str(service)}:
+                self._server.send_all(self._server.core.forbid(service))
+            case {"log_level": str(level)} if level in LOG_LEVELS:
+                logs.configure(level, role="broker")
+            case {"counters": _}:
+                self._tell({"counters": self._server.core.counters})
+            case {"bind": _}:
+                self._bind()
+            case _:
+                raise ValueError("expected allow, forbid, bind, log_level or counters")
+
+    def _bind(self) -> None:
+        try:
+            self._tell({"bound": self._server.listen()})
+        except SettingsError as error:
+            self._tell({"failed": str(error)})
+            if not self._ended.done():
+                self._ended.set_exception(error)
+
+    def _tell(self, what: dict[str, object]) -> None:
+        """Write a line; an executor that reads nothing for so long is told nothing."""
+        with contextlib.suppress(OSError):
+            self._channel.send(json.dumps(what).encode() + b"\n")
+
+    def _end(self, number: int) -> None:
+        if not self._ended.done():
+            self._ended.set_result(number)
+
+
+async def serve(
+    config: BrokerConfig,
+    control: socket.socket | None = None,
+    *,
+    signals: tuple[signal.Signals, ...] = (signal.SIGTERM,),
+) -> int:
+    """Be a broker until a signal comes (its number) or the executor is gone (0)."""
+    raise_file_limit()
+    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_ended_by(signals, ended))
+        server = stack.enter_context(Server(config))
+        if control is None:
+            server.listen()
+        else:
+            stack.enter_context(Control(control, server, ended))
+        number = await ended
+        if number:
+            server.say_goodbye()
+            log.info("broker_ended", signal=number)
+    return number
+
+
+@contextlib.contextmanager
+def _ended_by(signals: tuple[signal.Signals, ...], ended: asyncio.Future[int]) -> Iterator[None]:
+    """The first of `signals` resolves `ended`."""
+    loop = asyncio.get_running_loop()
+
+    def end(number: int) -> None:
+        if not ended.done():
+            ended.set_result(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def raise_file_limit() -> None:
+    """Let this process open as many files as the system lets it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def main(config: BrokerConfig, control: socket.socket) -> None:
+    """The broker of a daemon, in a process of its own."""
+    setproctitle("intendant: broker")
+    logs.configure(config.log_level, role="broker")
+    os.umask(0o077)
+    try:
+        await serve(config, control)
+    except SettingsError as error:
+        log.critical("broker_failed", error=str(error))
+        raise SystemExit(1) from error
+
+
+def run_alone(listen: list[str], *, log_level: str = "info") -> int:
+    """A broker without a daemon, in the foreground, where anybody may offer anything."""
+    logs.configure(log_level, role="broker")
+    os.umask(0o077)
+    config = BrokerConfig(
+        endpoints=tuple(Endpoint(uri) for uri in listen),
+        open_registration=True,
+        log_level=log_level,
+    )
+    signals = (signal.SIGINT, signal.SIGTERM)
+    return 128 + asyncio.run(serve(config, signals=signals))

@@ -1,0 +1,136 @@
+"""What the broker remembers: peers, requests, workers, and who waits for whom."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+Frames = Sequence[object]
+"""Header, command, service and address are bytes; a body's frames are passed on unread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A connection: which socket it came by and its routing id; the rest is what is known of it."""
+
+    endpoint: int
+    routing_id: bytes
+    address: str = field(default="", compare=False)
+    account: str = field(default="", compare=False)
+    pid: int | None = field(default=None, compare=False)
+    private: bool = field(default=False, compare=False)
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A client's request on its way to a worker and back."""
+
+    number: int
+    client: Peer
+    service: bytes
+    body: Frames
+    address: bytes
+    expires_at: float = 0.0
+    size_bytes: int = 0
+    worker: Worker | None = None
+    partials: int = 0
+    redelivered: bool = False
+    abandoned: bool = False
+    held_until: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A registered worker; `request` is the one it has in hand."""
+
+    peer: Peer
+    service: Service
+    heard_at: float
+    sent_at: float
+    request: Request | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message to send; `request` is what it belongs to, for the case that it can't be sent."""
+
+    peer: Peer
+    frames: Frames
+    request: Request | None = None
+
+
+class Service:
+    """One service: its workers, and the requests that wait for one of them."""
+
+    __slots__ = ("idle", "name", "waiting", "workers")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.workers: dict[Peer, Worker] = {}
+        self.idle: OrderedDict[Peer, Worker] = OrderedDict()  # the longest idle first
+        self.waiting = WaitingLine()
+
+    def free(self, worker: Worker) -> None:
+        """`worker` takes requests from now on, after all who were idle before it."""
+        worker.request = None
+        self.idle[worker.peer] = worker
+
+    def take_idle(self) -> Worker | None:
+        """The worker that has been idle longest; it is no longer."""
+        return self.idle.popitem(last=False)[1] if self.idle else None
+
+    def drop(self, worker: Worker) -> None:
+        """`worker` is gone."""
+        del self.workers[worker.peer]
+        self.idle.pop(worker.peer, None)
+
+    @property
+    def unused(self) -> bool:
+        """Whether nothing is lost when the broker forgets this service."""
+        return not self.workers and not self.waiting
+
+
+class WaitingLine:
+    """Requests that wait for a worker: one of each client in turn, each client's in its order."""
+
+    __slots__ = ("_by_client", "_length")
+
+    def __init__(self) -> None:
+        self._by_client: OrderedDict[Peer, OrderedDict[int, Request]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def count_of(self, client: Peer) -> int:
+        """How many of `client`'s requests wait."""
+        return len(self._by_client.get(client, ()))
+
+    def append(self, request: Request) -> None:
+        """At the end of its client's own line."""
+        self._by_client.setdefault(request.client, OrderedDict())[request.number] = request
+        self._length += 1
+
+    def append_left(self, request: Request) -> None:
+        """Before everybody else."""
+        self.append(request)
+        self._by_client[request.client].move_to_end(request.number, last=False)
+        self._by_client.move_to_end(request.client, last=False)
+
+    def pop(self) -> Request:
+        """The next request; its client goes to the end of the round."""
+        client, line = next(iter(self._by_client.items()))
+        request = next(iter(line.values()))
+        self.remove(request)
+        if client in self._by_client:
+            self._by_client.move_to_end(client)
+        return request
+
+    def remove(self, request: Request) -> None:
+        """Take `request` out, wherever it stands."""
+        line = self._by_client[request.client]
+        del line[request.number]
+        if not line:
+            del self._by_client[request.client]
+        self._length -= 1

@@ -1,0 +1,105 @@
+"""What workers and clients share of ZeroMQ: the context, the DEALER socket, its monitor.
+
+Nothing here needs asyncio, so that the thin client starts fast.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import Enum
+
+import zmq
+
+from intendant.errors import IntendantError, ProtocolError, Unreachable
+from intendant.protocol import mdp
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+MAX_SOCKETS = 16_384
+"""Of one process; the executor has one for each stream and each live run, and two to watch each."""
+HIGH_WATER_MARK = 16
+"""Messages on their way in each direction: small, since a frame may have megabytes."""
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1000
+
+
+class LinkEvent(Enum):
+    """What the monitor of a connection tells."""
+
+    CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
+    LOST = zmq.EVENT_DISCONNECTED
+
+
+class ConnectionLost(IntendantError):
+    """The broker at the other end is gone; a new socket is needed."""
+
+
+def process_context() -> Context:
+    """The one context of this process, made when first asked for (also after a fork)."""
+    context: Context = zmq.Context.instance()
+    context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+    return context
+
+
+def open_dealer(endpoint: str) -> tuple[Socket, Socket]:
+    """A DEALER that connects to `endpoint`, and the socket that tells its `LinkEvent`s."""
+    socket = process_context().socket(zmq.DEALER)
+    socket.linger = 0
+    socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
+    socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
+    socket.maxmsgsize = mdp.MAX_FRAME_BYTES
+    monitor = socket.get_monitor_socket(LinkEvent.CONNECTED.value | LinkEvent.LOST.value)
+    try:
+        socket.connect(endpoint)
+    except zmq.ZMQError as error:
+        close_dealer(socket, monitor)
+        raise Unreachable(f"{endpoint} can't be connected to: {error}") from error
+    return socket, monitor
+
+
+def close_dealer(socket: Socket, monitor: Socket, linger_ms: int = 0) -> None:
+    """Close both; what was sent may take `linger_ms` to leave, in the background."""
+    socket.disable_monitor()
+    monitor.close(linger=0)
+    socket.close(linger=linger_ms)
+
+
+def receive_nowait(socket: Socket) -> list[bytes] | None:
+    """The next message; `None` when there is none yet."""
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None
+
+
+def send_nowait(socket: Socket, frames: Sequence[bytes]) -> bool:
+    """Whether `frames` could be sent; a full connection takes none of them."""
+    try:
+        socket.send_multipart(frames, zmq.NOBLOCK)
+    except zmq.Again:
+        return False
+    return True
+
+
+def next_link_event(monitor: Socket) -> LinkEvent | None:
+    """The next event (zmq_socket_monitor(3): 16 bits of event, 32 of value, then the address)."""
+    frames = receive_nowait(monitor)
+    return None if frames is None else LinkEvent(int.from_bytes(frames[0][:2], sys.byteorder))
+
+
+def request_frames(service: bytes, body: Sequence[bytes]) -> list[bytes]:
+    """A client's REQUEST."""
+    if not body:
+        raise ValueError("a request has at least one body frame")
+    return [mdp.CLIENT, mdp.C_REQUEST, service, *body]
+
+
+def read_reply(frames: Sequence[bytes], service: bytes) -> tuple[bool, list[bytes]]:
+    """Whether a message of the broker is the FINAL, and its body."""
+    if len(frames) < 4 or frames[0] != mdp.CLIENT or frames[2] != service:
+        raise ProtocolError(f"expected an answer of {service!r}, found {list(frames[:3])!r}")
+    if frames[1] not in (mdp.C_PARTIAL, mdp.C_FINAL):
+        raise ProtocolError(f"expected PARTIAL or FINAL, found command {frames[1]!r}")
+    return frames[1] == mdp.C_FINAL, list(frames[3:])

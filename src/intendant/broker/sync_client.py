@@ -1,0 +1,109 @@
+"""The client's end of Majordomo 0.2 for programs without a loop: imports next to nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+
+import zmq
+
+from intendant.broker import sockets
+from intendant.broker.sockets import ConnectionLost, LinkEvent, Socket
+from intendant.errors import Unreachable
+
+CONNECT_S = 5.0
+RECONNECT_PAUSE_S = 0.05
+
+
+class SyncConnection:
+    """A client of the broker at `endpoint`; connects when first needed.
+
+    Like `client.Connection`: a request whose broker is lost is sent again, and a connection that
+    was left in the middle of a request (by Ctrl-C, say) is closed.
+    """
+
+    def __init__(self, endpoint: str, *, connect_s: float = CONNECT_S) -> None:
+        self._endpoint = endpoint
+        self._connect_s = connect_s
+        self._sockets: tuple[Socket, Socket] | None = None
+
+    def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
+        """The body of the FINAL; `TimeoutError` after `timeout_s`."""
+        for is_final, answer in self.stream(service, lambda: body, timeout_s=timeout_s):
+            if is_final:
+                return answer
+        raise AssertionError("a stream ends with its FINAL")
+
+    def stream(
+        self, service: bytes, body: Callable[[], list[bytes]], *, timeout_s: float | None
+    ) -> Generator[tuple[bool, list[bytes]], None, None]:
+        """Each part of the answer as (whether it is the FINAL, its body).
+
+        `TimeoutError` when the FINAL is not there `timeout_s` after the start. When the broker
+        was lost, `body()` is asked again.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        finished = False
+        try:
+            while not finished:
+                try:
+                    self._send(sockets.request_frames(service, body()))
+                    while not finished:
+                        finished, answer = sockets.read_reply(self._receive(deadline), service)
+                        yield finished, answer
+                except ConnectionLost:
+                    self.close()
+                    time.sleep(RECONNECT_PAUSE_S)
+        finally:
+            if not finished:
+                self.close()
+
+    def close(self) -> None:
+        """Close the socket; the next request opens a new one. Idempotent."""
+        if self._sockets is not None:
+            sockets.close_dealer(*self._sockets)
+            self._sockets = None
+
+    def _send(self, frames: list[bytes]) -> None:
+        """Send on a connection whose handshake is done."""
+        if self._sockets is not None and sockets.next_link_event(self._sockets[1]) is not None:
+            self.close()
+        if self._sockets is None:
+            self._connect()
+        assert self._sockets is not None  # noqa: S101 - connected, or Unreachable was raised
+        sockets.send_nowait(self._sockets[0], frames)
+
+    def _connect(self) -> None:
+        """Wait for the handshake; `Unreachable` after `connect_s`."""
+        deadline = time.monotonic() + self._connect_s
+        while True:
+            self._sockets = sockets.open_dealer(self._endpoint)
+            monitor = self._sockets[1]
+            if monitor.poll(_remaining_ms(deadline)) == 0:
+                self.close()
+                raise Unreachable(f"no daemon answers at {self._endpoint}")
+            if sockets.next_link_event(monitor) is LinkEvent.CONNECTED:
+                return
+            self.close()
+            time.sleep(RECONNECT_PAUSE_S)
+
+    def _receive(self, deadline: float | None) -> list[bytes]:
+        """The next message; `ConnectionLost` when none can come any more."""
+        assert self._sockets is not None  # noqa: S101 - only called after _send
+        socket, monitor = self._sockets
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(monitor, zmq.POLLIN)
+        while True:
+            ready = dict(poller.poll(_remaining_ms(deadline)))
+            if (frames := sockets.receive_nowait(socket)) is not None:
+                return frames
+            if not ready:
+                raise TimeoutError(f"no answer from {self._endpoint} in time")
+            if monitor in ready and sockets.next_link_event(monitor) is LinkEvent.LOST:
+                raise ConnectionLost
+
+
+def _remaining_ms(deadline: float | None) -> int | None:
+    """What is left until `deadline`, for a poll; `None`: for ever."""
+    return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000) + 1)

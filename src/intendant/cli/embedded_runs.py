@@ -1,0 +1,226 @@
+"""Runs under an embedded daemon, from their submission to the summary.
+
+Everything that happens becomes an event in one inbox, and the main thread does nothing but take
+them out: it never sits in a request, so it sees a signal at once.
+
+    watch      a thread: every change of a run, then that all have ended
+    output     threads of `run_output`: copy what the runs write
+    daemon     a thread: the daemon's own end
+    signals    Ctrl-C, SIGTERM, SIGHUP: passed on to the daemon, which ends every run in order;
+               a second one makes it kill them
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import assert_never
+
+import click
+
+from intendant.cli import exit_status, render
+from intendant.cli.inbox import (
+    AllEnded,
+    DaemonEnded,
+    Failed,
+    Inbox,
+    Interrupted,
+    OutputDone,
+    RunChanged,
+)
+from intendant.cli.progress import Progress, progress_on
+from intendant.cli.run_output import LiveOutput, OrderedOutput, Output
+from intendant.client.client import Client
+from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.shapes import RunInfo
+from intendant.errors import SupervisionError
+from intendant.protocol.run_states import RunState
+
+_FORWARDED = {
+    signal.SIGINT: signal.SIGINT,
+    signal.SIGTERM: signal.SIGTERM,
+    signal.SIGHUP: signal.SIGTERM,  # to a daemon it means: read the settings again
+}
+_UNFINISHED = [state.value for state in RunState if state is not RunState.ENDED]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The runs to see through, in file order, and those whose output is the result."""
+
+    run_ids: list[int]
+    leaves: list[int]
+
+
+@dataclass(slots=True)
+class Account:
+    """What is known so far: each run as it was last heard of, and the first signal."""
+
+    runs: dict[int, RunInfo] = field(default_factory=dict)
+    interrupted_by: int | None = None
+    all_ended: bool = False
+    daemon_ended: bool = False
+
+    @property
+    def status(self) -> int:
+        """The exit status that stands for it."""
+        if self.interrupted_by is not None:
+            return exit_status.SIGNALLED + self.interrupted_by
+        return exit_status.of_runs(self.runs.values())
+
+
+def run_embedded(
+    submissions: Sequence[Sequence[Mapping[str, object]]], state_dir: Path | None
+) -> int:
+    """Carry out the runs of each submission, and what an earlier call left; the exit status."""
+    with EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
+        daemon.keep_state = True
+        with daemon.client() as client:
+            plan = make_plan(client, submissions)
+        account = _carry_out(daemon, plan) if plan.run_ids else Account()
+        daemon.keep_state = account.status != exit_status.DONE
+        kept = daemon.state_dir if daemon.keep_state or state_dir else None
+    _say_how_it_ended(account, len(plan.run_ids))
+    _say_what_is_left(account, kept, is_named=state_dir is not None)
+    return account.status
+
+
+def make_plan(client: Client, submissions: Sequence[Sequence[Mapping[str, object]]]) -> Plan:
+    """Submit, after what is left from before."""
+    before = client.runs(states=_UNFINISHED, limit=None)[::-1]
+    run_ids = [run["id"] for run in before]
+    found = [run_ids[at] for at in _leaves([run["spec"] for run in before])]
+    for specs in submissions:
+        submitted = [run.id for run in client.submit_all(specs)]
+        run_ids += submitted
+        found += [submitted[at] for at in _leaves(specs)]
+    return Plan(run_ids, found)
+
+
+def _leaves(specs: Sequence[Mapping[str, object]]) -> list[int]:
+    """The places of the runs that no other one comes after."""
+    awaited: set[object] = set()
+    for spec in specs:
+        after = spec.get("after")
+        awaited.update(after if isinstance(after, list) else ())
+    return [at for at, spec in enumerate(specs) if spec.get("name") not in awaited]
+
+
+def _carry_out(daemon: EmbeddedDaemon, plan: Plan) -> Account:
+    """See the runs through to their end, or the daemon's."""
+    inbox = Inbox()
+    # One run alone writes to the terminal itself.
+    with progress_on(sys.stderr if len(plan.run_ids) > 1 else None) as progress:
+        output = _output(daemon, plan, inbox, progress)
+        with _signals_to(inbox):
+            inbox.start("watch", lambda: _watch(daemon, plan, inbox))
+            inbox.start("daemon", lambda: inbox.put(DaemonEnded(daemon.wait())))
+            return _take_events(daemon, inbox, output, progress)
+
+
+def _output(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox, progress: Progress) -> Output:
+    if len(plan.run_ids) == 1:
+        return LiveOutput(daemon.client, inbox)
+    return OrderedOutput(daemon.client, inbox, plan.leaves, progress)
+
+
+def _watch(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> None:
+    with daemon.client() as client:
+        for run in client.watch(plan.run_ids, changes=True):
+            inbox.put(RunChanged(run))
+    inbox.put(AllEnded())
+
+
+def _take_events(
+    daemon: EmbeddedDaemon, inbox: Inbox, output: Output, progress: Progress
+) -> Account:
+    account = Account()
+    while not account.daemon_ended and not (account.all_ended and output.is_done):
+        event = inbox.get()
+        if isinstance(event, Interrupted | DaemonEnded | Failed):
+            _on_end(event, account, daemon)
+        else:
+            _on_progress(event, account, output)
+            progress.show(account.runs.values())
+    return account
+
+
+def _on_progress(
+    event: RunChanged | AllEnded | OutputDone, account: Account, output: Output
+) -> None:
+    match event:
+        case RunChanged(run):
+            account.runs[run["id"]] = run
+            output.on_changed(run)
+        case AllEnded():
+            account.all_ended = True
+            output.on_all_ended()
+        case OutputDone():
+            output.on_done()
+        case _:
+            assert_never(event)
+
+
+def _on_end(
+    event: Interrupted | DaemonEnded | Failed, account: Account, daemon: EmbeddedDaemon
+) -> None:
+    match event:
+        case Interrupted(number):
+            account.interrupted_by = account.interrupted_by or number
+            daemon.send_signal(_FORWARDED[signal.Signals(number)])
+        case DaemonEnded(status):
+            account.daemon_ended = True
+            _require_interrupted(account, daemon, status)
+        case Failed(error):
+            # After a signal the daemon is on its way out: it is its end that counts.
+            if account.interrupted_by is None:
+                raise error
+        case _:
+            assert_never(event)
+
+
+def _require_interrupted(account: Account, daemon: EmbeddedDaemon, status: int) -> None:
+    if account.interrupted_by is None:
+        raise SupervisionError(
+            f"the embedded daemon ended before its runs, with status {status}; its log: "
+            f"{daemon.state_dir / 'daemon.log'}"
+        )
+
+
+@contextmanager
+def _signals_to(inbox: Inbox) -> Iterator[None]:
+    """Signals are events while the block runs."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  signal's own
+        inbox.put(Interrupted(number))
+
+    before = {number: signal.signal(number, on_signal) for number in _FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say_how_it_ended(account: Account, planned: int) -> None:
+    runs = [account.runs[run_id] for run_id in sorted(account.runs)]
+    if planned == 0:
+        click.echo("intendant: nothing is left to do", err=True)
+    elif planned > 1:
+        click.echo(render.summary(runs, render.clock()), err=True)
+    elif runs and exit_status.of_run(runs[0]) and account.interrupted_by is None:
+        click.echo(f"intendant: {render.ending(runs[0])}", err=True)
+
+
+def _say_what_is_left(account: Account, kept: Path | None, *, is_named: bool) -> None:
+    if kept is None or account.status == exit_status.DONE:
+        return
+    if account.interrupted_by is not None:
+        click.echo(f"intendant: to go on: intendant run --continue --state-dir {kept}", err=True)
+    elif not is_named:
+        click.echo(f"intendant: the state is kept in {kept}", err=True)

@@ -1,0 +1,87 @@
+"""The command `intendant`: finds the verb, runs it, turns every error into text and a status.
+
+A verb's module is imported when the verb is used, so that `ls` does not pay for `run`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from intendant import __version__
+from intendant.cli import exit_status
+from intendant.cli.escapes import visible
+from intendant.cli.parameters import endpoint_option
+from intendant.cli.session import Session
+from intendant.errors import IntendantError
+
+VERBS = (
+    "serve", "run", "submit", "ls", "show", "wait", "logs", "cancel", "queue", "status",
+    "shutdown", "broker",
+)  # fmt: skip
+"""In the order of `--help`; each is the attribute `verb` of the module with its name."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        verb = import_module(f"intendant.cli.{cmd_name}").verb
+        return verb if isinstance(verb, click.Command) else None
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="intendant")
+@endpoint_option
+def intendant() -> None:
+    """Queue runs, watch over them, see how they ended."""
+
+
+def run(args: Sequence[str], session: Session) -> int:
+    """Carry out a command line; the exit status."""
+    wants_json = "--json" in _before_argv(args)
+    try:
+        status = intendant.main(
+            list(args), prog_name="intendant", standalone_mode=False, obj=session
+        )
+    except click.UsageError as error:
+        return _report_usage(error, wants_json=wants_json)
+    except (click.Abort, KeyboardInterrupt):
+        return exit_status.CANCELLED
+    except (IntendantError, TimeoutError) as error:
+        return _report(error, wants_json=wants_json)
+    return status if isinstance(status, int) else exit_status.DONE
+
+
+def _before_argv(args: Sequence[str]) -> Sequence[str]:
+    return args[: args.index("--")] if "--" in args else args
+
+
+def _report_usage(error: click.UsageError, *, wants_json: bool) -> int:
+    if wants_json:
+        _print_error("usage", error.format_message())
+    else:
+        error.show()
+    return exit_status.USAGE
+
+
+def _report(error: Exception, *, wants_json: bool) -> int:
+    message = str(error) or type(error).__name__
+    if wants_json:
+        _print_error(exit_status.code_of_error(error), message)
+    else:
+        lines = "\n".join(map(visible, message.splitlines()))
+        click.echo(f"intendant: {lines}", err=True)
+    return exit_status.of_error(error)
+
+
+def _print_error(code: str, message: str) -> None:
+    click.echo(json.dumps({"error": {"code": code, "message": message}}), err=True)

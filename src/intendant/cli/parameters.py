@@ -1,0 +1,129 @@
+"""Kinds of arguments: durations, selectors, K=V pairs, and what stands behind `--`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
+
+import click
+
+from intendant.cli.session import Session
+from intendant.protocol.durations import parse_duration
+from intendant.protocol.selectors import parse_selection
+
+_ARGV = "intendant.argv"
+_MAX_DURATION_S = 10 * 365 * 86400.0
+
+Verb = TypeVar("Verb", bound=Callable[..., object])
+
+
+class Duration(click.ParamType[float]):
+    """Seconds, from `90`, `1.5s`, `2m`, `3h` or `1d`."""
+
+    name = "DUR"
+
+    def __init__(self, *, may_be_zero: bool = False) -> None:
+        self._may_be_zero = may_be_zero
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        try:
+            duration_s = parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if duration_s > _MAX_DURATION_S:
+            self.fail(f"found {value}, expected at most 3650d", param, ctx)
+        if not duration_s and not self._may_be_zero:
+            self.fail(f"found {value}, expected more than 0", param, ctx)
+        return duration_s
+
+
+class Variable(click.ParamType[tuple[str, str]]):
+    """One variable of an environment, `K=V`."""
+
+    name = "K=V"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not (name and equals):
+            self.fail(f"found {value!r}, expected K=V", param, ctx)
+        return name, text
+
+
+class ArgvCommand(click.Command):
+    """A verb whose arguments behind the first `--` are a command, to be passed on verbatim."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_ARGV] = args[at + 1 :]
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+
+def argv_of(ctx: click.Context) -> list[str] | None:
+    """What stands behind `--`; None where there is no `--`."""
+    argv: list[str] | None = ctx.meta.get(_ARGV)
+    if argv is not None and not (argv and argv[0]):
+        raise click.UsageError("found nothing behind --, expected a command", ctx)
+    return argv
+
+
+def selection_argument(verb: Verb) -> Verb:
+    """ID…: one run or several."""
+    return click.argument(
+        "selection", metavar="ID...", nargs=-1, required=True, callback=_check_selection
+    )(verb)
+
+
+def run_argument(verb: Verb) -> Verb:
+    """ID: exactly one run."""
+    return click.argument("selection", metavar="ID", callback=_check_one)(verb)
+
+
+def json_option(verb: Verb) -> Verb:
+    """--json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, errors too.")(verb)
+
+
+def endpoint_option(verb: Verb) -> Verb:
+    """--endpoint, before the verb or behind it."""
+    return click.option(
+        "--endpoint", metavar="URI", expose_value=False, callback=_keep_endpoint,
+        help="Where the daemon answers: ipc://PATH or tcp://HOST:PORT.",
+    )(verb)  # fmt: skip
+
+
+def _keep_endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    if not value.startswith(("ipc://", "tcp://")):
+        _refuse(f"found {value!r}, expected ipc://PATH or tcp://HOST:PORT", ctx, param)
+    session = ctx.find_object(Session)
+    if session is not None:
+        session.endpoint = value
+
+
+def _check_selection(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
+    try:
+        parse_selection(list(value))
+    except ValueError as error:
+        _refuse(str(error), ctx, param)
+    return list(value)
+
+
+def _check_one(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    _check_selection(ctx, param, [value])
+    selection = parse_selection([value])
+    if selection.all or selection.ranges or len(selection.ids) + selection.last != 1:
+        _refuse(f"found {value!r}, expected one run: an id or last", ctx, param)
+    return value
+
+
+def _refuse(message: str, ctx: click.Context, param: click.Parameter) -> NoReturn:
+    raise click.BadParameter(message, ctx, param)

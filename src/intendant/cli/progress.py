@@ -1,0 +1,98 @@
+"""Progress of runs on a terminal; nothing anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from intendant.cli.escapes import visible
+from intendant.client.shapes import RunInfo
+
+if TYPE_CHECKING:
+    import rich.progress
+
+_NAMES_WIDTH = 50
+
+
+class Progress(Protocol):
+    """Shows how far runs are."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether anybody sees it."""
+
+    def show(self, runs: Collection[RunInfo]) -> None:
+        """The runs as they are now."""
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """Room for other output to the same terminal."""
+
+
+class NoProgress:
+    """For those who are not looking."""
+
+    is_shown = False
+
+    def show(self, runs: Collection[RunInfo]) -> None:
+        """Nothing."""
+
+    def hidden(self) -> AbstractContextManager[None]:
+        """Nothing to hide."""
+        return nullcontext()
+
+
+class TerminalProgress:
+    """A bar that is drawn when something changed, and erased at the end."""
+
+    is_shown = True
+
+    def __init__(self, bar: rich.progress.Progress) -> None:
+        self._bar = bar
+        self._line = bar.add_task("")
+        self._lock = RLock()
+
+    def show(self, runs: Collection[RunInfo]) -> None:
+        """Draw how many have ended, and which are running."""
+        ended = sum(run["outcome"] is not None for run in runs)
+        with self._lock:
+            self._bar.update(
+                self._line, total=len(runs), completed=ended, description=describe(runs)
+            )
+            self._bar.refresh()
+
+    @contextmanager
+    def hidden(self) -> Iterator[None]:
+        """Erase the bar, and draw it again afterwards."""
+        with self._lock:
+            self._bar.stop()
+            try:
+                yield
+            finally:
+                self._bar.start()
+
+
+def describe(runs: Collection[RunInfo]) -> str:
+    """What is being waited for, in a few words."""
+    live = [run for run in runs if run["state"] in ("starting", "running", "stopping")]
+    names = visible(", ".join(run["name"] or str(run["id"]) for run in live))
+    if not live:
+        return "waiting"
+    return names if len(names) <= _NAMES_WIDTH else f"{names[: _NAMES_WIDTH - 1]}…"
+
+
+@contextmanager
+def progress_on(stream: TextIO | None) -> Iterator[Progress]:
+    """A bar on a terminal, while the block runs; nothing on anything else."""
+    if stream is None or not stream.isatty():
+        yield NoProgress()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
+    console = Console(file=stream)
+    with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        yield TerminalProgress(bar)

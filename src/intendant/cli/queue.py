@@ -1,0 +1,88 @@
+"""`intendant queue`."""
+
+from __future__ import annotations
+
+import click
+
+from intendant.cli import render
+from intendant.cli.parameters import endpoint_option, json_option
+from intendant.cli.session import Session
+from intendant.client.shapes import QueueInfo
+
+
+@click.group("queue")
+def verb() -> None:
+    """Look at queues and change them."""
+
+
+@verb.command("ls")
+@json_option
+@endpoint_option
+@click.pass_obj
+def list_queues(session: Session, *, as_json: bool) -> None:
+    """List the queues.
+
+    \b
+    Examples:
+      intendant queue ls
+      intendant queue ls --json
+    """
+    with session.client() as client:
+        _print(client.queues(), as_json=as_json)
+
+
+@verb.command("set")
+@click.argument("name")
+@click.option("--slots", type=click.IntRange(1, 100_000), required=True,
+              help="How many of its runs may be live at once.")  # fmt: skip
+@json_option
+@endpoint_option
+@click.pass_obj
+def set_queue(session: Session, *, name: str, slots: int, as_json: bool) -> None:
+    """Make a queue, or change its slots; a smaller number ends nothing.
+
+    \b
+    Examples:
+      intendant queue set gpu --slots 2
+    """
+    with session.client() as client:
+        _print(client.queue_set(name, slots=slots), as_json=as_json)
+
+
+@verb.command("pause")
+@click.argument("name")
+@json_option
+@endpoint_option
+@click.pass_obj
+def pause_queue(session: Session, *, name: str, as_json: bool) -> None:
+    """Start nothing from a queue until it is resumed.
+
+    \b
+    Examples:
+      intendant queue pause gpu
+    """
+    with session.client() as client:
+        _print(client.queue_pause(name), as_json=as_json)
+
+
+@verb.command("resume")
+@click.argument("name")
+@json_option
+@endpoint_option
+@click.pass_obj
+def resume_queue(session: Session, *, name: str, as_json: bool) -> None:
+    """Start runs from a queue again.
+
+    \b
+    Examples:
+      intendant queue resume gpu
+    """
+    with session.client() as client:
+        _print(client.queue_resume(name), as_json=as_json)
+
+
+def _print(found: QueueInfo | list[QueueInfo], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(render.as_json(found))
+    else:
+        click.echo(render.queues(found if isinstance(found, list) else [found]))

@@ -1,0 +1,234 @@
+"""Text for people: aligned tables, short local times, one line for each thing that was done."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from intendant.cli.escapes import visible
+from intendant.client.shapes import (
+    AttemptInfo,
+    Cancellation,
+    DaemonInfo,
+    HelperInfo,
+    QueueInfo,
+    RunDetails,
+    RunInfo,
+)
+from intendant.protocol.durations import format_duration
+
+ABSENT = "-"
+_COMMAND_WIDTH = 60
+_RUNS_HEAD = ("ID", "NAME", "STATE", "QUEUE", "SUBMITTED", "TOOK", "COMMAND")
+_ATTEMPTS_HEAD = ("ATTEMPT", "OUTCOME", "STARTED", "TOOK", "REASON")
+_QUEUES_HEAD = ("QUEUE", "SLOTS", "LIVE", "QUEUED", "STATE")
+_SUMMARY_HEAD = ("ID", "NAME", "OUTCOME", "TOOK", "REASON")
+
+
+def as_json(thing: object) -> str:
+    """One object or one array, in ASCII: nothing in it can harm a terminal."""
+    return json.dumps(thing, indent=2)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as their widest cell; cells are made visible here."""
+    cells = [list(head), *([visible(cell) for cell in row] for row in rows)]
+    widths = [max(map(_width, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(_line(row, widths) for row in cells)
+
+
+def runs(found: Sequence[RunInfo], now: datetime) -> str:
+    """`ls`."""
+    return table(_RUNS_HEAD, [_run_row(run, now) for run in found])
+
+
+def summary(found: Sequence[RunInfo], now: datetime) -> str:
+    """How several runs ended."""
+    return table(
+        _SUMMARY_HEAD,
+        [
+            (str(run["id"]), run["name"] or ABSENT, standing(run), _took(run, now),
+             run["reason"] or ABSENT)
+            for run in found
+        ],
+    )  # fmt: skip
+
+
+def run_details(details: RunDetails, now: datetime) -> str:
+    """`show`."""
+    run = details["run"]
+    lines = [
+        ("run", str(run["id"])),
+        ("name", run["name"]),
+        ("state", standing(run)),
+        ("reason", run["reason"]),
+        ("command", command(run)),
+        ("queue", f"{run['queue']}, priority {run['priority']}"),
+        ("account", run["account"]),
+        ("submitted", when(run["submitted_at"], now)),
+        ("started", when(run["started_at"], now)),
+        ("finished", when(run["finished_at"], now)),
+        ("folder", details["folder"]),
+    ]
+    attempts = [_attempt_row(attempt, now) for attempt in details["attempts"]]
+    parts = [_facts(lines), table(_ATTEMPTS_HEAD, attempts) if attempts else ""]
+    return "\n\n".join(filter(None, parts))
+
+
+def queues(found: Sequence[QueueInfo]) -> str:
+    """`queue ls`."""
+    return table(
+        _QUEUES_HEAD,
+        [
+            (queue["name"], "all" if queue["slots"] is None else str(queue["slots"]),
+             str(queue["live"]), str(queue["queued"]), "paused" if queue["paused"] else "open")
+            for queue in found
+        ],
+    )  # fmt: skip
+
+
+def daemon(info: DaemonInfo, now: datetime) -> str:
+    """`status`."""
+    state = f"{info['state']} ({info['cause']})" if info["cause"] else info["state"]
+    counts = ", ".join(f"{count} {name}" for name, count in info["runs"].items() if count)
+    lines = [
+        ("daemon", f"{state}, version {info['version']}, pid {info['pid']}"),
+        ("since", when(info["started_at"], now)),
+        ("slots", f"{info['live']} of {info['slots']} taken"),
+        ("runs", counts or "none"),
+        ("broker", _helper(info["broker"])),
+        ("zygote", _helper(info["zygote"])),
+        ("launcher", f"{info['launcher']}, trees by {info['tree_method']}"),
+        ("endpoints", " ".join(info["endpoints"])),
+        ("state", info["state_dir"]),
+        ("runtime", info["runtime_dir"]),
+    ]
+    return f"{_facts(lines)}\n\n{queues(info['queues'])}"
+
+
+def cancellation(answer: Cancellation) -> str:
+    """`cancel`: one line for each run."""
+    changed = set(answer["changed"])
+    return "\n".join(
+        f"{run['id']}: {standing(run)}" + ("" if run["id"] in changed else ", nothing to do")
+        for run in answer["runs"]
+    )
+
+
+def standing(run: RunInfo) -> str:
+    """Where a run is or how it ended, and with what."""
+    if run["outcome"] is None:
+        return run["state"]
+    if run["signal"] is not None:
+        return f"{run['outcome']} ({_signal_name(run['signal'])})"
+    return f"{run['outcome']} ({run['exit_code']})" if run["exit_code"] else run["outcome"]
+
+
+def ending(run: RunInfo) -> str:
+    """How a run ended and why, in one line."""
+    reason = f": {run['reason']}" if run["reason"] else ""
+    return visible(f"run {run['id']} {standing(run)}{reason}")
+
+
+def command(run: RunInfo) -> str:
+    """What the run does, as a line that a shell would take."""
+    workload = run["spec"].get("workload")
+    argv = workload.get("argv") if isinstance(workload, dict) else None
+    return shlex.join(map(str, argv)) if argv else run["kind"]
+
+
+def when(text: str | None, now: datetime) -> str | None:
+    """A point in time as the reader's clock shows it, no longer than it need be."""
+    if text is None:
+        return None
+    at, today = _moment(text).astimezone(), now.astimezone()
+    if at.date() == today.date():
+        return f"{at:%H:%M:%S}"
+    return f"{at:%b %d %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d}"
+
+
+def clock() -> datetime:
+    """Now."""
+    return datetime.now(UTC)
+
+
+def _run_row(run: RunInfo, now: datetime) -> tuple[str, ...]:
+    return (
+        str(run["id"]),
+        run["name"] or ABSENT,
+        standing(run),
+        run["queue"],
+        when(run["submitted_at"], now) or ABSENT,
+        _took(run, now),
+        _shortened(command(run)),
+    )
+
+
+def _attempt_row(attempt: AttemptInfo, now: datetime) -> tuple[str, ...]:
+    return (
+        str(attempt["attempt"]),
+        attempt["outcome"] or ABSENT,
+        when(attempt["started_at"], now) or ABSENT,
+        _took(attempt, now),
+        attempt["reason"] or ABSENT,
+    )
+
+
+def _took(thing: RunInfo | AttemptInfo, now: datetime) -> str:
+    """From the start to the end, or until now."""
+    if thing["started_at"] is None:
+        return ABSENT
+    end = _moment(thing["finished_at"]) if thing["finished_at"] else now
+    return format_duration(max((end - _moment(thing["started_at"])).total_seconds(), 0.0))
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _helper(info: HelperInfo) -> str:
+    pid = f"pid {info['pid']}" if info["pid"] else "not running"
+    return f"{pid}, restarted {info['restarts']} times" if info["restarts"] else pid
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _COMMAND_WIDTH else f"{text[: _COMMAND_WIDTH - 1]}…"
+
+
+def _facts(lines: Iterable[tuple[str, str | None]]) -> str:
+    """Names and values, one pair a line."""
+    return "\n".join(
+        f"{name:<10} {visible(ABSENT if value is None else value)}".rstrip()
+        for name, value in lines
+    )
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [
+        cell + " " * (width - _width(cell)) for cell, width in zip(cells, widths, strict=True)
+    ]
+    return "  ".join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    """Columns on a terminal: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(_columns(character) for character in text)
+
+
+def _columns(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

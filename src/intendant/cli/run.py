@@ -1,0 +1,79 @@
+"""`intendant run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from intendant.cli import exit_status
+from intendant.cli.parameters import ArgvCommand, argv_of
+from intendant.errors import SettingsError
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("run", cls=ArgvCommand, options_metavar="[OPTIONS]")
+@click.argument(
+    "files", nargs=-1, type=click.Path(path_type=Path), metavar="(FILE... | -- ARGV...)"
+)
+@click.option("--check", is_flag=True, help="Only say whether the files are sound.")
+@click.option("--state-dir", type=_FOLDER, help="Keep the state here; unfinished runs go on.")
+@click.option("--continue", "only_continue", is_flag=True,
+              help="Only finish what --state-dir holds.")  # fmt: skip
+@click.pass_context
+def verb(
+    ctx: click.Context,
+    /,
+    *,
+    files: tuple[Path, ...],
+    check: bool,
+    state_dir: Path | None,
+    only_continue: bool,
+) -> int:
+    """Carry out runs under a private daemon that ends with them.
+
+    \b
+    Examples:
+      intendant run nightly.toml
+      intendant run -- make -j4 all
+      intendant run --state-dir state --continue
+    """
+    argv = argv_of(ctx)
+    _check_usage(ctx, has_argv=argv is not None)
+    if check:
+        return _check(files)
+    from intendant.cli.embedded_runs import run_embedded
+    from intendant.cli.runfiles import load_run_file
+    from intendant.client.command import spec_of
+
+    submissions = [load_run_file(path) for path in files]
+    if argv is not None:
+        submissions.append([spec_of(argv)])
+    return run_embedded([] if only_continue else submissions, state_dir)
+
+
+def _check_usage(ctx: click.Context, *, has_argv: bool) -> None:
+    files, only_continue = ctx.params["files"], ctx.params["only_continue"]
+    if only_continue and ctx.params["state_dir"] is None:
+        raise click.UsageError("found --continue, expected --state-dir with it", ctx)
+    if has_argv and (files or only_continue or ctx.params["check"]):
+        raise click.UsageError("found a command behind --, expected it alone", ctx)
+    if not (files or has_argv or only_continue):
+        raise click.UsageError("found nothing to run, expected a run file or -- ARGV", ctx)
+
+
+def _check(files: tuple[Path, ...]) -> int:
+    """One line for each file: how many runs, or what is wrong."""
+    from intendant.cli.runfiles import load_run_file
+
+    status = exit_status.DONE
+    for path in files:
+        try:
+            count = len(load_run_file(path))
+        except SettingsError as error:
+            click.echo(str(error), err=True)
+            status = exit_status.USAGE
+        else:
+            click.echo(f"{path}: ok, {count} {'run' if count == 1 else 'runs'}")
+    return status

@@ -1,0 +1,89 @@
+"""Reading run files: TOML, YAML or JSON, into specs."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+from intendant.errors import SettingsError
+
+_TOML_PLACE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
+_TOML_END = " (at end of document)"
+MAX_BYTES = 16 * 1024 * 1024
+
+
+def load_run_file(path: Path) -> list[dict[str, object]]:
+    """The specs of a file's runs, defaults left out; `SettingsError` names file, line or key."""
+    from intendant.protocol.runfile import parse_run_file
+
+    data = read_data(path)
+    specs = parse_run_file(data, source=str(path))
+    return [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
+
+
+def read_data(path: Path) -> object:
+    """What the file says, in the syntax that its name promises."""
+    parse = _PARSERS.get(path.suffix.lower())
+    if parse is None:
+        raise SettingsError(
+            f"{path}: found {path.suffix or 'no suffix'!r}, expected a run file: "
+            f"{', '.join(_PARSERS)}"
+        )
+    return parse(_read_text(path), str(path))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise SettingsError(f"{path}: has more than {MAX_BYTES} bytes")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{path}: line {line}: is not UTF-8") from error
+
+
+def _parse_toml(text: str, source: str) -> object:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _TOML_PLACE.search(str(error))
+        line = found[1] if found else str(len(text.splitlines()))
+        what = _TOML_PLACE.sub("", str(error)).removesuffix(_TOML_END)
+        raise SettingsError(f"{source}: line {line}: {what}") from error
+
+
+def _parse_json(text: str, source: str) -> object:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"{source}: line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{source}: {error}") from error
+
+
+def _parse_yaml(text: str, source: str) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
+        raise SettingsError(f"{source}:{line} {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{source}: {error}") from error
+
+
+_PARSERS: dict[str, Callable[[str, str], object]] = {
+    ".toml": _parse_toml,
+    ".yaml": _parse_yaml,
+    ".yml": _parse_yaml,
+    ".json": _parse_json,
+}

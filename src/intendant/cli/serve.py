@@ -1,0 +1,37 @@
+"""`intendant serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("serve")
+@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings (TOML).")
+@click.option("--state-dir", type=_FOLDER, help="Where the store and the spool are.")
+@click.option("--runtime-dir", type=_FOLDER, help="Where the sockets are.")
+@click.option("--listen", metavar="tcp://HOST:PORT", help="Answer there too.")
+@click.option(
+    "--slots", type=click.IntRange(1, 100_000), help="Runs live at once, over all queues."
+)
+@click.option("--on-signal", type=click.Choice(["stop", "drain", "leave"]),
+              help="What becomes of the runs at SIGTERM and SIGINT (stop).")  # fmt: skip
+@click.option("--embedded", is_flag=True, hidden=True)
+@click.option("--ready-fd", type=click.IntRange(0), hidden=True)
+@click.option("--life-line", type=click.IntRange(0), hidden=True)
+def verb(**flags: object) -> int:
+    """Run the daemon in the foreground.
+
+    \b
+    Examples:
+      intendant serve
+      intendant serve --slots 8 --on-signal leave
+      intendant serve --config intendant.toml --state-dir /var/lib/intendant
+    """
+    from intendant.executor.main import serve
+
+    given = {name: value for name, value in flags.items() if value is not None}
+    return serve({name: value for name, value in given.items() if value is not False})

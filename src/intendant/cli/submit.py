@@ -1,0 +1,120 @@
+"""`intendant submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Unpack
+
+import click
+from click.core import ParameterSource
+
+from intendant.cli import render
+from intendant.cli.await_runs import await_runs
+from intendant.cli.parameters import (
+    ArgvCommand,
+    Duration,
+    Variable,
+    argv_of,
+    endpoint_option,
+    json_option,
+)
+from intendant.cli.session import Session
+from intendant.client.client import Client
+from intendant.client.command import RunOptions
+from intendant.client.run import Run
+
+_OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
+_PRIORITY = click.IntRange(-(2**31), 2**31 - 1)
+
+
+@click.command("submit", cls=ArgvCommand, options_metavar="[OPTIONS]")
+@click.argument("file", required=False, metavar="(FILE | -- ARGV...)")
+@click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`.")
+@click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
+@click.option("--priority", type=_PRIORITY, help="Higher starts first (0).")
+@click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end.")
+@click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
+              help="From SIGTERM to SIGKILL (3s).")  # fmt: skip
+@click.option("--retry", type=click.IntRange(0, 1000), help="Attempts after failure or time-out.")
+@click.option("--restartable", is_flag=True, help="Start again also after an interruption.")
+@click.option("--key", metavar="K", help="The same key again gives the same run.")
+@click.option("--hold", is_flag=True, help="Do not start before it is released.")
+@click.option("--env", "variables", multiple=True, type=Variable(),
+              help="A variable; may be repeated.")  # fmt: skip
+@click.option("--secret-env", multiple=True, type=Variable(), help="One that is never shown.")
+@click.option("--cwd", metavar="D", help="The folder (this one).")
+@click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")
+@json_option
+@endpoint_option
+@click.pass_context
+def verb(
+    ctx: click.Context,
+    /,
+    *,
+    file: str | None,
+    key: str | None,
+    secret_env: tuple[tuple[str, str], ...],
+    variables: tuple[tuple[str, str], ...],
+    wait: bool,
+    as_json: bool,
+    **options: Unpack[RunOptions],
+) -> int:
+    """Queue a command, or the runs of a file; prints their ids.
+
+    \b
+    Examples:
+      intendant submit -- make -j4 all
+      intendant submit -n train --timeout 2h --retry 2 -- python train.py
+      intendant submit nightly.toml --wait
+    """
+    argv = argv_of(ctx)
+    options["env"] = dict(variables)
+    session: Session = ctx.obj
+    with session.client() as client:
+        if argv is not None:
+            if file is not None:
+                raise click.UsageError(f"found {file!r} before --, expected options alone", ctx)
+            submitted = [client.submit(argv, key=key, secret_env=dict(secret_env), **options)]
+        else:
+            submitted = _submit_file(ctx, client, file, key=key)
+        return _follow_up(client, submitted, is_one=argv is not None, wait=wait, as_json=as_json)
+
+
+def _submit_file(
+    ctx: click.Context, client: Client, file: str | None, *, key: str | None
+) -> list[Run]:
+    """Queue the runs of a file, in which each says for itself what the options say of a command."""
+    from intendant.cli.runfiles import load_run_file
+
+    if file is None:
+        raise click.UsageError("found no command, expected a run file or -- ARGV", ctx)
+    if found := _said_of_one_run(ctx):
+        raise click.UsageError(f"found {found} with a run file, expected it inside the file", ctx)
+    return client.submit_all(load_run_file(Path(file)), key=key)
+
+
+def _said_of_one_run(ctx: click.Context) -> str:
+    """The options on the command line that a run file has keys for."""
+    return ", ".join(
+        parameter.opts[-1]
+        for parameter in ctx.command.params
+        if parameter.name not in _OF_ANY_SUBMISSION
+        and ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    )
+
+
+def _follow_up(
+    client: Client, submitted: list[Run], *, is_one: bool, wait: bool, as_json: bool
+) -> int:
+    """Print the ids at once, or the runs as they are after what was asked for."""
+    ids = [run.id for run in submitted]
+    if not as_json:
+        click.echo("\n".join(map(str, ids)))
+    if wait:
+        awaited = await_runs(client, ids)
+        status, found = awaited.status, awaited.runs
+    else:
+        status, found = 0, client.runs(selection=ids, limit=None)[::-1] if as_json else []
+    if as_json and found:
+        click.echo(render.as_json(found[0] if is_one else found))
+    return status

@@ -1,0 +1,131 @@
+"""What a submission asks for, as plain dictionaries in the shape of `protocol.specs`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from intendant.errors import InvalidRequest
+from intendant.protocol.environment import encode_environment
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: its arguments, never a shell's line."""
+
+    argv: Sequence[str]
+    cwd: str | Path | None = None
+    env: Mapping[str, str] | None = None
+    umask: int | None = None
+    stdin: str | Path | None = None
+    timeout_s: float | None = None
+    grace_s: float | None = None
+
+    def spec(self) -> dict[str, object]:
+        """A run spec that holds this command and what was said about it."""
+        workload = {
+            "kind": "command",
+            "argv": list(self.argv),
+            "cwd": _text(self.cwd),
+            "env": dict(self.env) if self.env else None,
+            "umask": self.umask,
+            "stdin": _text(self.stdin),
+        }
+        limits = {"timeout_s": self.timeout_s, "grace_s": self.grace_s}
+        return said({"workload": said(workload), **limits})
+
+
+class RunOptions(TypedDict, total=False):
+    """What can be said about any run; what is None is left at its default."""
+
+    name: str | None
+    queue: str | None
+    priority: int | None
+    timeout_s: float | None
+    grace_s: float | None
+    retry: int | None  # attempts after the first
+    restartable: bool | None
+    hold: bool | None
+    cwd: str | Path | None
+    env: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitter:
+    """Where a submission comes from: what a run inherits from whoever asked for it."""
+
+    cwd: str
+    environment: Mapping[bytes, bytes] = field(repr=False)
+
+    @classmethod
+    def this_process(cls) -> Submitter:
+        """The folder and the environment of the calling process."""
+        return cls(str(Path.cwd()), dict(os.environb))
+
+
+def spec_of(
+    what: Command | Sequence[str] | Mapping[str, object], **options: Unpack[RunOptions]
+) -> dict[str, object]:
+    """The run spec of a command, of bare arguments or of a spec; `options` win over it."""
+    spec = dict(what) if isinstance(what, Mapping) else _command(what).spec()
+    retry, cwd, env = options.pop("retry", None), options.pop("cwd", None), options.pop("env", None)
+    spec |= said(options)
+    if retry is not None:
+        spec["retry"] = {"attempts": retry}
+    workload = said({"cwd": _text(cwd), "env": dict(env) if env else None})
+    return {**spec, "workload": {**_workload(spec), **workload}}
+
+
+def submission(
+    spec: Mapping[str, object],
+    *,
+    key: str | None = None,
+    secret_env: Mapping[str, str] | None = None,
+    submitter: Submitter | None = None,
+) -> dict[str, object]:
+    """One run of a submission. It always has a key, so that sending it twice is harmless.
+
+    A `submitter` is given where the daemon shares its machine: the run gets its folder and its
+    environment. From afar it gets the daemon's.
+    """
+    environment = encode_environment(submitter.environment) if submitter else None
+    secrets = said({"environment": environment, "env": dict(secret_env or {}) or None})
+    return said(
+        {
+            "spec": _at_home(spec, submitter) if submitter else dict(spec),
+            "secrets": secrets or None,
+            "submission_key": key or os.urandom(16).hex(),
+        }
+    )
+
+
+def said(fields: Mapping[str, object]) -> dict[str, object]:
+    """The fields that say something; what is left out has its default."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, object]:
+    """The spec with its command's folder seen from the submitter's."""
+    workload = _workload(spec)
+    cwd = Path(submitter.cwd, str(workload.get("cwd") or ""))
+    return {**spec, "workload": {**workload, "cwd": str(cwd)}}
+
+
+def _command(what: Command | Sequence[str]) -> Command:
+    if isinstance(what, str):
+        raise InvalidRequest(f"{what!r} is one text: a command is a list of arguments")
+    return what if isinstance(what, Command) else Command(what)
+
+
+def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:
+    workload = spec.get("workload")
+    if not isinstance(workload, Mapping):
+        raise InvalidRequest(f"the spec's workload is {workload!r}: expected a table")
+    return workload
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

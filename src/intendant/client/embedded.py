@@ -1,0 +1,202 @@
+"""A private daemon that lives as long as the program that needs it.
+
+It is a child in a session of its own, so that a terminal's Ctrl-C reaches only the parent, which
+passes it on. Two pipes tie them together: the child says on one that it is ready (end-of-file
+means it failed), and sees on the other, the life-line, that the parent is gone: no process but the
+parent holds its writing end. Sockets go to a folder with a short path (unix(7) bounds it).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from intendant.client.client import Client
+from intendant.errors import IntendantError, SupervisionError
+from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, client_endpoint
+
+START_S = 30.0
+STOP_S = 15.0
+"""How long an orderly shutdown may take: escalation (grace 3, reap 3) and the daemon's own end."""
+TERM_S = 5.0
+
+_TAIL_BYTES = 4096
+_ROOM_BYTES = 40
+"""What is kept free behind the temporary folder: `/intendant-XXXXXXXX/run/private.sock`."""
+
+
+class EmbeddedDaemon:
+    """A daemon of one's own. Entering starts it, leaving ends it and its runs.
+
+    Without `state_dir` the state is private: it goes with the daemon unless `keep_state` is set.
+    """
+
+    def __init__(self, state_dir: Path | None = None, *, slots: int | None = None) -> None:
+        self.keep_state = False
+        self._named_state_dir = state_dir
+        self._slots = slots
+        self._home = Path()
+        self._log_start = 0
+        self._life_line: FileIO | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self._home = Path(tempfile.mkdtemp(prefix="intendant-", dir=_temporary_folder()))
+        try:
+            self._start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            self._shut_down()
+        finally:
+            self._end()
+
+    @property
+    def endpoint(self) -> str:
+        """Where it answers."""
+        return client_endpoint(self._runtime_dir)
+
+    @property
+    def state_dir(self) -> Path:
+        """Where its store, its spool and its log are."""
+        return self._named_state_dir or self._home / "state"
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._running().pid
+
+    def client(self, *, timeout_s: float = 30.0) -> Client:
+        """A new client of this daemon."""
+        return Client(self.endpoint, timeout_s=timeout_s)
+
+    def send_signal(self, number: int) -> None:
+        """Pass a signal on: the first ends its runs in order, the second kills them at once."""
+        self._running().send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended; below zero: the signal that killed it."""
+        return self._running().wait()
+
+    @property
+    def _runtime_dir(self) -> Path:
+        return self._home / "run"
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise SupervisionError("the embedded daemon was not started")
+        return self._process
+
+    def _start(self) -> None:
+        self._runtime_dir.mkdir(mode=0o700)
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ready, ready_end = _pipe()
+        life_line_end, self._life_line = _pipe()
+        with ready, ready_end, life_line_end:
+            with (self.state_dir / "daemon.log").open("ab") as log:
+                self._log_start = log.tell()
+                self._process = subprocess.Popen(  # noqa: S603  our own program
+                    self._command(ready_end.fileno(), life_line_end.fileno()),
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    pass_fds=(ready_end.fileno(), life_line_end.fileno()),
+                )  # fmt: skip
+            ready_end.close()  # or there would never be an end-of-file
+            self._wait_ready(ready.fileno())
+
+    def _command(self, ready: int, life_line: int) -> list[str]:
+        # -P: a file named like a module, in whatever folder we are in, is none of the daemon's.
+        command = [sys.executable, "-P", "-m", "intendant", "serve", "--embedded"]
+        command += ["--ready-fd", str(ready), "--life-line", str(life_line)]
+        command += ["--state-dir", str(self.state_dir), "--runtime-dir", str(self._runtime_dir)]
+        return command if self._slots is None else [*command, "--slots", str(self._slots)]
+
+    def _wait_ready(self, ready: int) -> None:
+        """Return at the line that says so; raise with the end of the log if it does not come."""
+        deadline = time.monotonic() + START_S
+        said = b""
+        while not said.endswith(b"\n"):
+            remaining = max(deadline - time.monotonic(), 0)
+            if not select.select([ready], [], [], remaining)[0]:
+                raise SupervisionError(f"the embedded daemon was not ready within {START_S:.0f} s")
+            more = os.read(ready, 4096)
+            if not more:
+                raise SupervisionError(f"the embedded daemon did not start:\n{self._log_tail()}")
+            said += more
+
+    def _log_tail(self) -> str:
+        """The last that this daemon logged."""
+        with (self.state_dir / "daemon.log").open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_start, size - _TAIL_BYTES))
+            lines = log.read().decode(errors="backslashreplace").splitlines()
+        return "\n".join(lines[-10:]) or "it said nothing"
+
+    def _shut_down(self) -> None:
+        """End it: by request, then SIGTERM, then SIGKILL, each with a bound."""
+        process = self._running()
+        if process.poll() is None:
+            with (
+                contextlib.suppress(IntendantError, TimeoutError),
+                self.client(timeout_s=TERM_S) as client,
+            ):
+                client.shutdown()
+        for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGTERM, TERM_S)):
+            if _ended_within(process, patience_s):
+                return
+            process.send_signal(number)
+        _ended_within(process, TERM_S)
+
+    def _end(self) -> None:
+        """Leave nothing behind: no process, no descriptor, no folder but a state to keep."""
+        if self._life_line is not None:
+            self._life_line.close()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        keep = self.keep_state and self._named_state_dir is None
+        shutil.rmtree(self._runtime_dir if keep else self._home, ignore_errors=True)
+
+
+def _ended_within(process: subprocess.Popen[bytes], patience_s: float) -> bool:
+    """Whether the process ended in time, seen through its pidfd: `Popen.wait(timeout)` polls."""
+    with contextlib.suppress(ProcessLookupError):
+        if process.poll() is None:
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                select.select([descriptor], [], [], patience_s)
+            finally:
+                os.close(descriptor)
+    return process.poll() is not None
+
+
+def _pipe() -> tuple[FileIO, FileIO]:
+    """A pipe that no other program inherits, as two files: closing one twice is harmless."""
+    reader, writer = os.pipe()
+    return FileIO(reader, "rb"), FileIO(writer, "wb")
+
+
+def _temporary_folder() -> str:
+    """The temporary folder, or `/tmp` where its path is too long for a socket inside it."""
+    folder = tempfile.gettempdir()
+    is_short = len(os.fsencode(folder)) + _ROOM_BYTES <= MAX_SOCKET_PATH_BYTES
+    return folder if is_short else "/tmp"  # noqa: S108  mkdtemp makes a folder of our own in it

@@ -1,0 +1,93 @@
+"""What the daemon answers, as plain dictionaries: runs, queues, the daemon itself."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class RunInfo(TypedDict):
+    """One run; times are RFC 3339 text in UTC."""
+
+    id: int
+    name: str | None
+    kind: str
+    state: str
+    outcome: str | None
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    attempt: int
+    queue: str
+    priority: int
+    account: str
+    submitted_at: str
+    started_at: str | None
+    finished_at: str | None
+    spec: dict[str, object]
+
+
+class AttemptInfo(TypedDict):
+    """One launch of a run."""
+
+    run_id: int
+    attempt: int
+    outcome: str | None
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    granted_at: str
+    started_at: str | None
+    finished_at: str | None
+
+
+class RunDetails(TypedDict):
+    """One run, its attempts oldest first, and its folder on the daemon's machine."""
+
+    run: RunInfo
+    attempts: list[AttemptInfo]
+    folder: str
+
+
+class Cancellation(TypedDict):
+    """Where the runs are now, and which of them the request had an effect on."""
+
+    runs: list[RunInfo]
+    changed: list[int]
+
+
+class QueueInfo(TypedDict):
+    """One queue; `slots` is None where it has as many as the daemon."""
+
+    name: str
+    slots: int | None
+    paused: bool
+    queued: int
+    live: int
+
+
+class HelperInfo(TypedDict):
+    """A helper process of the daemon."""
+
+    pid: int | None
+    restarts: int
+
+
+class DaemonInfo(TypedDict):
+    """What the daemon is doing."""
+
+    version: str
+    pid: int
+    state: str
+    cause: str | None
+    started_at: str
+    slots: int
+    live: int
+    runs: dict[str, int]
+    queues: list[QueueInfo]
+    broker: HelperInfo
+    zygote: HelperInfo
+    launcher: str
+    tree_method: str
+    endpoints: list[str]
+    state_dir: str
+    runtime_dir: str

@@ -1,0 +1,119 @@
+"""The broker's process, as the executor sees it: started, fed with tokens, started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections import deque
+from dataclasses import replace
+
+import structlog
+
+from intendant.broker.config import BrokerConfig
+from intendant.broker.server import main as broker_main
+from intendant.errors import HelperLost
+from intendant.process.aio import HelperProcess, tracker_pid
+from intendant.process.children import Children
+
+log = structlog.get_logger()
+
+_DEATHS = 5
+_WITHIN_S = 10.0
+_RESTART_S = 0.05
+_END_S = 2.0
+
+
+class BrokerLink:
+    """Owns the broker. It must live for anybody to be heard, so its death is noticed at once."""
+
+    def __init__(self, config: BrokerConfig, children: Children) -> None:
+        self._config = config
+        self._children = children
+        self._tokens: dict[str, str] = {}
+        self._control: asyncio.StreamWriter | None = None
+        self.bound: list[str] = []
+        self.ready = asyncio.Event()
+        self.pid: int | None = None
+        self.restarts = 0
+
+    def allow(self, service: str, token_sha256: str) -> None:
+        """Who holds this token may register `service`; also after a restart."""
+        self._tokens[service] = token_sha256
+        self._tell({"allow": service, "token_sha256": token_sha256})
+
+    def forbid(self, service: str) -> None:
+        """That service is over."""
+        if self._tokens.pop(service, None) is not None:
+            self._tell({"forbid": service})
+
+    def set_log_level(self, level: str) -> None:
+        """Change what the broker logs, now and after a restart."""
+        self._config = replace(self._config, log_level=level)
+        self._tell({"log_level": level})
+
+    async def run(self) -> None:
+        """Keep a broker alive until cancelled; `HelperLost` if it can't be done."""
+        loop = asyncio.get_running_loop()
+        deaths: deque[float] = deque(maxlen=_DEATHS)
+        while True:
+            exit_code = await self._live_once()
+            deaths.append(loop.time())
+            if len(deaths) == _DEATHS and deaths[-1] - deaths[0] < _WITHIN_S:
+                raise HelperLost(f"the broker died {_DEATHS} times within {_WITHIN_S:.0f} s")
+            self.restarts += 1
+            log.error("broker_lost", exit_code=exit_code, restarts=self.restarts)
+            await asyncio.sleep(_RESTART_S)
+
+    async def _live_once(self) -> int | None:
+        """One broker from start to end; its exit code."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        process = HelperProcess(broker_main, self._config, theirs, name="broker")
+        with theirs:
+            process.start()
+        self.pid = process.pid
+        for pid in (process.pid, tracker_pid()):
+            if pid is not None:
+                self._children.know(pid)
+        reader, self._control = await asyncio.open_unix_connection(sock=ours)
+        for service, token_sha256 in self._tokens.items():
+            self._tell({"allow": service, "token_sha256": token_sha256})
+        self._tell({"bind": True})
+        try:
+            await self._listen(reader)
+            return await process.join()
+        finally:
+            self.ready.clear()
+            await self._end(process)
+
+    async def _listen(self, reader: asyncio.StreamReader) -> None:
+        """Follow what the broker says until it says no more."""
+        while line := await reader.readline():
+            said = json.loads(line)
+            if "bound" in said:
+                self.bound = said["bound"]
+                self.ready.set()
+                log.info("broker_ready", pid=self.pid, endpoints=self.bound)
+            elif "failed" in said:
+                log.error("broker_failed", error=said["failed"])
+
+    def _tell(self, order: dict[str, object]) -> None:
+        if self._control is not None:
+            self._control.write(json.dumps(order).encode() + b"\n")
+
+    async def _end(self, process: HelperProcess) -> None:
+        """Let it say goodbye; kill it if it takes too long."""
+        control, self._control = self._control, None
+        pid, self.pid = self.pid, None
+        if process.exitcode is None:
+            process.terminate()
+        try:
+            async with asyncio.timeout(_END_S):
+                await process.join()
+        except TimeoutError:
+            process.kill()
+            await process.join()
+        if control is not None:
+            control.close()
+        if pid is not None:
+            self._children.forget(pid, is_reaped=True)

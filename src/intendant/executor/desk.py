@@ -1,0 +1,52 @@
+"""What requests, scheduling and recovery share: the parts, the live runs, the daemon's state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from intendant.executor.hub import Hub
+from intendant.executor.lifecycle import Lifecycle
+from intendant.executor.parts import Parts
+from intendant.executor.schedule import QueueState
+from intendant.executor.supervise import Supervision
+from intendant.protocol.records import QueueRecord
+
+
+@dataclass(slots=True)
+class Desk:
+    """The executor's own memory; all of it can be made again from store and spool."""
+
+    parts: Parts
+    hub: Hub
+    lifecycle: Lifecycle
+    runtime_dir: Path
+    started_at: datetime
+    live: dict[int, Supervision] = field(default_factory=dict)
+    """The runs that hold a slot, by id."""
+    queues: dict[str, QueueState] = field(default_factory=dict)
+    schedule_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def live_by_queue(self) -> Counter[str]:
+        """How many slots each queue holds."""
+        return Counter(supervision.queue for supervision in self.live.values())
+
+    def note_queue(self, record: QueueRecord) -> None:
+        """A queue has changed."""
+        self.queues[record.name] = QueueState(record.name, record.slots, record.paused)
+        self.schedule_wanted.set()
+
+    async def hold_slot(self, supervision: Supervision, life: Coroutine[Any, Any, None]) -> None:
+        """Live an attempt's life; its slot, taken before, is given back at the end of it."""
+        try:
+            await life
+        finally:
+            del self.live[supervision.run_id]
+            self.slot_freed.set()
+            self.schedule_wanted.set()

@@ -1,0 +1,349 @@
+"""The daemon's body: brings the parts up, obeys orders, and takes the parts down again.
+
+The task tree (ending it ends the daemon; there is no other way out):
+
+    Executor.run
+    ├── broker          keeps the broker's process alive
+    ├── launcher        keeps the zygote alive
+    ├── executor x 64   workers for short requests
+    ├── stream x 2…256  workers for streams
+    ├── scheduler       grants slots
+    ├── life-line       (embedded) waits for the owner's end
+    ├── stop / hurry    (ending) tells the runs
+    └── run-<id>.<n>    one for each live attempt: supervise.Supervision
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from intendant.broker.client import ConnectionPool
+from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.worker import Request, Worker
+from intendant.errors import HelperLost, SettingsError
+from intendant.executor.broker_link import BrokerLink
+from intendant.executor.desk import Desk
+from intendant.executor.handlers import NOT_ENDED, answer
+from intendant.executor.hub import Hub
+from intendant.executor.lifecycle import ENDING, Lifecycle, Order
+from intendant.executor.parts import Parts, insist, utc_now
+from intendant.executor.recover import recover
+from intendant.executor.scheduler import Scheduler
+from intendant.executor.streams import StreamPool
+from intendant.executor.supervise import Stop
+from intendant.launch.local import LocalLauncher
+from intendant.logs import configure
+from intendant.process.cgroup import make_child, own_cgroup
+from intendant.process.children import Children
+from intendant.process.identity import start_time
+from intendant.process.readiness import wait_readable
+from intendant.process.subreaper import become_subreaper
+from intendant.process.waits import first_of
+from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
+from intendant.protocol.folders import DAEMON_FILE, client_endpoint
+from intendant.protocol.records import RunRecord
+from intendant.protocol.run_states import Outcome
+from intendant.settings import NEEDS_RESTART, Settings
+from intendant.store.lock import lock_folder
+from intendant.store.spool import Spool
+from intendant.store.sqlite import SqliteStore
+
+log = structlog.get_logger()
+
+GOVERNOR_ENTRY = "intendant.governor.main:main"
+PRELOAD = ("intendant.workloads.command",)
+PRIVATE_SOCKET = "private.sock"
+DATABASE = "intendant.db"
+GOVERNOR_CONNECTIONS = 1024
+
+
+class Executor:
+    """One daemon. `run()` is its whole life and gives the exit status."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        state_dir: Path,
+        runtime_dir: Path,
+        reload: Callable[[], Settings],
+        on_ready: Callable[[], None],
+        life_line: int | None,
+    ) -> None:
+        self._settings = settings
+        self._state_dir = state_dir
+        self._runtime_dir = runtime_dir
+        self._reload = reload
+        self._on_ready = on_ready
+        self._life_line = life_line
+        self._hub = Hub()
+        self._lifecycle = Lifecycle()
+        self._schedule_wanted = asyncio.Event()
+        self._settings_wanted = asyncio.Event()
+
+    async def run(self) -> int:
+        """Serve until an order ends it."""
+        become_subreaper()
+        with (
+            lock_folder(self._state_dir),
+            lock_folder(self._runtime_dir),
+            Children() as children,
+        ):
+            self._write_daemon_file()
+            store = await SqliteStore.open(
+                self._state_dir / DATABASE, now=utc_now, on_change=self._on_change
+            )
+            try:
+                await self._serve(store, children)
+            finally:
+                await store.close()
+        log.info("daemon_exited", cause=self._lifecycle.cause, status=self._lifecycle.exit_status)
+        return self._lifecycle.exit_status
+
+    # --- up, on, down ----------------------------------------------------------------------------
+
+    async def _serve(self, store: SqliteStore, children: Children) -> None:
+        desk = self._make_desk(store, children)
+        parts = desk.parts
+        inherited = await recover(desk)
+        await self._apply_queues(desk)
+        self._heed_signals(desk)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(self._keep_broker(parts), name="broker"),
+                    tasks.create_task(parts.launcher.run(), name="launcher"),
+                ]
+                streams = StreamPool(desk, tasks)
+                scheduler = Scheduler(desk, tasks)
+                aides = [
+                    tasks.create_task(scheduler.run(), name="scheduler"),
+                    tasks.create_task(self._follow_settings(desk), name="settings"),
+                    tasks.create_task(self._announce(desk), name="announce"),
+                    tasks.create_task(self._follow_owner(desk), name="life-line"),
+                    *(
+                        tasks.create_task(_work(desk), name="executor")
+                        for _ in range(self._workers)
+                    ),
+                ]
+                streams.fill()
+                for life in inherited:
+                    scheduler.resume(life)
+                await self._obey_orders(desk, tasks)
+                await _ended(*aides, *streams.workers, *scheduler.lives)
+                await _ended(*helpers)
+        finally:
+            parts.governors.close()
+
+    @property
+    def _workers(self) -> int:
+        return self._settings.request_workers
+
+    def _make_desk(self, store: SqliteStore, children: Children) -> Desk:
+        settings = self._settings
+        private = f"ipc://{self._runtime_dir / PRIVATE_SOCKET}"
+        public = [client_endpoint(self._runtime_dir), *settings.listen]
+        config = BrokerConfig(
+            endpoints=(Endpoint(private, private=True), *map(Endpoint, public)),
+            heartbeat_s=settings.heartbeat_s,
+            liveness=settings.liveness,
+            daemon_pid=os.getpid(),
+            patience_s=settings.start_deadline_s,
+            max_streams=settings.max_streams,
+            log_level=settings.log_level,
+        )
+        embedded_in = None
+        if self._life_line is not None:
+            embedded_in = (os.getpid(), start_time(os.getpid()) or 0)
+        parts = Parts(
+            settings=settings,
+            state_dir=self._state_dir,
+            private_endpoint=private,
+            store=store,
+            spool=Spool(self._state_dir / "spool"),
+            children=children,
+            broker=BrokerLink(config, children),
+            launcher=LocalLauncher(entry=GOVERNOR_ENTRY, preload=PRELOAD, children=children),
+            governors=ConnectionPool(private, size=GOVERNOR_CONNECTIONS),
+            tree=_tree_method(settings),
+            embedded_in=embedded_in,
+        )
+        return Desk(
+            parts, self._hub, self._lifecycle, self._runtime_dir, utc_now(),
+            schedule_wanted=self._schedule_wanted,
+        )  # fmt: skip
+
+    async def _announce(self, desk: Desk) -> None:
+        """Serving begins when broker and launcher do; recovery lies behind us by then."""
+        await desk.parts.broker.ready.wait()
+        if desk.lifecycle.state is not ExecutorState.PRISTINE:
+            return
+        desk.lifecycle.on(ExecutorEvent.HELPERS_READY)
+        desk.lifecycle.on(ExecutorEvent.RECOVERED)
+        desk.schedule_wanted.set()
+        self._on_ready()
+
+    async def _keep_broker(self, parts: Parts) -> None:
+        try:
+            await parts.broker.run()
+        except HelperLost as error:
+            log.critical("broker_given_up", error=str(error))
+            policy = Policy.LEAVE if parts.embedded_in is None else Policy.STOP
+            self._lifecycle.order(Order(policy, Cause.BROKER_LOST))
+
+    async def _follow_owner(self, desk: Desk) -> None:
+        """Embedded: the end of the life-line is the end of the owner, and of this daemon."""
+        if self._life_line is None:
+            return
+        await wait_readable(self._life_line)
+        counts = await desk.parts.store.counts()
+        is_idle = not any(counts.get(state) for state in NOT_ENDED)
+        self._lifecycle.order(Order(Policy.STOP, Cause.IDLE if is_idle else Cause.COMMAND))
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    def _heed_signals(self, desk: Desk) -> None:
+        """From here on a signal is an order on the queue, and nothing else."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGABRT):
+            loop.add_signal_handler(signum, self._on_signal, desk, signum)
+        loop.add_signal_handler(signal.SIGHUP, self._settings_wanted.set)
+
+    def _on_signal(self, desk: Desk, signum: int) -> None:
+        self._lifecycle.order_by_signal(signum, Policy(desk.parts.settings.on_signal))
+
+    async def _obey_orders(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+        """Return once the daemon may go: every run is at its end, or is to be left."""
+        lifecycle = self._lifecycle
+        while lifecycle.state is not ExecutorState.EXITED:
+            order = await _next_order(desk)
+            if order is None:
+                lifecycle.on(ExecutorEvent.DONE)
+                continue
+            before, now = lifecycle.state, lifecycle.obey(order)
+            if now is not before and now in (ExecutorState.STOPPING, ExecutorState.KILLING):
+                is_hurried = now is ExecutorState.KILLING
+                tasks.create_task(_stop_runs(desk, now=is_hurried), name=f"stop-{now}")
+
+    # --- settings --------------------------------------------------------------------------------
+
+    async def _follow_settings(self, desk: Desk) -> None:
+        """Read the settings again at each SIGHUP; a faulty file changes nothing."""
+        while True:
+            await self._settings_wanted.wait()
+            self._settings_wanted.clear()
+            try:
+                settings = self._reload()
+            except SettingsError as error:
+                log.error("settings_refused", error=str(error))
+                continue
+            await self._apply_settings(desk, settings)
+
+    async def _apply_settings(self, desk: Desk, settings: Settings) -> None:
+        old = desk.parts.settings
+        late = sorted(key for key in NEEDS_RESTART if getattr(old, key) != getattr(settings, key))
+        for key in late:
+            log.warning("setting_needs_restart", key=key)
+        kept = {key: getattr(old, key) for key in NEEDS_RESTART}
+        desk.parts.settings = settings.model_copy(update=kept)
+        configure(settings.log_level, role="executor")
+        desk.parts.broker.set_log_level(settings.log_level)
+        await self._apply_queues(desk)
+        log.info("settings_applied", slots=settings.slots, queues=sorted(settings.queues))
+
+    async def _apply_queues(self, desk: Desk) -> None:
+        """Queues named in the settings get the slots set there; the others keep theirs."""
+        store = desk.parts.store
+        for name, queue in desk.parts.settings.queues.items():
+            await store.queue_set(name, slots=queue.slots)
+        for record in await store.queues():
+            desk.note_queue(record)
+
+    # --- small things ----------------------------------------------------------------------------
+
+    def _on_change(self, records: list[RunRecord]) -> None:
+        """After each commit: tell those who wait, and see whether a run may start now."""
+        self._hub.publish(records)
+        self._schedule_wanted.set()
+
+    def _write_daemon_file(self) -> None:
+        """Who the daemon is, for clients that wonder whether to wait for it."""
+        path = self._runtime_dir / DAEMON_FILE
+        fresh = path.with_suffix(".new")
+        found = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
+        fresh.write_text(json.dumps(found), encoding="ascii")
+        fresh.replace(path)
+
+
+async def _work(desk: Desk) -> None:
+    """One worker for short requests."""
+    settings = desk.parts.settings
+
+    async def handle(request: Request) -> list[bytes]:
+        return await answer(desk, request)
+
+    worker = Worker(
+        desk.parts.private_endpoint,
+        b"executor",
+        handle,
+        heartbeat_s=settings.heartbeat_s,
+        liveness=settings.liveness,
+    )
+    await worker.run()
+
+
+async def _next_order(desk: Desk) -> Order | None:
+    """The next order; `None` once the daemon is ending and no run is left."""
+    lifecycle = desk.lifecycle
+    while True:
+        desk.slot_freed.clear()
+        if (order := lifecycle.take_order()) is not None:
+            return order
+        if lifecycle.state in ENDING and not desk.live:
+            return None
+        await first_of(lifecycle.wait_order(), desk.slot_freed.wait())
+
+
+async def _stop_runs(desk: Desk, *, now: bool) -> None:
+    """End every live run, all at once; what is queued stays queued."""
+    reason = f"daemon_stopping: {desk.lifecycle.cause}"
+    live = list(desk.live.values())
+    run_ids = [supervision.run_id for supervision in live]
+    await insist(
+        "stop",
+        lambda: desk.parts.store.request_stop(run_ids, outcome=Outcome.INTERRUPTED, reason=reason),
+    )
+    for supervision in live:
+        supervision.stop(Stop(Outcome.INTERRUPTED, reason, now=now))
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancel tasks and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _tree_method(settings: Settings) -> Literal["cgroup", "subreaper"]:
+    """How trees are kept together: by a cgroup where one can be made and the settings allow it."""
+    if settings.tree == "subreaper":
+        return "subreaper"
+    home = own_cgroup()
+    probe = None if home is None else make_child(home, f"intendant-probe.{os.getpid()}")
+    if probe is not None:
+        probe.remove()
+        return "cgroup"
+    if settings.tree == "cgroup":
+        raise SettingsError(
+            "tree: found 'cgroup', expected 'auto' or 'subreaper': "
+            "no cgroup v2 folder can be written here"
+        )
+    return "subreaper"

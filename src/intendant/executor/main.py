@@ -1,0 +1,88 @@
+"""`intendant serve`: settings, folders, log and loop; the daemon's process from its first line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import setproctitle
+import structlog
+
+from intendant import logs
+from intendant.errors import SettingsError, StoreError
+from intendant.executor.executor import Executor
+from intendant.protocol import folders
+from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES
+from intendant.settings import Settings, read_settings
+
+log = structlog.get_logger()
+
+_LONGEST_SOCKET = "/private.sock"
+
+
+def serve(flags: Mapping[str, Any]) -> int:
+    """Run the daemon; its exit status (DESIGN 4). `SettingsError`, `StoreError`: it can't start."""
+    os.umask(0o077)
+    environ = dict(os.environ)
+    runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()
+    state_dir = Path(flags.get("state_dir") or folders.state_dir(environ)).absolute()
+
+    def read() -> Settings:
+        given = {key: flags[key] for key in ("slots", "on_signal") if key in flags}
+        if "listen" in flags:
+            given["listen"] = [flags["listen"]]
+        files = [Path(flags["config"])] if "config" in flags else folders.settings_files(environ)
+        if "config" in flags and not files[0].exists():
+            raise SettingsError(f"{files[0]}: there is no such settings file")
+        return read_settings(flags=given, environ=environ, files=files)
+
+    settings = read()
+    _make_private(runtime_dir)
+    _make_private(state_dir)
+    if len(os.fsencode(runtime_dir)) + len(_LONGEST_SOCKET) > MAX_SOCKET_PATH_BYTES:
+        raise SettingsError(
+            f"{runtime_dir}: the runtime folder's path is too long for a socket in it (unix(7))"
+        )
+    (state_dir / "spool").mkdir(exist_ok=True)
+    setproctitle.setproctitle("intendant: executor")
+    logs.configure(settings.log_level, role="executor")
+
+    def on_ready() -> None:
+        log.info("daemon_ready", pid=os.getpid(), state_dir=str(state_dir))
+        if (descriptor := flags.get("ready_fd")) is not None:
+            os.write(descriptor, json.dumps({"ready": os.getpid()}).encode() + b"\n")
+            os.close(descriptor)
+
+    async def run() -> int:
+        executor = Executor(
+            settings,
+            state_dir=state_dir,
+            runtime_dir=runtime_dir,
+            reload=read,
+            on_ready=on_ready,
+            life_line=_kept_private(flags.get("life_line")),
+        )
+        _kept_private(flags.get("ready_fd"))
+        return await executor.run()
+
+    return asyncio.run(run())
+
+
+def _make_private(folder: Path) -> None:
+    """The folder, for this user alone, whatever the umask was when it was made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise StoreError(f"{folder} can't be made or be made private: {error.strerror}") from error
+
+
+def _kept_private(descriptor: int | None) -> int | None:
+    """A descriptor that no other process of ours inherits."""
+    if descriptor is not None:
+        os.set_inheritable(descriptor, False)
+    return descriptor

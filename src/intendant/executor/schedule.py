@@ -1,0 +1,51 @@
+"""Which runs may start: by queue, priority, then order of submission; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from intendant.store.base import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What scheduling must know of a queue; `slots` None: as many as the daemon has."""
+
+    name: str
+    slots: int | None
+    paused: bool
+
+
+def free_slots(
+    queues: Iterable[QueueState], live: Mapping[str, int], *, slots: int
+) -> dict[str, int]:
+    """How many runs of each queue could start now; queues that can start none are left out.
+
+    A bound made smaller than what runs ends nothing: there is just nothing free.
+    """
+    free = slots - sum(live.values())
+    limits = {
+        queue.name: min(
+            free, (slots if queue.slots is None else queue.slots) - live.get(queue.name, 0)
+        )
+        for queue in queues
+        if not queue.paused
+    }
+    return {name: limit for name, limit in limits.items() if limit > 0}
+
+
+def choose(
+    candidates: Sequence[Candidate], limits: Mapping[str, int], *, free: int
+) -> list[Candidate]:
+    """Those that start: best first over all queues, none beyond its queue's limit."""
+    chosen: list[Candidate] = []
+    taken: Counter[str] = Counter()
+    for candidate in sorted(candidates, key=lambda each: (-each.priority, each.run_id)):
+        if len(chosen) == free:
+            break
+        if taken[candidate.queue] < limits.get(candidate.queue, 0):
+            taken[candidate.queue] += 1
+            chosen.append(candidate)
+    return chosen

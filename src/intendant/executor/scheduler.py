@@ -1,0 +1,91 @@
+"""Grants slots: woken by every change that may let a run start, and by the end of a back-off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from intendant.errors import Busy, StoreError
+from intendant.executor.desk import Desk
+from intendant.executor.parts import utc_now
+from intendant.executor.recover import Inherited
+from intendant.executor.schedule import choose, free_slots
+from intendant.executor.supervise import Supervision, of_candidate
+from intendant.protocol.executor_states import ExecutorState
+
+log = structlog.get_logger()
+
+_TROUBLE_S = 1.0
+"""Pause after the disk refused an intent."""
+
+
+class Scheduler:
+    """Starts what may start. Starts never wait for each other: each attempt is a task."""
+
+    def __init__(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+        self._desk = desk
+        self._tasks = tasks
+        self._timer: asyncio.TimerHandle | None = None
+        self.lives: set[asyncio.Task[None]] = set()
+        """The attempts that live."""
+
+    async def run(self) -> None:
+        """Schedule until cancelled."""
+        desk = self._desk
+        while True:
+            await desk.schedule_wanted.wait()
+            desk.schedule_wanted.clear()
+            if desk.lifecycle.state is not ExecutorState.RUNNING:
+                continue
+            try:
+                await self._fill_slots()
+            except (StoreError, Busy) as error:
+                log.error("not_scheduled", error=str(error))
+                self._wake_in(_TROUBLE_S)
+
+    async def _fill_slots(self) -> None:
+        desk = self._desk
+        slots = desk.parts.settings.slots
+        limits = free_slots(desk.queues.values(), desk.live_by_queue(), slots=slots)
+        if not limits:
+            return
+        store = desk.parts.store
+        candidates = await store.candidates(limits, exclude=desk.live.keys())
+        if desk.lifecycle.state is not ExecutorState.RUNNING:
+            return
+        # Only this task takes slots, so what was free before the query still is.
+        for candidate in choose(candidates, limits, free=slots - len(desk.live)):
+            supervision = of_candidate(desk.parts, candidate)
+            self._begin(supervision, self._launch(supervision))
+        if (at := await store.next_eligible_at()) is not None:
+            self._wake_in(max((at - utc_now()).total_seconds(), 0.0))
+
+    def resume(self, inherited: Inherited) -> None:
+        """Hold the slot of an attempt that an earlier daemon started."""
+        self._begin(inherited.supervision, inherited.life)
+
+    def _begin(self, supervision: Supervision, life: Coroutine[Any, Any, None]) -> None:
+        self._desk.live[supervision.run_id] = supervision
+        task = self._tasks.create_task(
+            self._desk.hold_slot(supervision, life),
+            name=f"run-{supervision.run_id}.{supervision.attempt}",
+        )
+        self.lives.add(task)
+        task.add_done_callback(self.lives.discard)
+
+    async def _launch(self, supervision: Supervision) -> None:
+        try:
+            await supervision.launch()
+        except (StoreError, Busy, OSError) as error:
+            # Before the intent was on disk: the run is still queued.
+            log.error("not_granted", run_id=supervision.run_id, error=str(error))
+            await asyncio.sleep(_TROUBLE_S)
+
+    def _wake_in(self, delay_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay_s, self._desk.schedule_wanted.set)

@@ -1,0 +1,241 @@
+"""Requests to the service `stream`: answered in parts, for as long as there is something to say.
+
+A stream ends with its client: the broker ends the worker's registration, the handler is cancelled.
+Silent streams send a tick from time to time, which is how the broker learns that a client is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from intendant.broker.worker import Request, Worker
+from intendant.errors import RequestRefused, StoreError
+from intendant.executor.desk import Desk
+from intendant.executor.handlers import parse, refused, select, select_one
+from intendant.executor.hub import Subscription
+from intendant.process.file_changes import FileChanges
+from intendant.process.waits import first_of
+from intendant.protocol.messages import (
+    STREAM_REQUEST,
+    EventBatch,
+    EventListRequest,
+    EventListResponse,
+    LogChunk,
+    LogRequest,
+    LogResponse,
+    Message,
+    RunChanged,
+    RunWaitRequest,
+    RunWaitResponse,
+    StreamTick,
+    encode,
+)
+from intendant.protocol.records import RunRecord
+from intendant.protocol.run_states import RunState
+
+log = structlog.get_logger()
+
+CHUNK_BYTES = 256 * 1024
+EVENTS_AT_ONCE = 500
+IDLE_WORKERS = 2
+
+
+class StreamPool:
+    """Workers for `stream`: two idle ones always ready, never more than `max_streams`."""
+
+    def __init__(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+        self._desk = desk
+        self._tasks = tasks
+        self._idle = 0
+        self.workers: set[asyncio.Task[None]] = set()
+
+    def fill(self) -> None:
+        """Have enough idle workers, as far as the bound allows."""
+        limit = self._desk.parts.settings.max_streams
+        while self._idle < IDLE_WORKERS and len(self.workers) < limit:
+            self._idle += 1
+            worker = self._tasks.create_task(self._work(), name="stream")
+            self.workers.add(worker)
+            worker.add_done_callback(self.workers.discard)
+
+    async def _work(self) -> None:
+        settings = self._desk.parts.settings
+        worker = Worker(
+            self._desk.parts.private_endpoint,
+            b"stream",
+            self._answer,
+            heartbeat_s=settings.heartbeat_s,
+            liveness=settings.liveness,
+            cancel_when_lost=True,
+        )
+        await worker.run()
+
+    async def _answer(self, request: Request) -> list[bytes]:
+        self._idle -= 1
+        self.fill()
+        try:
+            return [encode(await answer(self._desk, request))]
+        finally:
+            self._idle += 1
+
+
+async def answer(desk: Desk, request: Request) -> Message:
+    """The FINAL of one stream, its parts sent before. Never raises for what a client sent."""
+    try:
+        message = parse(STREAM_REQUEST, request.body)
+        return await STREAMS[type(message)](desk, message, request)
+    except (RequestRefused, StoreError) as error:
+        return refused(error)
+
+
+async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request) -> Message:
+    """Every run as it is, then each change (or end), until what was waited for has happened."""
+    run_ids = await select(desk, message.selection)
+    open_ids = set(run_ids)
+    with desk.hub.subscribe(run_ids) as subscription:
+        changed = [await desk.parts.store.run(run_id) for run_id in run_ids]
+        while True:
+            for run in changed:
+                await _tell_change(request, run, message, open_ids)
+            if not open_ids or (message.any and len(open_ids) < len(run_ids)):
+                return RunWaitResponse(run_ids=run_ids)
+            changed = await _changes(desk, request, subscription)
+
+
+async def _tell_change(
+    request: Request, run: RunRecord, message: RunWaitRequest, open_ids: set[int]
+) -> None:
+    if run.id not in open_ids:
+        return
+    if run.state is RunState.ENDED:
+        open_ids.discard(run.id)
+    elif not message.changes:
+        return
+    await request.partial(encode(RunChanged(run=run)))
+
+
+async def on_event_list(desk: Desk, message: EventListRequest, request: Request) -> Message:
+    """Events in order; with `follow` for ever."""
+    last_id = message.after_id
+    with desk.hub.subscribe(None) as subscription:
+        while True:
+            events = await desk.parts.store.events(
+                last_id, run_ids=message.run_ids, limit=EVENTS_AT_ONCE
+            )
+            if events:
+                last_id = events[-1].id
+                await request.partial(encode(EventBatch(events=events)))
+            elif not message.follow:
+                return EventListResponse(last_id=last_id)
+            else:
+                await _changes(desk, request, subscription)
+
+
+async def on_log(desk: Desk, message: LogRequest, request: Request) -> Message:
+    """The bytes of a log; with `follow` until the run has ended, from attempt to attempt."""
+    run_id = await select_one(desk, message.selection)
+    with desk.hub.subscribe([run_id]) as subscription:
+        run = await desk.parts.store.run(run_id)
+        attempt = message.attempt or run.attempt
+        offset = message.offset
+        while True:
+            if attempt >= 1:
+                reader = _LogReader(desk, message, request, run_id=run_id, attempt=attempt)
+                offset = await reader.send(offset, subscription)
+            run = await desk.parts.store.run(run_id)
+            if not message.follow or (run.state is RunState.ENDED and run.attempt <= attempt):
+                return LogResponse(attempt=max(attempt, 1), size=offset)
+            if run.attempt > attempt:
+                attempt, offset = attempt + 1, 0
+            else:
+                await _changes(desk, request, subscription)
+
+
+class _LogReader:
+    """Sends one attempt's log."""
+
+    def __init__(
+        self, desk: Desk, message: LogRequest, request: Request, *, run_id: int, attempt: int
+    ) -> None:
+        self._desk = desk
+        self._request = request
+        self._follow = message.follow
+        self._run_id = run_id
+        self._attempt = attempt
+        self._path = desk.parts.spool.attempt(run_id, attempt).log(message.stream)
+
+    async def send(self, offset: int, subscription: Subscription) -> int:
+        """Send from `offset` to the end, with `follow` to the attempt's end; where that was."""
+        if not self._follow:
+            return await self._send_available(offset)
+        with FileChanges(self._path.parent) as changes:
+            while True:
+                # Asked before the file is read: what is written later is no longer this attempt's.
+                is_over = await self._is_over()
+                offset = await self._send_available(offset)
+                if is_over:
+                    return offset
+                async with _ticking(self._desk, self._request):
+                    await first_of(changes.wait_change(), subscription.wait_changes())
+
+    async def _send_available(self, offset: int) -> int:
+        while data := await asyncio.to_thread(_read, self._path, offset):
+            chunk = LogChunk(attempt=self._attempt, offset=offset, size=len(data))
+            await self._request.partial(encode(chunk), data)
+            offset += len(data)
+        return offset
+
+    async def _is_over(self) -> bool:
+        run = await self._desk.parts.store.run(self._run_id)
+        if run.state in (RunState.ENDED, RunState.QUEUED, RunState.HELD):
+            return True
+        return run.attempt > self._attempt
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return b""
+    try:
+        return os.pread(descriptor, CHUNK_BYTES, offset)
+    finally:
+        os.close(descriptor)
+
+
+async def _changes(desk: Desk, request: Request, subscription: Subscription) -> list[RunRecord]:
+    async with _ticking(desk, request):
+        return await subscription.wait_changes()
+
+
+@asynccontextmanager
+async def _ticking(desk: Desk, request: Request) -> AsyncIterator[None]:
+    """Send ticks while the block waits."""
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(desk.parts.settings.heartbeat_s)
+            await request.partial(encode(StreamTick()))
+
+    async with asyncio.TaskGroup() as tasks:
+        ticking = tasks.create_task(tick())
+        try:
+            yield
+        finally:
+            ticking.cancel()
+
+
+Stream = Callable[[Desk, Any, Request], Awaitable[Message]]
+
+STREAMS: dict[type[Message], Stream] = {
+    RunWaitRequest: on_run_wait,
+    EventListRequest: on_event_list,
+    LogRequest: on_log,
+}

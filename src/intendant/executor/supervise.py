@@ -1,0 +1,435 @@
+"""One attempt of a run as the executor sees it, from the intent to the recorded end.
+
+    folder ─▶ starting ─▶ launch ─▶ start request ─▶ started ─▶ … ─▶ exit record ─▶ ended
+
+Whether a workload was started is the claim's word, how it ended the exit record's; the bus only
+brings the news sooner. The governor's pidfd says when there is nobody left to bring any.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from pydantic import JsonValue
+
+from intendant.errors import (
+    IllegalTransition,
+    IntendantError,
+    LaunchFailed,
+    ProtocolError,
+    RunNotFound,
+    StaleAttempt,
+    refusal,
+)
+from intendant.executor.parts import Parts, insist, utc_now
+from intendant.executor.remains import clear_remains
+from intendant.launch.base import LaunchRequest
+from intendant.process.cgroup import Cgroup
+from intendant.process.identity import send_signal
+from intendant.process.pidfd import Pidfd
+from intendant.process.tree import descendants, signal_each
+from intendant.process.waits import first_of, settled
+from intendant.protocol.environment import encode_environment
+from intendant.protocol.messages import (
+    RESPONSE,
+    ErrorResponse,
+    Message,
+    RunShutdownRequest,
+    RunStartRequest,
+    RunStartResponse,
+    encode,
+)
+from intendant.protocol.order import GovernorOrder, governor_service
+from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
+from intendant.protocol.run_states import Outcome, RunNote
+from intendant.protocol.specs import RunSpec, Secrets
+from intendant.store.base import AttemptEnd, Candidate, Grant, LiveAttempt
+
+log = structlog.get_logger()
+
+GOVERNOR_LEAVES_S = 15.0
+"""How long a governor may take to go once its end is recorded: longer than it waits for us."""
+KILL_S = 3.0
+OVERDUE_S = 1.0
+HURRY_S = 0.3
+_ASK_AGAIN_S = 0.2
+_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
+"""What a governor itself needs; its workload's environment comes with the start request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why the run is being stopped, and how gently."""
+
+    outcome: Outcome
+    reason: str
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A governor that lives; `is_child` if this daemon launched it."""
+
+    pid: int
+    pidfd: Pidfd
+    is_child: bool
+
+
+class Supervision:
+    """One attempt. It holds a slot for as long as `launch` or `adopt` runs."""
+
+    def __init__(self, parts: Parts, *, run_id: int, attempt: int, queue: str) -> None:
+        self._parts = parts
+        self.run_id = run_id
+        self.attempt = attempt
+        self.queue = queue
+        self._log = log.bind(run_id=run_id, attempt=attempt)
+        self._folder = parts.spool.attempt(run_id, attempt)
+        self._service = governor_service(run_id, attempt)
+        self._token_sha256 = ""
+        self._spec: RunSpec | None = None
+        self._stop: Stop | None = None
+        self._stop_changed = asyncio.Event()
+        self._is_started = False
+        self._finished: asyncio.Future[ExitRecord] = asyncio.Future()
+        self._recorded = asyncio.Event()
+
+    # --- what others ask of it -------------------------------------------------------------------
+
+    def stop(self, stop: Stop) -> None:
+        """Have the attempt ended; a cancel outranks the system's wish, `now` a grace."""
+        if self._stop is not None:
+            is_outranked = (
+                stop.outcome is Outcome.CANCELLED and self._stop.outcome is not stop.outcome
+            )
+            first = stop if is_outranked else self._stop
+            stop = Stop(first.outcome, first.reason, self._stop.now or stop.now)
+        if stop != self._stop:
+            self._stop = stop
+            self._stop_changed.set()
+
+    async def finish(self, token: str, record: ExitRecord) -> None:
+        """The governor's own word of the end; returns after it is on disk."""
+        if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
+            raise StaleAttempt(f"that is not the token of attempt {self.run_id}.{self.attempt}")
+        if not self._finished.done():
+            self._finished.set_result(record)
+        await self._recorded.wait()
+
+    # --- its two ways into life ------------------------------------------------------------------
+
+    async def launch(self) -> None:
+        """A new attempt: intent, governor, start, end."""
+        token = secrets.token_hex(16)
+        self._token_sha256 = hashlib.sha256(token.encode()).hexdigest()
+        await asyncio.to_thread(self._parts.spool.make_attempt, self.run_id, self.attempt)
+        if self._stop is not None:
+            return  # the daemon is ending: the run stays queued
+        try:
+            grant = await self._parts.store.grant(
+                self.run_id, self.attempt, token_sha256=self._token_sha256
+            )
+        except (IllegalTransition, StaleAttempt, RunNotFound) as error:
+            self._log.info("grant_superseded", error=str(error))
+            return
+        self._spec = grant.run.spec
+        self._parts.broker.allow(self._service, self._token_sha256)
+        try:
+            watched = await self._launch_governor(token)
+            if watched is not None:
+                await self._follow(watched, grant)
+        finally:
+            self._parts.broker.forbid(self._service)
+
+    async def adopt(self, live: LiveAttempt, claim: ClaimRecord, pidfd: Pidfd) -> None:
+        """An attempt whose governor outlived an earlier daemon. `pidfd` is ours to close."""
+        self._take_up(live)
+        self._is_started = live.run.started_at is not None
+        watched = Watched(claim.pid, pidfd, is_child=False)
+        grant = None if self._is_started else await self._parts.store.grant_info(self.run_id)
+        await insist("adoption", lambda: self._note(RunNote.ADOPTED, pid=claim.pid))
+        try:
+            await self._follow(watched, grant)
+        finally:
+            self._parts.broker.forbid(self._service)
+
+    async def bury(self, live: LiveAttempt, claim: ClaimRecord) -> None:
+        """An attempt whose governor died while no daemon watched."""
+        self._take_up(live)
+        await self._record_loss(claim, is_ours=False)
+
+    def _take_up(self, live: LiveAttempt) -> None:
+        self._spec = live.run.spec
+        if (stop := stop_of(live)) is not None:
+            self.stop(stop)
+
+    def expect(self, token_sha256: str) -> None:
+        """Let a governor that already lives register again; before the broker listens."""
+        self._token_sha256 = token_sha256
+        self._parts.broker.allow(self._service, token_sha256)
+
+    # --- the governor's life ---------------------------------------------------------------------
+
+    async def _launch_governor(self, token: str) -> Watched | None:
+        try:
+            async with asyncio.timeout(self._parts.settings.start_deadline_s):
+                launched = await self._parts.launcher.launch(self._launch_request(token))
+        except (LaunchFailed, TimeoutError) as error:
+            reason = f"launch: {str(error) or 'no governor came to life in time'}"
+            self._log.warning("launch_failed", reason=reason)
+            await insist("tombstone", lambda: self._give_up(reason))
+            await self._record_tombstone(reason)
+            return None
+        return Watched(launched.pid, launched.pidfd, is_child=True)
+
+    def _launch_request(self, token: str) -> LaunchRequest:
+        settings = self._parts.settings
+        order = GovernorOrder(
+            run_id=self.run_id,
+            attempt=self.attempt,
+            token=token,
+            endpoint=self._parts.private_endpoint,
+            state_dir=str(self._parts.state_dir),
+            start_deadline_s=settings.start_deadline_s,
+            heartbeat_s=settings.heartbeat_s,
+            liveness=settings.liveness,
+            log_level=settings.log_level,
+            tree=self._parts.tree,
+            embedded_in=self._parts.embedded_in,
+        )
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        return LaunchRequest(self._folder.path, order.model_dump(mode="json"), environment)
+
+    async def _follow(self, watched: Watched, grant: Grant | None) -> None:
+        """Be with the governor until it is gone and its attempt's end is recorded."""
+        with watched.pidfd:
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    aides = [tasks.create_task(self._pass_on_stops(watched))]
+                    if grant is not None:
+                        aides.append(tasks.create_task(self._start(watched, grant)))
+                    await self._wait_finished_or_gone(watched)
+                    for aide in aides:
+                        aide.cancel()
+                if self._finished.done():
+                    await self._record_end(self._finished.result())
+                    await self._see_off(watched)
+                else:
+                    await self._record_what_is_found(watched)
+            finally:
+                if watched.is_child:
+                    is_reaped = watched.pidfd.reap() is not None
+                    self._parts.children.forget(watched.pid, is_reaped=is_reaped)
+
+    async def _wait_finished_or_gone(self, watched: Watched) -> None:
+        await first_of(watched.pidfd.wait_exit(), settled(self._finished))
+
+    async def _see_off(self, watched: Watched) -> None:
+        """Wait until the governor is gone; one that lingers has nothing left to lose."""
+        try:
+            async with asyncio.timeout(GOVERNOR_LEAVES_S):
+                await watched.pidfd.wait_exit()
+        except TimeoutError:
+            self._log.warning("governor_lingers")
+            send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+            await watched.pidfd.wait_exit()
+
+    # --- starting --------------------------------------------------------------------------------
+
+    async def _start(self, watched: Watched, grant: Grant) -> None:
+        """Have the workload started, or the attempt given up; the claim decides which."""
+        request = RunStartRequest(
+            run_id=self.run_id,
+            attempt=self.attempt,
+            spec=grant.run.spec,
+            secrets=_complete(grant.secrets),
+        )
+        try:
+            async with asyncio.timeout(self._parts.settings.start_deadline_s):
+                answer = await self._ask(request)
+        except TimeoutError:
+            if await insist("tombstone", lambda: self._give_up("executor: start deadline")):
+                send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+                return
+            answer = await self._ask(request)  # it was claimed: go on waiting
+        if not isinstance(answer, RunStartResponse):
+            raise ProtocolError(f"{self._service} answered a start request with {answer.kind}")
+        if answer.error is None and answer.pid is not None:
+            at, pid = answer.started_at or utc_now(), answer.pid
+            await insist(
+                "start",
+                lambda: self._parts.store.started(self.run_id, self.attempt, at=at, pid=pid),
+            )
+        self._is_started = True
+
+    async def _ask(self, request: Message) -> Any:
+        """The governor's answer; asked again while the bus can't bring one. Bound it outside."""
+        while True:
+            try:
+                body = await self._parts.governors.request(
+                    self._service.encode(), [encode(request)]
+                )
+                response = RESPONSE.validate_json(body[0])
+                if isinstance(response, ErrorResponse):
+                    raise refusal(response.code, response.message)
+            except (IntendantError, ValueError) as error:
+                self._log.info(
+                    "governor_not_reached", request=type(request).__name__, error=str(error)
+                )
+            else:
+                return response
+            await asyncio.sleep(_ASK_AGAIN_S)
+
+    async def _give_up(self, by: str) -> bool:
+        """Whether the attempt is burnt now; False where a claim was first."""
+        if await asyncio.to_thread(self._folder.entomb, by=by, at=utc_now()):
+            return True
+        found = await asyncio.to_thread(self._folder.read_claim)
+        return isinstance(found, TombstoneRecord)
+
+    # --- stopping --------------------------------------------------------------------------------
+
+    async def _pass_on_stops(self, watched: Watched) -> None:
+        """Hand every wish to stop to the governor; do it ourselves when it is overdue."""
+        async with asyncio.TaskGroup() as tasks:
+            second_line: asyncio.Task[None] | None = None
+            while True:
+                await self._stop_changed.wait()
+                self._stop_changed.clear()
+                stop = self._stop
+                if stop is None:
+                    continue
+                if second_line is not None:
+                    second_line.cancel()
+                second_line = tasks.create_task(self._take_over_when_overdue(watched, stop))
+                if not self._is_started and await insist(
+                    "tombstone", lambda: self._give_up("executor: stopped before the start")
+                ):
+                    send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+                    return
+                await self._ask(
+                    RunShutdownRequest(
+                        run_id=self.run_id,
+                        attempt=self.attempt,
+                        outcome="cancelled" if stop.outcome is Outcome.CANCELLED else "interrupted",
+                        reason=stop.reason,
+                        now=stop.now,
+                    )
+                )
+
+    async def _take_over_when_overdue(self, watched: Watched, stop: Stop) -> None:
+        """The second line: end the tree from here, and the governor with it."""
+        spec = self._spec
+        grace_s = 0.0 if spec is None else spec.grace_s
+        await asyncio.sleep(HURRY_S if stop.now else grace_s + KILL_S + OVERDUE_S)
+        self._log.warning("governor_overdue", pid=watched.pid)
+        claim = await asyncio.to_thread(self._folder.read_claim)
+        if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
+            Cgroup(Path(claim.cgroup)).kill()
+        below = descendants(watched.pid)
+        send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+        signal_each(below, signal.SIGKILL)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    async def _record_what_is_found(self, watched: Watched) -> None:
+        """The governor is gone without a word: exit record, tombstone and claim say what was."""
+        record = await asyncio.to_thread(self._folder.read_exit)
+        if record is not None and record.token_sha256 == self._token_sha256:
+            await self._record_end(record)
+        elif await insist("tombstone", lambda: self._give_up("executor: governor gone")):
+            await self._record_tombstone("governor: gone before the claim")
+        else:
+            claim = await asyncio.to_thread(self._folder.read_claim)
+            assert isinstance(claim, ClaimRecord)  # noqa: S101 it was no tombstone, and it is final
+            await self._record_loss(claim, is_ours=watched.is_child)
+
+    async def _record_end(self, record: ExitRecord) -> None:
+        await self._record(end_of(record))
+
+    async def _record_loss(self, claim: ClaimRecord, *, is_ours: bool) -> None:
+        self._log.error("governor_lost", pid=claim.pid)
+        is_certain = await clear_remains(
+            claim,
+            children=self._parts.children if is_ours else None,
+            on_unkillable=lambda: insist("note", lambda: self._note(RunNote.UNKILLABLE)),
+        )
+        await self._record(loss(self._stop, is_certain=is_certain))
+
+    async def _note(self, event: RunNote, **detail: JsonValue) -> None:
+        await self._parts.store.note(self.run_id, self.attempt, event=event, detail=detail)
+
+    async def _record(self, end: AttemptEnd) -> None:
+        await insist("end", lambda: self._parts.store.ended(self.run_id, self.attempt, end=end))
+        self._recorded.set()
+        self._log.info("attempt_ended", outcome=end.outcome, reason=end.reason)
+
+    async def _record_tombstone(self, reason: str) -> None:
+        await insist(
+            "tombstone",
+            lambda: self._parts.store.tombstoned(self.run_id, self.attempt, reason=reason),
+        )
+        self._recorded.set()
+        self._log.info("attempt_burnt", reason=reason)
+
+
+def of_candidate(parts: Parts, candidate: Candidate) -> Supervision:
+    """The supervision of a candidate's next attempt."""
+    return Supervision(
+        parts, run_id=candidate.run_id, attempt=candidate.attempt + 1, queue=candidate.queue
+    )
+
+
+def stop_of(live: LiveAttempt) -> Stop | None:
+    """Who wanted the attempt to end before this daemon started."""
+    if live.stop_outcome is None:
+        return None
+    return Stop(live.stop_outcome, live.stop_reason or "stopped")
+
+
+def end_of(record: ExitRecord) -> AttemptEnd:
+    """An exit record, as the store takes it."""
+    return AttemptEnd(
+        outcome=record.outcome,
+        reason=record.reason,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        steps=record.steps,
+    )
+
+
+def loss(
+    stop: Stop | None,
+    *,
+    is_certain: bool,
+    reason: str = "governor_lost",
+    daemon_lost: bool = False,
+) -> AttemptEnd:
+    """The end of an attempt whose governor left no word of it: unknown is never success."""
+    return AttemptEnd(
+        outcome=Outcome.INTERRUPTED if stop is None else stop.outcome,
+        reason=(reason if stop is None else stop.reason)
+        + ("" if is_certain else "; tree_unverified"),
+        exit_code=None,
+        signal=None,
+        started_at=None,
+        finished_at=utc_now(),
+        daemon_lost=daemon_lost,
+    )
+
+
+def _complete(found: Secrets) -> Secrets:
+    """Secrets with an environment: the daemon's own for a run that brought none."""
+    if found.environment is not None:
+        return found
+    return found.model_copy(update={"environment": encode_environment(os.environb)})

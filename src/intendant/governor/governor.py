@@ -1,0 +1,311 @@
+"""One attempt of a run, from READY to the exit record.
+
+    READY ─▶ start request ─▶ claim ─▶ workload ─▶ its end (or its ending) ─▶ tree empty
+          ─▶ exit.json ─▶ finished request ─▶ gone
+
+The claim decides whether this governor may start the workload; the exit record is on disk before
+anybody hears of the end. Neither needs the daemon, so a run does not either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, assert_never
+
+import structlog
+
+from intendant.broker.client import Connection
+from intendant.broker.worker import Request, Worker
+from intendant.errors import RequestRefused, StaleAttempt, Unreachable, WorkloadNotStarted
+from intendant.governor.escalation import Escalation
+from intendant.governor.verdict import StopOrder, Verdict, judge, time_limit_order
+from intendant.process.cgroup import Cgroup, make_child, own_cgroup
+from intendant.process.identity import boot_id, open_pidfd, start_time
+from intendant.process.pidfd import Pidfd
+from intendant.process.reaper import Reaper
+from intendant.process.tree import WorkloadTree
+from intendant.process.waits import first_of, settled
+from intendant.protocol.environment import decode_environment
+from intendant.protocol.messages import (
+    GOVERNOR_REQUEST,
+    ErrorResponse,
+    Message,
+    RunFinishedRequest,
+    RunShutdownRequest,
+    RunShutdownResponse,
+    RunStartRequest,
+    RunStartResponse,
+    encode,
+)
+from intendant.protocol.order import GovernorOrder
+from intendant.protocol.records import ClaimRecord, ExitRecord, StepRecord
+from intendant.protocol.run_states import Outcome, RunNote
+from intendant.store.spool import AttemptFolder
+from intendant.workloads.base import Surroundings
+from intendant.workloads.registry import make_workload
+
+log = structlog.get_logger()
+
+NOT_MINE = 75
+"""Exit status of a governor that started nothing: the attempt was given up or taken."""
+FINISHED_WAIT_S = 10.0
+
+
+class Governor:
+    """Owns one attempt. `run()` is its whole life."""
+
+    def __init__(self, order: GovernorOrder, folder: Path) -> None:
+        self._order = order
+        self._folder = AttemptFolder(folder)
+        self._token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
+        self._start_asked: asyncio.Future[RunStartRequest] = asyncio.Future()
+        self._start_answer: asyncio.Future[RunStartResponse] = asyncio.Future()
+        self._stop: StopOrder | None = None
+        self._stop_asked = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._steps: list[StepRecord] = []
+        self._started_at: datetime | None = None
+        self._cgroup: Cgroup | None = None
+
+    async def run(self) -> int:
+        """Carry the attempt out; the process's exit status."""
+        self._on_signals()
+        service = f"{self._order.service}.{self._order.token}".encode()
+        worker = Worker(
+            self._order.endpoint,
+            service,
+            self._answer,
+            heartbeat_s=self._order.heartbeat_s,
+            liveness=self._order.liveness,
+        )
+        async with asyncio.TaskGroup() as tasks:
+            aides = [tasks.create_task(worker.run(), name="bus")]
+            if self._order.embedded_in is not None:
+                aides.append(tasks.create_task(self._follow_daemon(*self._order.embedded_in)))
+            try:
+                return await self._carry_out()
+            finally:
+                for aide in aides:
+                    aide.cancel()
+
+    # --- what is asked of it ---------------------------------------------------------------------
+
+    async def _answer(self, request: Request) -> list[bytes]:
+        """The bus hands requests over one at a time."""
+        try:
+            message = GOVERNOR_REQUEST.validate_json(request.body[0])
+            return [encode(await self._on_request(message))]
+        except RequestRefused as error:
+            return [encode(ErrorResponse(code=error.code, message=str(error)))]
+        except ValueError as error:
+            log.warning("request_invalid", error=str(error))
+            return [encode(ErrorResponse(code="invalid_request", message="not a known request"))]
+
+    async def _on_request(self, message: RunStartRequest | RunShutdownRequest) -> Message:
+        ours = (self._order.run_id, self._order.attempt)
+        if (message.run_id, message.attempt) != ours:
+            raise StaleAttempt(
+                f"this is the governor of attempt {ours[0]}.{ours[1]}, "
+                f"the request is about {message.run_id}.{message.attempt}"
+            )
+        match message:
+            case RunStartRequest():
+                if not self._start_asked.done():
+                    self._start_asked.set_result(message)
+                return await asyncio.shield(self._start_answer)
+            case RunShutdownRequest():
+                self._ask_to_stop(StopOrder(Outcome(message.outcome), message.reason, message.now))
+                return RunShutdownResponse(run_id=ours[0], attempt=ours[1])
+            case _:
+                assert_never(message)
+
+    def _ask_to_stop(self, stop: StopOrder) -> None:
+        """The first order says why; a cancel outranks what the system ordered; any may hurry."""
+        is_outranked = self._stop is not None and self._stop.outcome is Outcome.INTERRUPTED
+        if self._stop is None or (is_outranked and stop.outcome is Outcome.CANCELLED):
+            self._stop = stop
+        if stop.now:
+            self._hurry.set()
+        self._stop_asked.set()
+
+    def _on_signals(self) -> None:
+        """SIGTERM ends the run in order; Python handlers so that the workload gets the defaults."""
+        loop = asyncio.get_running_loop()
+        ended = StopOrder(Outcome.INTERRUPTED, "governor_terminated: SIGTERM")
+        loop.add_signal_handler(signal.SIGTERM, self._ask_to_stop, ended)
+        for signum in (signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(signum, lambda: None)
+
+    async def _follow_daemon(self, pid: int, started: int) -> None:
+        """End the run when the daemon it is embedded in has gone."""
+        descriptor = open_pidfd(pid, started)
+        if descriptor is not None:
+            with Pidfd(descriptor) as daemon:
+                await daemon.wait_exit()
+        self._ask_to_stop(StopOrder(Outcome.INTERRUPTED, "daemon_lost"))
+
+    # --- what it does ----------------------------------------------------------------------------
+
+    async def _carry_out(self) -> int:
+        request = await self._wait_start_asked()
+        if request is None:
+            return NOT_MINE
+        self._cgroup = self._make_cgroup()
+        lock = self._folder.claim(self._claim_record())
+        if lock is None:
+            log.warning("attempt_lost")
+            self._remove_cgroup()
+            return NOT_MINE
+        with Reaper() as reaper:
+            verdict = await self._govern(request, reaper)
+        self._remove_cgroup()
+        record = self._exit_record(verdict)
+        self._folder.write_exit(record)
+        log.info("attempt_ended", outcome=verdict.outcome, reason=verdict.reason)
+        await self._report(record)
+        return 0
+
+    async def _wait_start_asked(self) -> RunStartRequest | None:
+        """The start request; `None` once the attempt is given up for want of one."""
+        try:
+            async with asyncio.timeout(self._order.start_deadline_s):
+                return await self._first_of_start_and_stop()
+        except TimeoutError:
+            if self._folder.entomb(by="governor: no start request", at=datetime.now(UTC)):
+                log.warning("start_deadline_passed")
+            return None
+
+    async def _first_of_start_and_stop(self) -> RunStartRequest | None:
+        await first_of(self._stop_asked.wait(), settled(self._start_asked))
+        if self._start_asked.done():
+            return self._start_asked.result()
+        self._folder.entomb(by="governor: stopped before the start", at=datetime.now(UTC))
+        return None
+
+    async def _govern(self, request: RunStartRequest, reaper: Reaper) -> Verdict:
+        """Start the workload and follow it, and all it started, to the end."""
+        spec = request.spec
+        try:
+            leader = self._start(request)
+        except WorkloadNotStarted as error:
+            self._say_started(error=error.reason)
+            return Verdict(Outcome.FAILED, error.reason, error.exit_code, None)
+        reaper.watch(leader)
+        self._say_started(pid=leader)
+        tree = WorkloadTree(leader, reaper=reaper, cgroup=self._cgroup)
+        escalation = Escalation(tree, leader=leader, reaper=reaper, note=self._note)
+        escalation.hurry = self._hurry
+        is_by_itself = await self._wait_end(reaper.wait_exit(leader), spec.timeout_s)
+        if not (is_by_itself and tree.is_empty()):
+            await escalation.end(grace_s=spec.grace_s)
+        return judge(reaper.statuses[leader], None if is_by_itself else self._stop)
+
+    def _start(self, request: RunStartRequest) -> int:
+        """Start the workload, born inside its cgroup where there is one."""
+        workload = make_workload(request.spec)
+        surroundings = Surroundings(
+            stdout=self._folder.log("stdout").absolute(),
+            stderr=self._folder.log("stderr").absolute(),
+            environment=self._environment(request),
+            folder=Path("/"),
+        )
+        self._started_at = datetime.now(UTC)
+        home = own_cgroup() if self._cgroup is not None else None
+        if self._cgroup is None or home is None:
+            return workload.start(surroundings)
+        # A child is born in its parent's cgroup: be there for the moment of its birth, so that
+        # no time passes in which it could fork outside (and no stub is needed that joins first).
+        self._cgroup.join()
+        try:
+            return workload.start(surroundings)
+        finally:
+            home.join()
+
+    def _environment(self, request: RunStartRequest) -> dict[bytes, bytes]:
+        secrets = request.secrets
+        base = decode_environment(secrets.environment) if secrets.environment is not None else {}
+        own = {
+            **secrets.env,
+            "INTENDANT_RUN_ID": str(self._order.run_id),
+            "INTENDANT_ATTEMPT": str(self._order.attempt),
+            "INTENDANT_RUN_DIR": str(self._folder.path.absolute().parent),
+            "INTENDANT_STATE_DIR": self._order.state_dir,
+        }
+        return {**base, **{os.fsencode(name): os.fsencode(value) for name, value in own.items()}}
+
+    def _say_started(self, *, pid: int | None = None, error: str | None = None) -> None:
+        log.info("workload_started" if error is None else "workload_not_started", error=error)
+        self._start_answer.set_result(
+            RunStartResponse(
+                run_id=self._order.run_id,
+                attempt=self._order.attempt,
+                pid=pid,
+                started_at=self._started_at,
+                error=error,
+            )
+        )
+
+    async def _wait_end(self, exit_: Coroutine[Any, Any, int], timeout_s: float | None) -> bool:
+        """Whether the leader ended by itself, before an order to stop and the time limit."""
+        is_ended, is_asked = await first_of(exit_, self._stop_asked.wait(), limit_s=timeout_s)
+        if not (is_ended or is_asked) and timeout_s is not None:
+            self._note(RunNote.TIME_LIMIT_REACHED)
+            self._ask_to_stop(time_limit_order(timeout_s))
+        return is_ended
+
+    # --- what it leaves --------------------------------------------------------------------------
+
+    def _claim_record(self) -> ClaimRecord:
+        return ClaimRecord(
+            pid=os.getpid(),
+            start_time=start_time(os.getpid()) or 0,
+            boot_id=boot_id(),
+            token_sha256=self._token_sha256,
+            cgroup=None if self._cgroup is None else str(self._cgroup.path),
+        )
+
+    def _exit_record(self, verdict: Verdict) -> ExitRecord:
+        return ExitRecord(
+            run_id=self._order.run_id,
+            attempt=self._order.attempt,
+            token_sha256=self._token_sha256,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            exit_code=verdict.exit_code,
+            signal=verdict.signal,
+            started_at=self._started_at,
+            finished_at=datetime.now(UTC),
+            steps=self._steps,
+        )
+
+    async def _report(self, record: ExitRecord) -> None:
+        """Tell the executor; the record on disk is what counts if nobody answers."""
+        connection = Connection(self._order.endpoint, connect_s=FINISHED_WAIT_S)
+        request = RunFinishedRequest(token=self._order.token, record=record)
+        try:
+            async with asyncio.timeout(FINISHED_WAIT_S):
+                await connection.request(b"executor", [encode(request)])
+        except (TimeoutError, Unreachable) as error:
+            log.warning("nobody_to_report_to", error=str(error))
+        finally:
+            connection.close()
+
+    def _note(self, event: RunNote) -> None:
+        log.info(event.value)
+        self._steps.append(StepRecord(event=event, at=datetime.now(UTC)))
+
+    def _make_cgroup(self) -> Cgroup | None:
+        home = own_cgroup() if self._order.tree == "cgroup" else None
+        if home is None:
+            return None
+        return make_child(home, f"{self._order.service}.{self._token_sha256[:8]}")
+
+    def _remove_cgroup(self) -> None:
+        if self._cgroup is not None:
+            self._cgroup.remove()

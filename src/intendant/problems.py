@@ -1,0 +1,127 @@
+"""What is wrong with a file or a setting, one line for each problem: place, found, expected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+Key = tuple[int | str, ...]
+Source = str | Callable[[Key], str]
+"""The file's name; or, where values come from several places, what names the place of a key."""
+
+MAX_SHOWN = 80
+
+_EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "dict_type": "a table",
+    "enum": "{expected}",
+    "finite_number": "a finite number",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "invalid_key": "text as a key",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "literal_error": "{expected}",
+    "missing": "a value",
+    "model_attributes_type": "a table",
+    "model_type": "a table",
+    "string_pattern_mismatch": "text that matches {pattern}",
+    "string_too_long": "text of at most {max_length} characters",
+    "string_too_short": "text of at least {min_length} characters",
+    "string_type": "text",
+    "too_long": "a list of at most {max_length}",
+    "too_short": "a list of at least {min_length}",
+}
+"""What a person should write, by pydantic's type of error and with the figures of its context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where it is, and a sentence of what was found and expected."""
+
+    key: Key
+    text: str
+
+    def line(self, source: Source) -> str:
+        """`FILE: runs[2].timeout: found 0, expected …`; without a key, the whole is meant."""
+        place = source if isinstance(source, str) else source(self.key)
+        return ": ".join(part for part in (place, dotted(self.key), self.text) if part)
+
+
+def explain_validation_error(
+    error: ValidationError, *, source: Source, known: Collection[str] = ()
+) -> str:
+    """Every problem of `error`, one a line; `known` are the keys that a misspelt one may mean."""
+    return "\n".join(problem.line(source) for problem in problems_of(error, known=known))
+
+
+def problems_of(error: ValidationError, *, known: Collection[str] = ()) -> list[Problem]:
+    """The problems that pydantic found, in its order."""
+    return [_problem(details, known) for details in error.errors(include_url=False)]
+
+
+def dotted(key: Key) -> str:
+    """A key as people write it: `runs[2].retry.on[0]`; positions count from 0."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in key)
+    return "".join(parts).removeprefix(".")
+
+
+def found(value: object, expected: str) -> str:
+    """The usual sentence."""
+    return f"found {shown(value)}, expected {expected}"
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: on one line, with escapes, never long."""
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+
+
+def _problem(details: ErrorDetails, known: Collection[str]) -> Problem:
+    key = details["loc"]
+    match details["type"]:
+        case "missing":
+            return Problem(key, found(None, _expected(details)))
+        case "extra_forbidden":
+            return Problem(key, f"found an unknown key, expected {_known_key(key, known)}")
+        case "value_error":
+            return Problem(key, _own_words(str(details["ctx"]["error"]), details["input"]))
+        case _:
+            return Problem(key, found(details["input"], _expected(details)))
+
+
+def _known_key(key: Key, known: Collection[str]) -> str:
+    """What to write instead of an unknown key, if anything comes near it."""
+    near = get_close_matches(str(key[-1]), known, n=1)
+    return f"{near[0]!r} perhaps" if near else "a key that exists"
+
+
+def _own_words(message: str, value: object) -> str:
+    """The sentence of a validator of ours; where it ends in `expected …`, in the usual form."""
+    _, is_usual, expected = message.partition("expected ")
+    return found(value, expected) if is_usual else message
+
+
+def _expected(details: ErrorDetails) -> str:
+    """In our words where the table has them, else in pydantic's."""
+    words = _EXPECTED.get(details["type"])
+    if words is None:
+        return details["msg"].removeprefix("Input should be ")
+    figures = {name: _plain(value) for name, value in details.get("ctx", {}).items()}
+    return words.format(**figures)
+
+
+def _plain(figure: object) -> object:
+    """A bound as people write it: `3`, not `3.0`."""
+    return int(figure) if isinstance(figure, float) and figure.is_integer() else figure

@@ -1,0 +1,113 @@
+"""The daemon's helper processes: a coroutine in a process of its own, awaited without polling.
+
+The only module that knows aiomultiprocess, because some of it has to be kept out: its `Process`
+brings up a manager process, waits by looking every 5 ms, and reports SystemExit as a failure.
+
+A helper is spawned, not forked: the executor has a loop, threads and sockets. It gets what it needs
+as arguments (sockets travel as descriptors), belongs to a session of its own, and has its parent's
+end of no socket, so end of file on its own end means that the parent is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from multiprocessing import get_context, resource_tracker
+from types import ModuleType
+
+import aiomultiprocess
+
+_SPAWN = get_context("spawn")
+_TO_THE_TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class HelperProcess(aiomultiprocess.Process):  # type: ignore[misc]  # untyped
+    """`target(*args)`, a coroutine function of some importable module, in a process of its own.
+
+    It is killed when this process exits without having ended it; it outlives only SIGKILL, and
+    must then notice by a socket or pipe among its arguments.
+    """
+
+    def __init__(
+        self, target: Callable[..., Awaitable[object]], *args: object, name: str | None = None
+    ) -> None:
+        # Not super().__init__(): that starts a manager process.
+        self.aio_process = _SPAWN.Process(target=_run, args=(target, args), name=name, daemon=True)
+
+    def start(self) -> None:
+        """Start the process. Signals that come before it can deal with them wait for it."""
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_THE_TERMINAL)
+        try:
+            with _without_main_module():
+                self.aio_process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, held)
+
+    async def join(self) -> int | None:
+        """Return the exit code (negative: the signal) once the process is over."""
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        sentinel = os.dup(self.aio_process.sentinel)  # several may wait at once
+        loop.add_reader(sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(sentinel)
+            os.close(sentinel)
+        self.aio_process.join()  # the sentinel closes just before the process can be reaped
+        return self.exitcode
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id; `None` before `start`."""
+        return self.aio_process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        """The exit code (negative: the signal); `None` while it runs."""
+        return self.aio_process.exitcode
+
+
+def tracker_pid() -> int | None:
+    """The resource tracker's process, a child that multiprocessing starts with the first helper."""
+    pid: int | None = getattr(resource_tracker._resource_tracker, "_pid", None)
+    return pid
+
+
+def _run(target: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+    """The helper's side: its own session and signals first, then the coroutine."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _leave_resource_tracker()
+    asyncio.run(_awaited(target, args))
+
+
+async def _awaited(target: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:
+    await target(*args)
+
+
+def _leave_resource_tracker() -> None:
+    """Close our end of the tracker's pipe, so that it ends with the process that started it."""
+    tracker = resource_tracker._resource_tracker
+    descriptor: int | None = getattr(tracker, "_fd", None)
+    if descriptor is not None:
+        os.close(descriptor)
+        tracker._fd = None  # a tracker of our own is started if we ever need one
+
+
+@contextlib.contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Hide `__main__`: multiprocessing would import the parent's script again in the child."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main

@@ -1,0 +1,27 @@
+"""Hearing of what happens to the files in a folder (inotify(7))."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from asyncinotify import Inotify, Mask
+
+
+class FileChanges:
+    """Watches one folder from its creation on until it is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._inotify = Inotify()
+        self._inotify.add_watch(
+            folder, Mask.MODIFY | Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO
+        )
+
+    async def wait_change(self) -> None:
+        """Return once something has changed since the last return (or since the start)."""
+        await self._inotify.get()
+
+    def __enter__(self) -> FileChanges:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inotify.close()

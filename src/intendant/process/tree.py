@@ -1,0 +1,120 @@
+"""The whole tree of one workload: everything it started, wherever that went.
+
+With a cgroup the kernel keeps the tree. Without one the governor is a child subreaper: whatever of
+the workload loses its parent becomes the governor's child, so the tree is empty exactly when the
+governor has no child left (ECHILD).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal
+
+from intendant.process.cgroup import Cgroup
+from intendant.process.identity import (
+    children,
+    open_pidfd,
+    process_stat,
+    send_group_signal,
+    send_signal,
+    start_time,
+)
+from intendant.process.reaper import Reaper
+
+TreeMethod = Literal["cgroup", "subreaper"]
+
+
+class WorkloadTree:
+    """The tree below a governor: its leader's process group, and all that left it."""
+
+    def __init__(self, leader: int, *, reaper: Reaper, cgroup: Cgroup | None) -> None:
+        self._leader = leader
+        self._reaper = reaper
+        self._cgroup = cgroup
+
+    @property
+    def method(self) -> TreeMethod:
+        """What keeps the tree together."""
+        return "subreaper" if self._cgroup is None else "cgroup"
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left, as far as the method in use can know."""
+        return not self._reaper.has_children() and (self._cgroup is None or self._cgroup.is_empty())
+
+    def ask(self) -> None:
+        """SIGTERM, and SIGCONT so that a stopped process can act on it.
+
+        To the leader's group while the leader lives, as a terminal would; afterwards to everyone
+        who is left. The group's number can't be given out again before the leader is reaped.
+        """
+        if self._leader not in self._reaper.statuses:
+            send_group_signal(self._leader, signal.SIGTERM)
+            send_group_signal(self._leader, signal.SIGCONT)
+            return
+        left = self._members()
+        signal_each(left, signal.SIGTERM)
+        signal_each(left, signal.SIGCONT)
+
+    async def kill(self) -> None:
+        """SIGKILL to the whole tree, again and again until nothing is left. Bound it outside."""
+        if self._cgroup is not None:
+            self._cgroup.kill()
+            await self._cgroup.wait_empty()
+        while self._reaper.has_children():
+            kill_descendants(os.getpid())
+            await asyncio.sleep(0)  # let a bound that has passed come in between two passes
+            await self._reaper.wait_until(self._changed_since(descendants(os.getpid())))
+
+    async def wait_empty(self) -> None:
+        """Return once nothing is left."""
+        await self._reaper.wait_until(lambda: not self._reaper.has_children())
+        if self._cgroup is not None:
+            await self._cgroup.wait_empty()
+
+    def _members(self) -> dict[int, int]:
+        if self._cgroup is None:
+            return descendants(os.getpid())
+        return {pid: start for pid in self._cgroup.members() if (start := start_time(pid))}
+
+    def _changed_since(self, seen: dict[int, int]) -> Callable[[], bool]:
+        return lambda: not self._reaper.has_children() or descendants(os.getpid()) != seen
+
+
+def descendants(pid: int) -> dict[int, int]:
+    """Every live process below `pid` and when it started; parents before children."""
+    found: dict[int, int] = {}
+    todo = [pid]
+    while todo:
+        for child in children(todo.pop()):
+            stat = process_stat(child)
+            if stat is not None and stat.state != "Z" and child not in found:
+                found[child] = stat.start_time
+                todo.append(child)
+    return found
+
+
+def signal_each(processes: Mapping[int, int], signum: int) -> None:
+    """Signal exactly these processes, each told from a later one by when it started."""
+    for pid, started in processes.items():
+        pidfd = open_pidfd(pid, started)
+        if pidfd is not None:
+            send_signal(pidfd, signum)
+            os.close(pidfd)
+
+
+def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> None:
+    """One pass of SIGKILL over everything below `pid`, apart from `spare` and what is below those.
+
+    All are stopped first, parents before children, so that none forks while the others are being
+    killed: a chain that forks and exits is otherwise hard to catch.
+    """
+    signal_each(_without(descendants(pid), spare), signal.SIGSTOP)
+    signal_each(_without(descendants(pid), spare), signal.SIGKILL)
+
+
+def _without(processes: dict[int, int], spare: Collection[int]) -> dict[int, int]:
+    spared = {*spare}.union(*(descendants(pid) for pid in spare))
+    return {pid: started for pid, started in processes.items() if pid not in spared}

@@ -1,0 +1,22 @@
+"""An environment as it travels: whatever its bytes are, they arrive verbatim."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+
+def encode_environment(environment: Mapping[bytes, bytes]) -> str:
+    """Base64 of the `K=V` entries, each ended by NUL."""
+    return base64.b64encode(b"".join(b"%b=%b\0" % item for item in environment.items())).decode()
+
+
+def decode_environment(text: str) -> dict[bytes, bytes]:
+    """What `encode_environment` encoded; `ValueError` if it is not that."""
+    entries = base64.b64decode(text, validate=True).split(b"\0")
+    if entries.pop() != b"":
+        raise ValueError("the environment's last entry is not ended by NUL")
+    pairs = [entry.partition(b"=") for entry in entries]
+    if not all(name and equals for name, equals, _ in pairs):
+        raise ValueError("an entry of the environment is not K=V")
+    return {name: value for name, _, value in pairs}

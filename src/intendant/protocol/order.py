@@ -1,0 +1,37 @@
+"""What a governor is told at its launch; it travels from the executor through the zygote."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from intendant.protocol.specs import Model
+
+
+class GovernorOrder(Model):
+    """One attempt, and where its executor is."""
+
+    run_id: int
+    attempt: int
+    token: str = Field(repr=False, description="proof towards broker and executor")
+    endpoint: str
+    state_dir: str
+    start_deadline_s: float = Field(gt=0)
+    heartbeat_s: float = Field(gt=0)
+    liveness: int = Field(ge=1)
+    log_level: str
+    tree: Literal["cgroup", "subreaper"] = Field(description="how to keep the tree together")
+    embedded_in: tuple[int, int] | None = Field(
+        default=None, description="pid and start time of the daemon it must not outlive"
+    )
+
+    @property
+    def service(self) -> str:
+        """The service it offers."""
+        return governor_service(self.run_id, self.attempt)
+
+
+def governor_service(run_id: int, attempt: int) -> str:
+    """The name under which one attempt's governor is found on the bus."""
+    return f"governor.{run_id}.{attempt}"

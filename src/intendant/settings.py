@@ -1,0 +1,115 @@
+"""The daemon's settings: one frozen model, read at the start and at SIGHUP (DESIGN 10).
+
+Flags beat `INTENDANT_*`, which beat the user's TOML, which beats the site's, which beats the
+defaults. The daemon never writes a settings file. Durations are numbers of seconds; the unit is in
+the key.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from intendant.errors import SettingsError
+from intendant.problems import Key, explain_validation_error
+
+_ENVIRONMENT_PREFIX = "INTENDANT_"
+_FROM_ENVIRONMENT = ("listen", "slots", "on_signal", "log_level")
+"""Only plain values can come from the environment; the rest is for files."""
+
+QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QueueSettings(_Closed):
+    """One named queue."""
+
+    slots: int = Field(ge=1, le=100_000, description="runs of this queue live at once")
+
+
+class Settings(_Closed):
+    """Everything that can be set; each with a default."""
+
+    endpoint: str | None = Field(default=None, description="where clients look for the daemon")
+    listen: list[str] = Field(default_factory=list, description="further endpoints to answer at")
+    slots: int = Field(
+        default_factory=lambda: os.cpu_count() or 1,
+        ge=1,
+        le=100_000,
+        description="runs live at once over all queues; the number of CPUs when left out",
+    )
+    on_signal: Literal["stop", "drain", "leave"] = Field(
+        default="stop", description="what becomes of the runs at SIGTERM, SIGINT and SIGABRT"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    start_deadline_s: Seconds = Field(default=30.0, description="from launch to the start request")
+    heartbeat_s: Seconds = Field(default=5.0, description="between two signs of life on the bus")
+    liveness: int = Field(default=3, ge=2, le=100, description="silent intervals until lost")
+    max_streams: int = Field(default=256, ge=1, le=10_000, description="wait, logs -f, events -f")
+    request_workers: int = Field(default=64, ge=1, le=1024, description="requests served at once")
+    tree: Literal["auto", "cgroup", "subreaper"] = Field(
+        default="auto", description="how a run's processes are kept together"
+    )
+    queues: dict[QueueName, QueueSettings] = Field(default_factory=dict)
+
+
+NEEDS_RESTART = frozenset(
+    {"listen", "start_deadline_s", "heartbeat_s", "liveness", "max_streams", "request_workers",
+     "tree", "endpoint"}
+)  # fmt: skip
+"""What SIGHUP can't change in a running daemon."""
+
+
+def read_settings(
+    *, flags: Mapping[str, Any], environ: Mapping[str, str], files: Iterable[Path]
+) -> Settings:
+    """The settings in force; `SettingsError` names file (or variable, or flag) and key.
+
+    `files` come strongest first; one that does not exist says nothing.
+    """
+    layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags)]
+    layers.append(("environment", _from_environment(environ)))
+    layers.extend((str(path), _from_file(path)) for path in files)
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for name, layer in reversed(layers):
+        merged |= layer
+        origin |= dict.fromkeys(layer, name)
+
+    def source(key: Key) -> str:
+        return origin.get(str(key[0]), "settings") if key else "settings"
+
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        known = Settings.model_fields
+        raise SettingsError(explain_validation_error(error, source=source, known=known)) from error
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key in _FROM_ENVIRONMENT:
+        if (text := environ.get(_ENVIRONMENT_PREFIX + key.upper())) is not None:
+            found[key] = text.split() if key == "listen" else text
+    return found
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from error

@@ -1,0 +1,179 @@
+"""What the executor asks of a store, whatever keeps the rows.
+
+Every method that changes something returns after the change is on disk. Each is one transaction,
+moves runs through `run_states.after` alone, and appends an event for every change, so that
+replaying a run's events gives its row. Times are aware datetimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import JsonValue
+
+from intendant.protocol.records import (
+    AttemptRecord,
+    EventRecord,
+    QueueRecord,
+    RunRecord,
+    StepRecord,
+)
+from intendant.protocol.run_states import Outcome, RunNote, RunState
+from intendant.protocol.selectors import Selection
+from intendant.protocol.specs import Secrets, Submission
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a start request needs."""
+
+    run: RunRecord
+    secrets: Secrets = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt that had a governor ended, its tree verified empty.
+
+    `daemon_lost`: the end of the daemon or of its machine took the attempt down, which is nobody's
+    failure (see `protocol.retry`).
+    """
+
+    outcome: Outcome
+    reason: str | None
+    exit_code: int | None
+    signal: int | None
+    started_at: datetime | None
+    finished_at: datetime
+    steps: Sequence[StepRecord] = ()
+    daemon_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Where each run of a request is now, and the ids that the request had an effect on."""
+
+    runs: list[RunRecord]
+    changed: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A run that may start; `attempt` is its last one, 0 before the first."""
+
+    run_id: int
+    attempt: int
+    queue: str
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAttempt:
+    """A run that has an attempt, and what recovery must know of it."""
+
+    run: RunRecord
+    token_sha256: str
+    stop_outcome: Outcome | None
+    stop_reason: str | None
+    burnt: int
+
+
+class Store(Protocol):
+    """The durable queue. Refusals are `RequestRefused`, troubles of the disk `StoreError`."""
+
+    async def close(self) -> None:
+        """Finish what was asked for, then let the database go."""
+
+    async def submit(self, runs: Sequence[Submission], *, account: str) -> list[int]:
+        """Queue all of them or none; a known key with the same spec gives the known id."""
+
+    async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
+        """Record the intent to launch the run's next attempt."""
+
+    async def started(self, run_id: int, attempt: int, *, at: datetime, pid: int) -> RunRecord:
+        """Record that the workload runs; old news change nothing."""
+
+    async def ended(self, run_id: int, attempt: int, *, end: AttemptEnd) -> RunRecord:
+        """Record the end, then retry or end the run; a second end changes nothing."""
+
+    async def tombstoned(self, run_id: int, attempt: int, *, reason: str) -> RunRecord:
+        """Record that the attempt never started and never will."""
+
+    async def request_stop(
+        self, run_ids: Sequence[int], *, outcome: Outcome, reason: str
+    ) -> Changed:
+        """Record who wants the runs to end: a person (cancelled) or the daemon (interrupted)."""
+
+    async def hold(self, run_ids: Sequence[int]) -> Changed:
+        """Keep queued runs from starting."""
+
+    async def release(self, run_ids: Sequence[int]) -> Changed:
+        """Let held runs start."""
+
+    async def set_priority(self, run_id: int, priority: int) -> Changed:
+        """Move the run in its queue."""
+
+    async def note(
+        self, run_id: int, attempt: int, *, event: RunNote, detail: dict[str, JsonValue]
+    ) -> None:
+        """Append an event that changes nothing."""
+
+    async def queue_set(self, name: str, *, slots: int) -> QueueRecord:
+        """Make a queue, or change its slots."""
+
+    async def queue_pause(self, name: str, paused: bool) -> QueueRecord:
+        """Pause or resume a queue."""
+
+    async def queues(self) -> list[QueueRecord]:
+        """Every queue, by name."""
+
+    async def run(self, run_id: int) -> RunRecord:
+        """One run, or `RunNotFound`."""
+
+    async def runs(
+        self,
+        *,
+        states: Collection[RunState] = (),
+        outcomes: Collection[Outcome] = (),
+        queue: str | None = None,
+        selection: Selection | None = None,
+        limit: int = 100,
+        before_id: int | None = None,
+    ) -> tuple[list[RunRecord], bool]:
+        """A page, newest first, and whether there are more; an empty filter means any."""
+
+    async def select(
+        self, selection: Selection, *, among_all: Collection[RunState] | None = None
+    ) -> list[int]:
+        """The ids that a selection means, ascending; `all` is every run in the given states."""
+
+    async def attempts(self, run_id: int) -> list[AttemptRecord]:
+        """The run's attempts, oldest first."""
+
+    async def candidates(
+        self, limits: Mapping[str, int], *, exclude: Collection[int] = ()
+    ) -> list[Candidate]:
+        """For each queue named up to so many runs that may start now, best first over all."""
+
+    async def next_eligible_at(self) -> datetime | None:
+        """When the next back-off ends."""
+
+    async def live(self) -> list[LiveAttempt]:
+        """Every run that has an attempt, by id."""
+
+    async def grant_info(self, run_id: int) -> Grant:
+        """What a live run's start request needs, once more."""
+
+    async def counts(self) -> dict[RunState, int]:
+        """How many runs are in each state."""
+
+    async def events(
+        self, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
+    ) -> list[EventRecord]:
+        """Events after one, oldest first; no ids mean every run."""
+
+    async def last_event_id(self) -> int:
+        """The id of the newest event; 0 before the first."""

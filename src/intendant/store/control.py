@@ -1,0 +1,123 @@
+"""What people ask of runs and queues: stop, hold, release, move ahead, pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pydantic import JsonValue
+
+from intendant.errors import IllegalTransition, InvalidRequest, QueueNotFound, StaleAttempt
+from intendant.protocol.records import QueueRecord
+from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
+from intendant.store.base import Changed
+from intendant.store.dependents import settle
+from intendant.store.queries import queue_records
+from intendant.store.rows import ROW_EVENTS, Cell, RunRow
+from intendant.store.transaction import Transaction
+
+Change = Callable[[RunRow], RunRow]
+
+
+def request_stop(
+    tx: Transaction, run_ids: Sequence[int], *, outcome: Outcome, reason: str
+) -> Changed:
+    """End what waits, mark what is live as stopping, leave what has ended.
+
+    Dependents come last: one that is named itself is cancelled, not a victim of another.
+    """
+
+    def stop(row: RunRow) -> RunRow:
+        if row.state in LIVE:
+            return _stop_live(tx, row, outcome=outcome, reason=reason)
+        if row.state is RunState.ENDED or outcome is not Outcome.CANCELLED:
+            return row
+        ended: dict[str, Cell] = {"outcome": outcome, "reason": reason, "finished_at": tx.now()}
+        return tx.move(row, RunEvent.STOP_REQUESTED, ended)
+
+    result = _change_each(tx, run_ids, stop)
+    settle(tx, [row for row in map(tx.run, result.changed) if row.state is RunState.ENDED])
+    return result
+
+
+def _stop_live(tx: Transaction, row: RunRow, *, outcome: Outcome, reason: str) -> RunRow:
+    """A person's word goes over the daemon's; apart from that the first one stays."""
+    if row.state is RunState.STOPPING and row.stop_outcome in (outcome, Outcome.CANCELLED):
+        return row
+    stop = {"stop_outcome": outcome, "stop_reason": reason}
+    return tx.move(row, RunEvent.STOP_REQUESTED, stop)
+
+
+def hold(tx: Transaction, run_ids: Sequence[int]) -> Changed:
+    """Keep queued runs from starting; `IllegalTransition` if one is past that."""
+
+    def hold_one(row: RunRow) -> RunRow:
+        return row if row.state is RunState.HELD else tx.move(row, RunEvent.HELD)
+
+    return _change_each(tx, run_ids, hold_one)
+
+
+def release(tx: Transaction, run_ids: Sequence[int]) -> Changed:
+    """Let held runs start; `IllegalTransition` if one is past that."""
+
+    def release_one(row: RunRow) -> RunRow:
+        return row if row.state is RunState.QUEUED else tx.move(row, RunEvent.RELEASED)
+
+    return _change_each(tx, run_ids, release_one)
+
+
+def set_priority(tx: Transaction, run_id: int, priority: int) -> Changed:
+    """Move the run in its queue; of a live one, its next attempts."""
+
+    def move_one(row: RunRow) -> RunRow:
+        if row.state is RunState.ENDED:
+            raise IllegalTransition(f"run {run_id} has ended")
+        if row.priority == priority:
+            return row
+        return tx.set(row, RunNote.PRIORITY_SET, {"priority": priority})
+
+    return _change_each(tx, [run_id], move_one)
+
+
+def note(
+    tx: Transaction, run_id: int, attempt: int, *, event: RunNote, detail: dict[str, JsonValue]
+) -> None:
+    """Append an event that changes nothing; those that change a row have methods of their own."""
+    if event in ROW_EVENTS:
+        raise InvalidRequest(f"{event} is no note")
+    row = tx.run(run_id)
+    if attempt != row.attempt:
+        raise StaleAttempt(f"run {run_id} is at attempt {row.attempt}, not {attempt}")
+    tx.note(row, event, detail=detail)
+
+
+def queue_set(tx: Transaction, name: str, *, slots: int) -> QueueRecord:
+    """Make a queue, or change its slots."""
+    tx.execute(
+        "INSERT INTO queue (name, slots) VALUES (?, ?) "
+        "ON CONFLICT DO UPDATE SET slots = excluded.slots",
+        (name, slots),
+    )
+    return _queue(tx, name)
+
+
+def queue_pause(tx: Transaction, name: str, paused: bool) -> QueueRecord:
+    """Pause or resume a queue, or `QueueNotFound`."""
+    tx.execute("UPDATE queue SET paused = ? WHERE name = ?", (paused, name))
+    return _queue(tx, name)
+
+
+def _queue(tx: Transaction, name: str) -> QueueRecord:
+    queues = {queue.name: queue for queue in queue_records(tx.execute)}
+    if name not in queues:
+        raise QueueNotFound(f"no queue {name!r}; there are {', '.join(queues)}")
+    return queues[name]
+
+
+def _change_each(tx: Transaction, run_ids: Sequence[int], change: Change) -> Changed:
+    """Change run after run, each once; all of them or, if one refuses, none."""
+    before = {run_id: tx.run(run_id) for run_id in run_ids}
+    after = {run_id: change(row) for run_id, row in before.items()}
+    return Changed(
+        [row.record() for row in after.values()],
+        [run_id for run_id, row in after.items() if row is not before[run_id]],
+    )

@@ -1,0 +1,287 @@
+"""What can be asked of the database, by ways that do not lead past runs nobody asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+
+from intendant.errors import RunNotFound, StaleAttempt
+from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
+from intendant.protocol.run_states import LIVE, Outcome, RunState
+from intendant.protocol.selectors import MAX_RUN_ID, Selection
+from intendant.protocol.specs import Secrets
+from intendant.store.base import Candidate, Grant, LiveAttempt
+from intendant.store.rows import (
+    SELECT_ATTEMPT,
+    SELECT_EVENT,
+    SELECT_RUN,
+    AttemptRow,
+    Execute,
+    Rows,
+    RunRow,
+    event_record,
+    micros,
+    moment,
+    run_row,
+)
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def run(execute: Execute, run_id: int) -> RunRecord:
+    """One run, or `RunNotFound`."""
+    return _row(execute, run_id).record()
+
+
+def runs(
+    execute: Execute,
+    *,
+    states: Collection[RunState] = (),
+    outcomes: Collection[Outcome] = (),
+    queue: str | None = None,
+    selection: Selection | None = None,
+    limit: int = 100,
+    before_id: int | None = None,
+) -> tuple[list[RunRecord], bool]:
+    """A page, newest first, and whether there are more."""
+    pages = _page_query(states, outcomes, queue)
+    if pages is None:
+        return [], False
+    found: list[RunRow] = []
+    for low, high in _intervals(execute, selection):
+        bounds = {"low": low, "high": min(high, (before_id or MAX_RUN_ID + 1) - 1)}
+        wanted = {"queue": queue, "limit": limit + 1 - len(found)}
+        found += [run_row(values) for values in execute(pages, bounds | wanted).fetchall()]
+        if len(found) > limit:
+            break
+    return [row.record() for row in found[:limit]], len(found) > limit
+
+
+def select(
+    execute: Execute, selection: Selection, *, among_all: Collection[RunState] | None = None
+) -> list[int]:
+    """The ids that a selection means, ascending; what it names must exist."""
+    ids = set(selection.ids)
+    _check_exist(execute, selection.ids)
+    for low, high in selection.ranges:
+        found = _ids(execute("SELECT id FROM run WHERE id BETWEEN ? AND ?", (low, high)))
+        if not found:
+            raise RunNotFound(f"no run in {low}-{high}")
+        ids.update(found)
+    if selection.last:
+        ids.add(_newest_id(execute))
+    if selection.all:
+        ids.update(_in_states(execute, among_all))
+    return sorted(ids)
+
+
+def attempts(execute: Execute, run_id: int) -> list[AttemptRecord]:
+    """The run's attempts, oldest first."""
+    _row(execute, run_id)
+    rows = execute(f"{SELECT_ATTEMPT} WHERE run_id = ? ORDER BY attempt", (run_id,))
+    return [AttemptRow._make(values).record() for values in rows]
+
+
+def live(execute: Execute) -> list[LiveAttempt]:
+    """Every run that has an attempt, by id."""
+    found = []
+    for run_id in sorted(_in_states(execute, LIVE)):
+        row = _row(execute, run_id)
+        token = execute(
+            "SELECT token_sha256 FROM attempt WHERE run_id = ? AND attempt = ?",
+            (row.id, row.attempt),
+        ).fetchall()[0][0]
+        found.append(
+            LiveAttempt(row.record(), str(token), row.stop_outcome, row.stop_reason, row.burnt)
+        )
+    return found
+
+
+def grant_info(execute: Execute, run_id: int) -> Grant:
+    """What a live run's start request needs, once more."""
+    row = _row(execute, run_id)
+    if row.state not in LIVE:
+        raise StaleAttempt(f"run {run_id} is {row.state} and has no attempt to start")
+    return Grant(row.record(), secrets_of(execute, run_id))
+
+
+def secrets_of(execute: Execute, run_id: int) -> Secrets:
+    """What the run needs and nobody is shown."""
+    found = execute(
+        "SELECT body, env FROM secret LEFT JOIN environment ON environment.id = environment_id "
+        "WHERE run_id = ?",
+        (run_id,),
+    ).fetchone()
+    if found is None:
+        return Secrets()
+    return Secrets(environment=found[0], env=json.loads(found[1]))
+
+
+# --- the queue -----------------------------------------------------------------------------------
+
+_READY = """SELECT id, attempt, queue, priority FROM run INDEXED BY run_ready
+    WHERE state = 'queued' AND open_dependencies = 0 AND not_before IS NULL AND queue = :queue
+    ORDER BY priority DESC, id LIMIT :limit"""
+
+_RIPE = """SELECT id, attempt, queue, priority FROM run INDEXED BY run_backoff
+    WHERE state = 'queued' AND open_dependencies = 0 AND not_before <= :now AND queue = :queue
+    ORDER BY priority DESC, id LIMIT :limit"""
+
+
+def candidates(
+    execute: Execute, limits: Mapping[str, int], *, exclude: Collection[int], now: datetime
+) -> list[Candidate]:
+    """For each queue up to so many runs that may start now, best first over all."""
+    found: list[Candidate] = []
+    for queue, limit in limits.items():
+        wanted = {"queue": queue, "limit": limit + len(exclude), "now": micros(now)}
+        rows = execute(_READY, wanted).fetchall() + execute(_RIPE, wanted).fetchall()
+        eligible = [Candidate(*values) for values in rows if values[0] not in exclude]
+        found += sorted(eligible, key=_turn)[:limit]
+    return sorted(found, key=_turn)
+
+
+def _turn(candidate: Candidate) -> tuple[int, int]:
+    """Higher priority first, then the older run."""
+    return -candidate.priority, candidate.run_id
+
+
+def next_eligible_at(execute: Execute, *, now: datetime) -> datetime | None:
+    """When the next back-off ends."""
+    found = execute(
+        "SELECT not_before FROM run INDEXED BY run_backoff WHERE state = 'queued' "
+        "AND open_dependencies = 0 AND not_before > ? ORDER BY not_before LIMIT 1",
+        (micros(now),),
+    ).fetchone()
+    return None if found is None else moment(found[0])
+
+
+def queue_records(execute: Execute) -> list[QueueRecord]:
+    """Every queue, by name."""
+    counts = {(queue, RunState(state)): runs for queue, state, runs in _counted(execute)}
+    rows = execute("SELECT name, slots, paused FROM queue ORDER BY name").fetchall()
+    return [
+        QueueRecord(
+            name=str(name),
+            slots=slots,
+            paused=bool(paused),
+            queued=counts.get((name, RunState.QUEUED), 0),
+            live=sum(counts.get((name, state), 0) for state in LIVE),
+        )
+        for name, slots, paused in rows
+    ]
+
+
+def counts(execute: Execute) -> dict[RunState, int]:
+    """How many runs are in each state."""
+    total = dict.fromkeys(RunState, 0)
+    for _, state, runs_in_state in _counted(execute):
+        total[RunState(state)] += runs_in_state
+    return total
+
+
+# --- the log -------------------------------------------------------------------------------------
+
+
+def events(
+    execute: Execute, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
+) -> list[EventRecord]:
+    """Events after one, oldest first; no ids mean every run."""
+    among = "AND run_id IN (SELECT value FROM json_each(:run_ids))" if run_ids else ""
+    found = execute(
+        f"{SELECT_EVENT} WHERE id > :after_id {among} ORDER BY id LIMIT :limit",
+        {"after_id": after_id, "run_ids": json.dumps([*run_ids]), "limit": limit},
+    )
+    return [event_record(values) for values in found]
+
+
+def last_event_id(execute: Execute) -> int:
+    """The id of the newest event, pruned or not; 0 before the first."""
+    found = execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    return 0 if found is None else int(found[0])
+
+
+# --- pieces --------------------------------------------------------------------------------------
+
+
+def _row(execute: Execute, run_id: int) -> RunRow:
+    values = execute(f"{SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
+    if values is None:
+        raise RunNotFound(f"no run {run_id}")
+    return run_row(values)
+
+
+def _ids(rows: Rows) -> list[int]:
+    return [run_id for (run_id,) in rows]
+
+
+def _counted(execute: Execute) -> Iterator[tuple[str, str, int]]:
+    return iter(execute("SELECT queue, state, runs FROM run_count"))
+
+
+def _in_states(execute: Execute, states: Collection[RunState] | None) -> list[int]:
+    if states is None:
+        return _ids(execute("SELECT id FROM run"))
+    marks = ", ".join("?" * len(states))
+    # Only question marks are put in.
+    return _ids(execute(f"SELECT id FROM run WHERE state IN ({marks})", (*states,)))  # noqa: S608
+
+
+def _newest_id(execute: Execute) -> int:
+    found = execute("SELECT max(id) FROM run").fetchone()
+    if found is None or found[0] is None:
+        raise RunNotFound("no run yet")
+    return int(found[0])
+
+
+def _check_exist(execute: Execute, run_ids: Collection[int]) -> None:
+    missing = execute(
+        "SELECT value FROM json_each(?) "
+        "WHERE NOT EXISTS (SELECT 1 FROM run WHERE id = value) LIMIT 1",
+        (json.dumps([*run_ids]),),
+    ).fetchone()
+    if missing is not None:
+        raise RunNotFound(f"no run {missing[0]}")
+
+
+def _intervals(execute: Execute, selection: Selection | None) -> list[tuple[int, int]]:
+    """The ids of a selection as disjoint intervals, the newest first."""
+    if selection is None or selection.all:
+        return [(1, MAX_RUN_ID)]
+    parts = [*selection.ranges, *((run_id, run_id) for run_id in selection.ids)]
+    if selection.last:
+        newest = execute("SELECT max(id) FROM run").fetchone()
+        parts += [(last, last) for (last,) in [newest or (None,)] if last is not None]
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(parts):
+        if merged and low <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(high, merged[-1][1]))
+        else:
+            merged.append((low, high))
+    return merged[::-1]
+
+
+def _page_query(
+    states: Collection[RunState], outcomes: Collection[Outcome], queue: str | None
+) -> str | None:
+    """The query of one page; each state and outcome is a walk of its own along `run_state`.
+
+    None: nothing can match.
+    """
+    matches = "id BETWEEN :low AND :high" + (" AND queue = :queue" if queue is not None else "")
+    order = "ORDER BY id DESC LIMIT :limit"
+    if not states and not outcomes:
+        return f"{SELECT_RUN} WHERE {matches} {order}"
+    walks = [f"{SELECT_RUN} WHERE {which} AND {matches}" for which in _conditions(states, outcomes)]
+    return " UNION ALL ".join(walks) + f" {order}" if walks else None
+
+
+def _conditions(states: Collection[RunState], outcomes: Collection[Outcome]) -> list[str]:
+    """What fixes state and outcome, so that the ids of each are in order in the index."""
+    ended = [f"state = 'ended' AND outcome = '{outcome}'" for outcome in outcomes or Outcome]
+    waiting = [f"state = '{state}' AND outcome IS NULL" for state in states]
+    return [
+        *(ended if not states or RunState.ENDED in states else []),
+        *([] if outcomes else waiting),
+    ]

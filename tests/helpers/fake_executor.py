@@ -1,0 +1,264 @@
+"""An executor in memory: checks every request against the models, and runs nothing.
+
+Runs end when a test says so, or at the first `wait` with the ending it was made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from intendant.errors import InvalidRequest, RequestRefused, RunNotFound
+from intendant.protocol import messages as m
+from intendant.protocol.executor_states import ExecutorState
+from intendant.protocol.records import (
+    AttemptRecord,
+    DaemonRecord,
+    HelperRecord,
+    QueueRecord,
+    RunRecord,
+)
+from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.selectors import parse_selection
+from intendant.protocol.specs import Submission
+
+BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+END = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)
+
+Body = list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ends."""
+
+    outcome: Outcome = Outcome.SUCCEEDED
+    exit_code: int | None = 0
+    signal: int | None = None
+    reason: str | None = None
+
+
+SUCCESS = Ending()
+
+
+@dataclass(slots=True)
+class FakeExecutor:
+    """Answers requests as the daemon does."""
+
+    ending: Ending | None = SUCCESS
+    log: dict[str, bytes] = field(default_factory=dict)
+    chunk_size: int = 4
+    submissions: list[Submission] = field(default_factory=list)
+    runs: dict[int, RunRecord] = field(default_factory=dict)
+    requests: list[m.ExecutorRequest | m.StreamRequest] = field(default_factory=list)
+    refusal: RequestRefused | None = None
+    on_shutdown: Callable[[], None] = lambda: None
+
+    def answer(self, body: Body) -> Body:
+        """The FINAL's body for a request to `executor`."""
+        request = m.EXECUTOR_REQUEST.validate_json(body[0])
+        self.requests.append(request)
+        try:
+            return [m.encode(self._answer(request))]
+        except RequestRefused as error:
+            return [m.encode(m.ErrorResponse(code=error.code, message=str(error)))]
+
+    def stream(self, body: Body) -> Iterator[tuple[bool, Body]]:
+        """(is_final, body) for a request to `stream`."""
+        request = m.STREAM_REQUEST.validate_json(body[0])
+        self.requests.append(request)
+        try:
+            match request:
+                case m.RunWaitRequest():
+                    yield from self._wait(request)
+                case m.LogRequest():
+                    yield from self._log(request)
+                case m.EventListRequest():
+                    raise InvalidRequest("no events here")
+        except RequestRefused as error:
+            yield True, [m.encode(m.ErrorResponse(code=error.code, message=str(error)))]
+
+    def end(self, run_id: int, ending: Ending) -> None:
+        """Let a run end."""
+        self.runs[run_id] = self.runs[run_id].model_copy(
+            update={
+                "state": RunState.ENDED,
+                "outcome": ending.outcome,
+                "exit_code": ending.exit_code,
+                "signal": ending.signal,
+                "reason": ending.reason,
+                "attempt": 1,
+                "started_at": BEGIN,
+                "finished_at": END,
+            }
+        )
+
+    def _answer(self, request: m.ExecutorRequest) -> m.Message:
+        if self.refusal is not None:
+            raise self.refusal
+        handler: Callable[..., m.Message] = getattr(self, f"_on_{request.kind}")
+        return handler(request)
+
+    def _on_run_submit_request(self, request: m.RunSubmitRequest) -> m.Message:
+        ids = [self._add(submission) for submission in request.runs]
+        return m.RunSubmitResponse(run_ids=ids)
+
+    def _on_run_list_request(self, request: m.RunListRequest) -> m.Message:
+        chosen = self._chosen(request.selection) if request.selection else list(self.runs.values())
+        found = [
+            run
+            for run in sorted(chosen, key=lambda run: -run.id)
+            if (not request.states or run.state in request.states)
+            and (not request.outcomes or run.outcome in request.outcomes)
+            and run.queue == (request.queue or run.queue)
+            and run.id < (request.before_id or run.id + 1)
+        ]
+        return m.RunListResponse(runs=found[: request.limit], has_more=len(found) > request.limit)
+
+    def _on_run_show_request(self, request: m.RunShowRequest) -> m.Message:
+        run = self._chosen(request.selection)[0]
+        attempt = AttemptRecord(
+            run_id=run.id,
+            attempt=1,
+            outcome=run.outcome,
+            reason=run.reason,
+            exit_code=run.exit_code,
+            signal=run.signal,
+            granted_at=BEGIN,
+            started_at=run.started_at,
+            finished_at=run.finished_at,
+        )
+        return m.RunShowResponse(run=run, attempts=[attempt], folder=f"spool/{run.id}")
+
+    def _on_run_cancel_request(self, request: m.RunCancelRequest) -> m.Message:
+        chosen = self._chosen(request.selection)
+        changed = [run.id for run in chosen if run.outcome is None]
+        for run_id in changed:
+            self.end(run_id, Ending(Outcome.CANCELLED, None, None, request.reason))
+        return m.RunCancelResponse(runs=[self.runs[run.id] for run in chosen], changed=changed)
+
+    def _on_queue_list_request(self, request: m.QueueListRequest) -> m.Message:  # noqa: ARG002
+        return m.QueueListResponse(queues=[_queue("default", None)])
+
+    def _on_queue_set_request(self, request: m.QueueSetRequest) -> m.Message:
+        return m.QueueResponse(queue=_queue(request.name, request.slots))
+
+    def _on_queue_pause_request(self, request: m.QueuePauseRequest) -> m.Message:
+        return m.QueueResponse(queue=_queue(request.name, None, paused=True))
+
+    def _on_queue_resume_request(self, request: m.QueueResumeRequest) -> m.Message:
+        return m.QueueResponse(queue=_queue(request.name, None))
+
+    def _on_status_request(self, request: m.StatusRequest) -> m.Message:  # noqa: ARG002
+        return m.StatusResponse(
+            daemon=DaemonRecord(
+                version="0.1.0", pid=41, state=ExecutorState.RUNNING, cause=None,
+                started_at=BEGIN, slots=2, live=1, runs={RunState.RUNNING: 1},
+                queues=[_queue("default", None)], broker=HelperRecord(pid=42, restarts=1),
+                zygote=HelperRecord(pid=43, restarts=0), launcher="zygote",
+                tree_method="cgroup", endpoints=["ipc://client.sock"], state_dir="state",
+                runtime_dir="runtime",
+            )
+        )  # fmt: skip
+
+    def _on_shutdown_request(self, request: m.ShutdownRequest) -> m.Message:
+        self.on_shutdown()
+        is_draining = request.policy == "drain"
+        state = ExecutorState.DRAINING if is_draining else ExecutorState.STOPPING
+        return m.ShutdownResponse(state=state)
+
+    def _wait(self, request: m.RunWaitRequest) -> Iterator[tuple[bool, Body]]:
+        chosen = self._chosen(request.selection)
+        for run in chosen:
+            yield False, [m.encode(m.RunChanged(run=run))]
+        yield False, [m.encode(m.StreamTick())]
+        for run in chosen[: 1 if request.any else None]:
+            if run.outcome is None and self.ending is not None:
+                self.end(run.id, self.ending)
+                yield False, [m.encode(m.RunChanged(run=self.runs[run.id]))]
+        yield True, [m.encode(m.RunWaitResponse(run_ids=[run.id for run in chosen]))]
+
+    def _log(self, request: m.LogRequest) -> Iterator[tuple[bool, Body]]:
+        self._chosen(request.selection)
+        log = self.log.get(request.stream, b"")
+        for offset in range(request.offset, len(log), self.chunk_size):
+            data = log[offset : offset + self.chunk_size]
+            chunk = m.LogChunk(attempt=request.attempt or 1, offset=offset, size=len(data))
+            yield False, [m.encode(m.StreamTick())]
+            yield False, [m.encode(chunk), data]
+        yield True, [m.encode(m.LogResponse(attempt=request.attempt or 1, size=len(log)))]
+
+    def _add(self, submission: Submission) -> int:
+        for at, earlier in enumerate(self.submissions, 1):
+            if earlier.submission_key == submission.submission_key:
+                return at
+        self.submissions.append(submission)
+        run_id, spec = len(self.submissions), submission.spec
+        self.runs[run_id] = RunRecord(
+            id=run_id, name=spec.name, kind=spec.kind,
+            state=RunState.HELD if spec.hold else RunState.QUEUED,
+            outcome=None, reason=None, exit_code=None, signal=None, attempt=0,
+            queue=spec.queue, priority=spec.priority, account="somebody",
+            submitted_at=BEGIN, started_at=None, finished_at=None, spec=spec,
+        )  # fmt: skip
+        return run_id
+
+    def _chosen(self, selection: list[str]) -> list[RunRecord]:
+        wanted = parse_selection(selection)
+        ids = set(wanted.ids)
+        ids |= {one for one in self.runs for low, high in wanted.ranges if low <= one <= high}
+        ids |= set(self.runs) if wanted.all else set()
+        ids |= {max(self.runs, default=0)} if wanted.last else set()
+        if unknown := ids - set(self.runs):
+            raise RunNotFound(f"there is no run {min(unknown)}")
+        return [self.runs[run_id] for run_id in sorted(ids)]
+
+
+class FakeConnection:
+    """A connection to a `FakeExecutor` in the same process.
+
+    A stream is lost and asked for again after each of `cuts` messages; Ctrl-C comes after
+    `interrupt_after`.
+    """
+
+    def __init__(
+        self,
+        executor: FakeExecutor,
+        *,
+        cuts: tuple[int, ...] = (),
+        interrupt_after: int | None = None,
+    ) -> None:
+        self._executor = executor
+        self._cuts = cuts
+        self._interrupt_after = interrupt_after
+        self.closed = False
+
+    def request(self, service: bytes, body: Body, *, timeout_s: float) -> Body:
+        """The FINAL's body."""
+        assert service == b"executor"
+        assert timeout_s > 0
+        return self._executor.answer(body)
+
+    def stream(
+        self, service: bytes, body: Callable[[], Body], *, timeout_s: float | None
+    ) -> Iterator[tuple[bool, Body]]:
+        """PARTIALs and the FINAL."""
+        assert service == b"stream"
+        if timeout_s is not None and self._executor.ending is None:
+            raise TimeoutError
+        for cut in (*self._cuts, None):
+            for at, message in enumerate(self._executor.stream(body())):
+                if at == self._interrupt_after:
+                    raise KeyboardInterrupt
+                if at == cut:
+                    break
+                yield message
+
+    def close(self) -> None:
+        """Nothing to give back."""
+        self.closed = True
+
+
+def _queue(name: str, slots: int | None, *, paused: bool = False) -> QueueRecord:
+    return QueueRecord(name=name, slots=slots, paused=paused, queued=0, live=1)

@@ -1,0 +1,59 @@
+"""Progress on a terminal; nothing anywhere else."""
+
+from __future__ import annotations
+
+import io
+from typing import cast
+
+from intendant.cli.progress import describe, progress_on
+from intendant.client.shapes import RunInfo
+
+
+class Terminal(io.StringIO):
+    """A stream that somebody looks at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def a_run(run_id: int, state: str, name: str | None = None) -> RunInfo:
+    outcome = "succeeded" if state == "ended" else None
+    return cast(RunInfo, {"id": run_id, "name": name, "state": state, "outcome": outcome})
+
+
+def test_nothing_is_written_where_nobody_looks() -> None:
+    stream = io.StringIO()
+    with progress_on(stream) as progress:
+        progress.show([a_run(1, "running")])
+    assert not progress.is_shown
+    assert stream.getvalue() == ""
+
+
+def test_a_terminal_shows_how_many_have_ended_and_what_runs() -> None:
+    stream = Terminal()
+    with progress_on(stream) as progress:
+        progress.show([a_run(1, "ended"), a_run(2, "running", "build"), a_run(3, "queued")])
+    assert "1/3" in stream.getvalue()
+    assert "build" in stream.getvalue()
+
+
+def test_other_output_finds_the_bar_gone() -> None:
+    stream = Terminal()
+    with progress_on(stream) as progress:
+        progress.show([a_run(1, "running", "build")])
+        with progress.hidden():
+            stream.write("<other>")
+    before, _, after = stream.getvalue().partition("<other>")
+    assert "\x1b[2K" in before
+    assert "build" in after
+
+
+def test_names_are_shown_as_text_and_cut_off_in_time() -> None:
+    runs = [a_run(at, "running", f"\x1b[31m{at}" * 5) for at in range(20)]
+    text = describe(runs)
+    assert "\x1b" not in text
+    assert len(text) <= 50
+
+
+def test_without_a_live_run_it_says_that_it_waits() -> None:
+    assert describe([a_run(1, "queued")]) == "waiting"

@@ -1,0 +1,318 @@
+"""Verbs against an executor in memory, which checks every request against the models."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from intendant.cli.main import VERBS, run
+from intendant.cli.session import Session
+from intendant.errors import Busy, Unreachable
+from intendant.protocol import messages as m
+from intendant.protocol.run_states import Outcome, RunState
+from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+
+RUN_KEYS = [
+    "id", "name", "kind", "state", "outcome", "reason", "exit_code", "signal", "attempt", "queue",
+    "priority", "account", "submitted_at", "started_at", "finished_at", "spec",
+]  # fmt: skip
+TWO_RUNS = '[[runs]]\nname = "a"\nargv = ["true"]\n[[runs]]\nafter = ["a"]\nargv = ["true"]\n'
+
+
+class Shell:
+    """Types command lines and reads what they print."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str], executor: FakeExecutor) -> None:
+        self.executor = executor
+        self.interrupt_after: int | None = None
+        self._capfd = capfd
+
+    def __call__(self, *args: str) -> tuple[int, str, str]:
+        """Exit status, stdout, stderr."""
+        session = Session(
+            environ={"INTENDANT_ENDPOINT": "ipc:///nowhere"},
+            connect=lambda _: FakeConnection(self.executor, interrupt_after=self.interrupt_after),
+        )
+        status = run(args, session)
+        return (status, *self._capfd.readouterr())
+
+
+@pytest.fixture
+def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(capfd, FakeExecutor())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_with_examples(shell: Shell, verb: str) -> None:
+    status, out, _ = shell(verb, "--help")
+    assert status == 0
+    assert ("Examples:" in out) is (verb != "queue")
+
+
+def test_submit_prints_the_id_alone(shell: Shell) -> None:
+    assert shell("submit", "--", "echo", "--", "--json") == (0, "1\n", "")
+    [submission] = shell.executor.submissions
+    assert submission.spec.workload.argv == ["echo", "--", "--json"]
+    assert submission.spec.workload.cwd == os.getcwd()  # noqa: PTH109  as text, as it is
+
+
+def test_every_option_of_submit_arrives(shell: Shell) -> None:
+    options = "-n b -q cpu --priority -5 --timeout 2m --grace 0 --retry 2 --restartable --key k"
+    more = "--hold --env A=1=2 --secret-env T=x --cwd sub"
+    status, _, err = shell("submit", *options.split(), *more.split(), "--", "make")
+    assert (status, err) == (0, "")
+    [submission] = shell.executor.submissions
+    spec = submission.spec
+    assert (spec.name, spec.queue, spec.priority) == ("b", "cpu", -5)
+    assert (spec.timeout_s, spec.grace_s, spec.retry.attempts) == (120.0, 0.0, 2)
+    assert (spec.restartable, spec.hold, submission.submission_key) == (True, True, "k")
+    assert (spec.workload.env, submission.secrets.env) == ({"A": "1=2"}, {"T": "x"})
+    assert spec.workload.cwd == str(Path.cwd() / "sub")
+
+
+def test_submit_prints_the_ids_of_a_files_runs_one_a_line(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(TWO_RUNS)
+    assert shell("submit", str(tmp_path / "two.toml")) == (0, "1\n2\n", "")
+    assert shell.executor.submissions[1].spec.after == ["a"]
+
+
+def test_submit_json_prints_the_run(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(TWO_RUNS)
+    assert list(json.loads(shell("submit", "--json", "--", "true")[1])) == RUN_KEYS
+    found = json.loads(shell("submit", "--json", str(tmp_path / "two.toml"))[1])
+    assert [one["id"] for one in found] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (Ending(), 0),
+        (Ending(Outcome.FAILED, 3), 3),
+        (Ending(Outcome.FAILED, None, 9), 137),
+        (Ending(Outcome.TIMED_OUT, None, 15), 124),
+    ],
+)
+def test_submit_wait_has_the_status_of_the_run(shell: Shell, ending: Ending, expected: int) -> None:
+    shell.executor.ending = ending
+    assert shell("submit", "--wait", "--", "true")[:2] == (expected, "1\n")
+
+
+def test_ctrl_c_detaches_from_a_run_and_says_so(shell: Shell) -> None:
+    shell.interrupt_after = 1
+    status, out, err = shell("submit", "--wait", "--", "sleep", "9")
+    assert (status, out) == (130, "1\n")
+    assert "detached; run 1 goes on: intendant wait 1" in err
+    assert shell.executor.runs[1].outcome is None
+
+
+def test_wait_gives_the_highest_status(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    shell("submit", "--", "true")
+    shell.executor.end(1, Ending(Outcome.FAILED, 4))
+    assert shell("wait", "all") == (4, "", "")
+
+
+def test_wait_any_counts_only_what_has_ended(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    shell("submit", "--", "true")
+    status, out, _ = shell("wait", "1,2", "--any", "--json")
+    assert (status, json.loads(out)["id"]) == (0, 1)
+
+
+def test_wait_gives_up_after_its_time_out(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    shell.executor.ending = None
+    assert shell("wait", "1", "--timeout", "0.1")[0] == 75
+
+
+def test_ls_lists_the_newest_first(shell: Shell) -> None:
+    shell("submit", "-n", "old", "--", "true")
+    shell("submit", "-n", "new", "--", "true")
+    _, out, err = shell("ls")
+    assert [line.split()[1] for line in out.splitlines()] == ["NAME", "new", "old"]
+    assert err == ""
+
+
+def test_ls_json_is_an_array_of_runs(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    [found] = json.loads(shell("ls", "--json")[1])
+    assert list(found) == RUN_KEYS
+
+
+def test_ls_passes_its_filters_on(shell: Shell) -> None:
+    shell("ls", "--state", "held", "--outcome", "failed", "-q", "gpu", "--limit", "7")
+    [request] = shell.executor.requests
+    assert request == m.RunListRequest(
+        states=[RunState.HELD], outcomes=[Outcome.FAILED], queue="gpu", limit=7
+    )
+
+
+def test_show_json_has_the_keys_of_a_run(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    assert list(json.loads(shell("show", "last", "--json")[1])) == RUN_KEYS
+
+
+def test_show_tells_about_the_attempts(shell: Shell) -> None:
+    shell("submit", "-n", "build", "--", "make")
+    shell.executor.end(1, Ending(Outcome.FAILED, 2, None, "exit code 2"))
+    _, out, _ = shell("show", "1")
+    assert "name       build\nstate      failed (2)\nreason     exit code 2\n" in out
+    assert "ATTEMPT  OUTCOME" in out
+
+
+def test_logs_are_raw_bytes_where_there_is_no_terminal(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    executor = FakeExecutor(log={"stdout": b"\x1b[2J\xff\0", "stderr": b"oh"})
+    environ = {"INTENDANT_ENDPOINT": "ipc:///nowhere"}
+    session = Session(environ, connect=lambda _: FakeConnection(executor))
+    run(["submit", "--", "true"], session)
+    capfdbinary.readouterr()
+    run(["logs", "1"], session)
+    assert capfdbinary.readouterr().out == b"\x1b[2J\xff\0"
+    run(["logs", "-f", "--stderr", "--attempt", "2", "1"], session)
+    assert capfdbinary.readouterr().out == b"oh"
+
+
+def test_cancel_says_what_became_of_each(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    shell("submit", "--", "true")
+    shell.executor.end(2, Ending())
+    status, out, _ = shell("cancel", "1-2", "--reason", "wrong")
+    assert (status, out) == (0, "1: cancelled\n2: succeeded, nothing to do\n")
+    assert shell.executor.runs[1].reason == "wrong"
+
+
+def test_cancel_now_says_so_to_the_daemon(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    found = json.loads(shell("cancel", "1", "--now", "--json")[1])
+    assert found[0]["outcome"] == "cancelled"
+    assert shell.executor.requests[-1] == m.RunCancelRequest(selection=["1"], now=True)
+
+
+def test_queues_are_listed_and_changed(shell: Shell) -> None:
+    assert shell("queue", "ls")[1].split()[:5] == ["QUEUE", "SLOTS", "LIVE", "QUEUED", "STATE"]
+    assert json.loads(shell("queue", "set", "gpu", "--slots", "2", "--json")[1])["slots"] == 2
+    assert "paused" in shell("queue", "pause", "gpu")[1]
+    assert "open" in shell("queue", "resume", "gpu")[1]
+
+
+def test_status_is_for_people_or_json(shell: Shell) -> None:
+    assert "pid 42, restarted 1 times" in shell("status")[1]
+    assert json.loads(shell("status", "--json")[1])["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("args", "policy"),
+    [([], "stop"), (["--drain"], "drain"), (["--leave"], "leave"), (["--now"], "now")],
+)
+def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: str) -> None:
+    assert shell("shutdown", *args)[0] == 0
+    assert shell.executor.requests == [m.ShutdownRequest.model_validate({"policy": policy})]
+
+
+@pytest.mark.parametrize(
+    ("args", "found", "expected"),
+    [
+        (["ls", "--state", "asleep"], "asleep", "'held', 'queued'"),
+        (["ls", "--limit", "0"], "0", "x>=1"),
+        (["ls", "--limit", "1", "--all"], "--all", "one of them"),
+        (["queue", "set", "a", "--slots", "-1"], "-1", "1<=x<=100000"),
+        (["submit", "--timeout", "0", "--", "true"], "0", "more than 0"),
+        (["submit", "--timeout", "soon", "--", "true"], "soon", "1.5s"),
+        (["submit", "--timeout", "9999999d", "--", "true"], "9999999d", "at most"),
+        (["submit", "--retry", "-1", "--", "true"], "-1", "0<=x<=1000"),
+        (["submit", "--env", "A", "--", "true"], "'A'", "K=V"),
+        (["submit", "--env", "=1", "--", "true"], "'=1'", "K=V"),
+        (["submit", "--"], "nothing behind --", "a command"),
+        (["submit", "--", ""], "nothing behind --", "a command"),
+        (["submit"], "no command", "a run file or -- ARGV"),
+        (["submit", "a.toml", "--", "true"], "'a.toml'", "options alone"),
+        (["submit", "-q", "x", "--hold", "a.toml"], "--queue, --hold", "inside the file"),
+        (["wait", "one"], "'one'", "an id, 1,3,5-8, last or all"),
+        (["wait", "0"], "'0'", "start at 1"),
+        (["wait"], "Missing argument", "ID..."),
+        (["show", "1,2"], "'1,2'", "one run"),
+        (["logs", "all"], "'all'", "one run"),
+        (["logs", "--attempt", "0", "1"], "0", "x>=1"),
+        (["shutdown", "--drain", "--now"], "--drain and --now", "one of them"),
+        (["ls", "--endpoint", "localhost"], "'localhost'", "ipc://PATH"),
+        (["run"], "nothing to run", "a run file"),
+        (["run", "--continue"], "--continue", "--state-dir"),
+        (["run", "--check", "--", "true"], "a command", "alone"),
+        (["frobnicate"], "frobnicate", "No such command"),
+        (["serve", "--slots", "0"], "0", "1<=x<=100000"),
+    ],
+)
+def test_wrong_usage_exits_2_with_what_was_found_and_expected(
+    shell: Shell, args: list[str], found: str, expected: str
+) -> None:
+    status, out, err = shell(*args)
+    assert (status, out) == (2, "")
+    assert found in err
+    assert expected in err
+    assert shell.executor.requests == []
+
+
+def test_a_wrong_run_file_exits_2(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('argv = ["true"]\ntimeout = 0')
+    status, _, err = shell("submit", str(tmp_path / "a.toml"))
+    assert status == 2
+    assert "timeout" in err
+
+
+def test_check_counts_the_runs_of_each_file_and_names_what_is_wrong(
+    shell: Shell, tmp_path: Path
+) -> None:
+    (tmp_path / "two.toml").write_text(TWO_RUNS)
+    (tmp_path / "bad.toml").write_text("argv = 5")
+    (tmp_path / "one.json").write_text('{"argv": ["true"]}')
+    files = [str(tmp_path / name) for name in ("two.toml", "bad.toml", "one.json")]
+    status, out, err = shell("run", "--check", *files)
+    assert status == 2
+    assert out == f"{files[0]}: ok, 2 runs\n{files[2]}: ok, 1 run\n"
+    assert err.startswith(f"{files[1]}: argv")
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "code"),
+    [
+        (["show", "9", "--json"], 1, "run_not_found"),
+        (["wait", "9", "--json"], 1, "run_not_found"),
+        (["ls", "--state", "asleep", "--json"], 2, "usage"),
+        (["submit", "--json", "missing.toml"], 2, "settings_error"),
+    ],
+)
+def test_with_json_an_error_is_one_object_on_stderr(
+    shell: Shell, args: list[str], status: int, code: str
+) -> None:
+    found, out, err = shell(*args)
+    assert (found, out) == (status, "")
+    assert json.loads(err)["error"]["code"] == code
+    assert json.loads(err)["error"]["message"]
+
+
+def test_busy_means_try_again_later(shell: Shell) -> None:
+    shell.executor.refusal = Busy("too many")
+    assert shell("ls") == (75, "", "intendant: too many\n")
+
+
+def test_a_json_flag_of_the_command_is_not_ours(shell: Shell) -> None:
+    shell.executor.refusal = Busy("too many")
+    assert shell("submit", "--", "tool", "--json")[2] == "intendant: too many\n"
+
+
+@pytest.mark.parametrize(
+    "args", [["--endpoint", "ipc:///x", "ls"], ["ls", "--endpoint", "ipc:///x"]]
+)
+def test_the_endpoint_may_stand_before_the_verb_or_behind_it(
+    capfd: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    def connect(endpoint: str) -> FakeConnection:
+        raise Unreachable(f"no daemon answers at {endpoint}")
+
+    assert run(args, Session({}, connect=connect)) == 69
+    assert capfd.readouterr().err == "intendant: no daemon answers at ipc:///x\n"

@@ -1,0 +1,171 @@
+"""The client against an executor in memory, which checks every request against the models."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import pytest
+
+from intendant import Client, Command
+from intendant.errors import Busy, RunFailed, RunNotFound
+from intendant.protocol.environment import decode_environment
+from intendant.protocol.run_states import Outcome
+from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+
+FAILURE = Ending(Outcome.FAILED, 3, None, "exit code 3")
+
+
+def client_of(
+    executor: FakeExecutor,
+    endpoint: str = "ipc:///nowhere",
+    connection: Callable[[], FakeConnection] | None = None,
+) -> Client:
+    """A client whose connections lead to `executor`."""
+    return Client(
+        endpoint, connect=lambda _: connection() if connection else FakeConnection(executor)
+    )
+
+
+def test_a_submission_over_ipc_has_this_folder_environment_and_a_key() -> None:
+    executor = FakeExecutor()
+    client_of(executor).submit(["true"])
+    [submission] = executor.submissions
+    assert submission.spec.workload.cwd == os.getcwd()  # noqa: PTH109  as text, as it is
+    assert decode_environment(submission.secrets.environment or "") == dict(os.environb)
+    assert submission.submission_key
+
+
+def test_a_submission_over_tcp_has_neither_folder_nor_environment() -> None:
+    executor = FakeExecutor()
+    client_of(executor, "tcp://127.0.0.1:9").submit(["true"])
+    [submission] = executor.submissions
+    assert submission.spec.workload.cwd is None
+    assert submission.secrets.environment is None
+
+
+def test_the_same_key_gives_the_same_run() -> None:
+    client = client_of(FakeExecutor())
+    assert client.submit(["true"], key="k").id == client.submit(["true"], key="k").id
+
+
+def test_several_runs_go_in_one_request() -> None:
+    executor = FakeExecutor()
+    specs = [
+        {"name": "a", "workload": {"kind": "command", "argv": ["true"]}},
+        {"after": ["a"], "workload": {"kind": "command", "argv": ["true"]}},
+    ]
+    runs = client_of(executor).submit_all(specs, key="night")
+    assert [run.id for run in runs] == [1, 2]
+    assert len(executor.requests) == 1
+    assert [one.submission_key for one in executor.submissions] == ["night/1", "night/2"]
+
+
+def test_a_run_that_succeeded_gives_its_exit_code() -> None:
+    run = client_of(FakeExecutor()).submit(Command(["true"]))
+    assert run.result() == 0
+    assert run.info["outcome"] == "succeeded"
+
+
+def test_a_run_that_failed_says_how() -> None:
+    run = client_of(FakeExecutor(ending=FAILURE)).submit(["false"])
+    with pytest.raises(RunFailed, match="run 1 failed: exit code 3") as caught:
+        run.result()
+    assert (caught.value.outcome, caught.value.exit_code) == ("failed", 3)
+
+
+def test_a_run_without_an_answer_in_time_is_a_time_out() -> None:
+    run = client_of(FakeExecutor(ending=None)).submit(["sleep", "9"])
+    with pytest.raises(TimeoutError):
+        run.wait(timeout_s=0.1)
+
+
+def test_the_info_of_a_run_is_asked_for_once() -> None:
+    executor = FakeExecutor()
+    run = client_of(executor).submit(["true"])
+    assert run.info["state"] == run.info["state"] == "queued"
+    assert [request.kind for request in executor.requests].count("run_show_request") == 1
+
+
+def test_a_run_by_its_id_must_exist() -> None:
+    with pytest.raises(RunNotFound, match="no run 7"):
+        client_of(FakeExecutor()).run(7)
+
+
+def test_cancelling_says_whether_there_was_anything_to_end() -> None:
+    run = client_of(FakeExecutor()).submit(["true"])
+    assert run.cancel("wrong") is True
+    assert run.cancel() is False
+    assert run.refresh()["reason"] == "wrong"
+
+
+def test_wait_gives_the_runs_by_id() -> None:
+    client = client_of(FakeExecutor())
+    for _ in range(3):
+        client.submit(["true"])
+    assert [run["id"] for run in client.wait([3, 1])] == [1, 3]
+
+
+def test_watching_shows_each_run_before_and_after() -> None:
+    client = client_of(FakeExecutor())
+    client.submit(["true"])
+    assert [run["state"] for run in client.watch("all", changes=True)] == ["queued", "ended"]
+
+
+def test_runs_come_page_by_page_newest_first() -> None:
+    client = client_of(FakeExecutor(), "tcp://127.0.0.1:9")
+    client.submit_all([{"workload": {"kind": "command", "argv": ["true"]}}] * 2500)
+    assert [run["id"] for run in client.runs(limit=None)] == list(range(2500, 0, -1))
+    assert [run["id"] for run in client.runs(limit=1200)] == list(range(2500, 1300, -1))
+
+
+def test_runs_can_be_chosen() -> None:
+    client = client_of(FakeExecutor())
+    client.submit(["true"], queue="gpu")
+    client.submit(["true"], hold=True)
+    assert [run["id"] for run in client.runs(states=["held"])] == [2]
+    assert [run["id"] for run in client.runs(queue="gpu")] == [1]
+    assert [run["id"] for run in client.runs(selection=[1, "2"])] == [2, 1]
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (2, 4), (0, 0, 6, 1)])
+def test_a_log_is_whole_whatever_happens_to_the_connection(cuts: tuple[int, ...]) -> None:
+    executor = FakeExecutor(log={"stdout": bytes(range(256))})
+    client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=cuts))
+    run = client.submit(["true"])
+    assert b"".join(run.logs(follow=True)) == bytes(range(256))
+
+
+def test_stderr_is_a_stream_of_its_own() -> None:
+    run = client_of(FakeExecutor(log={"stderr": b"oh"})).submit(["true"])
+    assert b"".join(run.logs(stream="stderr", attempt=1)) == b"oh"
+    assert b"".join(run.logs()) == b""
+
+
+def test_a_stream_gives_its_connection_back_when_it_is_left() -> None:
+    executor = FakeExecutor(log={"stdout": b"0123456789"})
+    connections = [FakeConnection(executor), FakeConnection(executor)]
+    opened = iter(connections)
+    client = client_of(executor, connection=lambda: next(opened))
+    pieces = client.submit(["true"]).logs()
+    next(pieces)
+    del pieces
+    assert [connection.closed for connection in connections] == [False, True]
+    client.close()
+    assert connections[0].closed
+
+
+def test_the_daemon_and_its_queues_can_be_asked_and_told() -> None:
+    client = client_of(FakeExecutor())
+    assert client.status()["pid"] == 41
+    assert [queue["name"] for queue in client.queues()] == ["default"]
+    assert client.queue_set("gpu", slots=2)["slots"] == 2
+    assert client.queue_pause("gpu")["paused"] is True
+    assert client.queue_resume("gpu")["paused"] is False
+    assert client.shutdown("drain") == "draining"
+
+
+def test_a_refusal_is_raised_as_itself() -> None:
+    executor = FakeExecutor(refusal=Busy("too many"))
+    with pytest.raises(Busy, match="too many"):
+        client_of(executor).status()
