@@ -86,7 +86,7 @@ def run_embedded(
         daemon.keep_state = account.status != exit_status.DONE
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
     _say_how_it_ended(account, len(plan.run_ids))
-    _say_what_is_left(account, kept, is_named=state_dir is not None)
+    _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
     return account.status
 
 
@@ -217,10 +217,11 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
         click.echo(f"intendant: {render.ending(runs[0])}", err=True)
 
 
-def _say_what_is_left(account: Account, kept: Path | None, *, is_named: bool) -> None:
+def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_named: bool) -> None:
     if kept is None or account.status == exit_status.DONE:
         return
-    if account.interrupted_by is not None:
+    ended = sum(run["outcome"] is not None for run in account.runs.values())
+    if ended < planned:
         click.echo(f"intendant: to go on: intendant run --continue --state-dir {kept}", err=True)
     elif not is_named:
         click.echo(f"intendant: the state is kept in {kept}", err=True)

@@ -50,7 +50,7 @@ class TerminalProgress:
 
     def __init__(self, bar: rich.progress.Progress) -> None:
         self._bar = bar
-        self._line = bar.add_task("")
+        self._line = bar.add_task("", total=None)
         self._lock = RLock()
 
     def show(self, runs: Collection[RunInfo]) -> None:

@@ -1,0 +1,24 @@
+"""Waiting for conditions in tests: looked at often, with a bound, never for luck."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+PATIENCE_S = 20.0
+"""Long enough for a slow machine; a test that waits this long fails."""
+
+
+def wait_for(what: str, look: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
+    """What `look` gives as soon as that is true; fails with `what` after `within_s`."""
+    deadline = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what}; last seen: {found!r}")
+        time.sleep(0.01)
