@@ -169,7 +169,7 @@ class Daemon:
         return found
 
     def processes(self) -> dict[int, str]:
-        """Every live process of this daemon's folders and what it is, apart from this test's own."""
+        """Every live process of these folders, this test apart, and what it is."""
         return {pid: what for pid, what in _processes() if str(self.home) in what}
 
     def assert_nothing_left(self) -> None:
@@ -218,7 +218,7 @@ def _processes() -> Iterator[tuple[int, str]]:
             if b") Z " in (entry / "stat").read_bytes():
                 continue
             parts = [(entry / name).read_bytes() for name in ("cmdline", "environ")]
-            parts.append(os.fsencode(os.readlink(entry / "cwd")))
+            parts.append(os.fsencode((entry / "cwd").readlink()))
         except OSError:
             continue
         yield int(entry.name), b" ".join(parts).replace(b"\0", b" ").decode(errors="replace")
