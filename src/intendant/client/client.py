@@ -87,9 +87,10 @@ class Client:
         **options: Unpack[RunOptions],
     ) -> Run:
         """Queue a run; it is on disk when this returns. The same `key` again gives the same run."""
+        submitter = self._submitter()
         spec = spec_of(what, **options)
         [run] = self._submit(
-            [submission(spec, key=key, secret_env=secret_env, submitter=self._submitter())]
+            [submission(spec, key=key, secret_env=secret_env, submitter=submitter)], submitter
         )
         return run
 
@@ -103,7 +104,8 @@ class Client:
             [
                 submission(spec, key=one, submitter=submitter)
                 for spec, one in zip(specs, keys, strict=True)
-            ]
+            ],
+            submitter,
         )
 
     def run(self, run_id: int) -> Run:
@@ -221,8 +223,11 @@ class Client:
     def _submitter(self) -> Submitter | None:
         return Submitter.this_process() if is_local(self.endpoint) else None
 
-    def _submit(self, submissions: list[dict[str, object]]) -> list[Run]:
-        answer = self._ask("run_submit", runs=submissions)
+    def _submit(
+        self, submissions: list[dict[str, object]], submitter: Submitter | None
+    ) -> list[Run]:
+        environment = submitter.encoded_environment() if submitter else None
+        answer = self._ask("run_submit", runs=submissions, environment=environment)
         return [Run(self, run_id) for run_id in cast(list[int], answer["run_ids"])]
 
     def _queue(self, kind: str, **fields: object) -> QueueInfo:

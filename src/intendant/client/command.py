@@ -60,6 +60,10 @@ class Submitter:
     cwd: str
     environment: Mapping[bytes, bytes] = field(repr=False)
 
+    def encoded_environment(self) -> str:
+        """The environment as it travels."""
+        return encode_environment(self.environment)
+
     @classmethod
     def this_process(cls) -> Submitter:
         """The folder and the environment of the calling process."""
@@ -88,11 +92,10 @@ def submission(
 ) -> dict[str, object]:
     """One run of a submission. It always has a key, so that sending it twice is harmless.
 
-    A `submitter` is given where the daemon shares its machine: the run gets its folder and its
-    environment. From afar it gets the daemon's.
+    A `submitter` is given where the daemon shares its machine: the run gets its folder, and (with
+    the request) its environment. From afar it gets the daemon's.
     """
-    environment = encode_environment(submitter.environment) if submitter else None
-    secrets = said({"environment": environment, "env": dict(secret_env or {}) or None})
+    secrets = said({"env": dict(secret_env or {}) or None})
     return said(
         {
             "spec": _at_home(spec, submitter) if submitter else dict(spec),

@@ -58,6 +58,7 @@ from intendant.protocol.messages import (
 from intendant.protocol.records import DaemonRecord, HelperRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.selectors import Selection, parse_selection
+from intendant.protocol.specs import Submission
 
 log = structlog.get_logger()
 
@@ -102,7 +103,16 @@ async def on_run_submit(desk: Desk, request: RunSubmitRequest, account: str) -> 
     """Queue runs; they are on disk when the answer leaves."""
     if not desk.lifecycle.takes_submissions:
         raise ShuttingDown(f"the daemon is {desk.lifecycle.state} and takes no new runs")
-    return RunSubmitResponse(run_ids=await desk.parts.store.submit(request.runs, account=account))
+    runs = [_with_environment(run, request.environment) for run in request.runs]
+    return RunSubmitResponse(run_ids=await desk.parts.store.submit(runs, account=account))
+
+
+def _with_environment(run: Submission, environment: str | None) -> Submission:
+    """The submission with the environment that all of its request share."""
+    if environment is None or run.secrets.environment is not None:
+        return run
+    secrets = run.secrets.model_copy(update={"environment": environment})
+    return run.model_copy(update={"secrets": secrets})
 
 
 async def on_run_list(desk: Desk, request: RunListRequest, _: str) -> Message:

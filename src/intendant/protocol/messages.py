@@ -23,6 +23,7 @@ from intendant.protocol.records import (
 )
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import (
+    EncodedEnvironment,
     Model,
     QueueName,
     RunSpec,
@@ -55,6 +56,9 @@ class RunSubmitRequest(Message):
 
     kind: Literal["run_submit_request"] = "run_submit_request"
     runs: list[Submission] = Field(min_length=1, max_length=10_000)
+    environment: EncodedEnvironment | None = Field(
+        default=None, repr=False, description="of every run here that brings none of its own"
+    )
 
     @model_validator(mode="after")
     def _after_is_sound(self) -> RunSubmitRequest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NewType
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -144,24 +145,29 @@ class RunSpec(Model):
         return self.workload.kind
 
 
+def _encoded_environment(text: str) -> str:
+    decode_environment(text)
+    return text
+
+
+EncodedEnvironment = Annotated[
+    str,
+    StringConstraints(max_length=MAX_ENVIRONMENT_BYTES * 4 // 3 + 4),
+    AfterValidator(_encoded_environment),
+]
+"""Base64 of an environment: K=V entries, each ended by NUL."""
+
+
 class Secrets(Model):
     """What a run needs and nobody is shown: kept out of `repr`, events, logs and replies."""
 
-    environment: str | None = Field(
+    environment: EncodedEnvironment | None = Field(
         default=None,
         repr=False,
-        max_length=MAX_ENVIRONMENT_BYTES * 4 // 3 + 4,
         description="base64 of the submitter's environment, K=V entries ended by NUL; "
         "the daemon's own when left out",
     )
     env: dict[str, str] = Field(default_factory=dict, repr=False, description="secret variables")
-
-    @field_validator("environment")
-    @classmethod
-    def _environment_is_base64(cls, environment: str | None) -> str | None:
-        if environment is not None:
-            decode_environment(environment)
-        return environment
 
     @field_validator("env")
     @classmethod

@@ -10,6 +10,7 @@ import pytest
 from intendant import Client, Command
 from intendant.errors import Busy, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
+from intendant.protocol.messages import RunSubmitRequest
 from intendant.protocol.run_states import Outcome
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
 
@@ -30,18 +31,22 @@ def client_of(
 def test_a_submission_over_ipc_has_this_folder_environment_and_a_key() -> None:
     executor = FakeExecutor()
     client_of(executor).submit(["true"])
-    [submission] = executor.submissions
+    [request] = executor.requests
+    assert isinstance(request, RunSubmitRequest)
+    [submission] = request.runs
     assert submission.spec.workload.cwd == os.getcwd()  # noqa: PTH109  as text, as it is
-    assert decode_environment(submission.secrets.environment or "") == dict(os.environb)
+    assert decode_environment(request.environment or "") == dict(os.environb)
     assert submission.submission_key
 
 
 def test_a_submission_over_tcp_has_neither_folder_nor_environment() -> None:
     executor = FakeExecutor()
     client_of(executor, "tcp://127.0.0.1:9").submit(["true"])
-    [submission] = executor.submissions
+    [request] = executor.requests
+    assert isinstance(request, RunSubmitRequest)
+    [submission] = request.runs
     assert submission.spec.workload.cwd is None
-    assert submission.secrets.environment is None
+    assert request.environment is submission.secrets.environment is None
 
 
 def test_the_same_key_gives_the_same_run() -> None:
