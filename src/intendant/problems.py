@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +16,7 @@ Source = str | Callable[[Key], str]
 """The file's name; or, where values come from several places, what names the place of a key."""
 
 MAX_SHOWN = 80
+_TOML_PLACE = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 
 _EXPECTED = {
     "bool_parsing": "true or false",
@@ -64,6 +67,13 @@ def explain_validation_error(
 ) -> str:
     """Every problem of `error`, one a line; `known` are the keys that a misspelt one may mean."""
     return "\n".join(problem.line(source) for problem in problems_of(error, known=known))
+
+
+def explain_toml_error(error: tomllib.TOMLDecodeError, text: str, *, source: str) -> str:
+    """`FILE: line 3: what is wrong there`."""
+    place = _TOML_PLACE.search(str(error))
+    line = place[1] if place and place[1] else str(max(len(text.splitlines()), 1))
+    return f"{source}: line {line}: {_TOML_PLACE.sub('', str(error))}"
 
 
 def problems_of(error: ValidationError, *, known: Collection[str] = ()) -> list[Problem]:

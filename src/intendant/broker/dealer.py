@@ -1,8 +1,9 @@
 """A DEALER socket on an asyncio loop: synchronous ZeroMQ, woken by the loop.
 
 ZeroMQ's descriptor is edge-triggered: it becomes readable when something may have changed, and
-any call on the socket takes the signal back (zmq_getsockopt(3), ZMQ_FD). So: try first, wait only
-after the socket said "not now", and look again after every call that others may have waited for.
+any call on the socket takes the signal back (zmq_getsockopt(3), ZMQ_FD); until the socket has said
+"nothing there" once, it need not become readable at all. So: look once at the start, try first and
+wait only after "not now", and look again after every call that others may have waited for.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pwd
 import socket as unix
 import stat
 from collections import OrderedDict
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import lru_cache
 from pathlib import Path
@@ -28,8 +29,8 @@ HANDSHAKE_MS = 5000
 MAX_PEERS = 65_536
 MAX_IPC_PATH_BYTES = 107
 
-_receive: Any = FastSocket.recv  # without the layer that looks for options we never use
-_send: Any = FastSocket.send
+_receive: Callable[..., Any] = FastSocket.recv  # without the layer that reads unused options
+_send: Callable[..., Any] = FastSocket.send
 
 
 class Sent(Enum):
@@ -66,8 +67,7 @@ class Port:
             self.socket.bind(uri)
         except (OSError, zmq.ZMQError) as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
-        bound: bytes = self.socket.getsockopt(zmq.LAST_ENDPOINT)
-        return bound.rstrip(b"\0").decode()
+        return self.socket.last_endpoint.rstrip(b"\0").decode()
 
     def receive(self) -> tuple[bytes, str, list[object]]:
         """Routing id, address and frames of the next message; `zmq.Again` when there is none.

@@ -37,6 +37,7 @@ from intendant.broker.ports import Port, Sent
 from intendant.broker.services import Outgoing
 from intendant.broker.sockets import Context
 from intendant.errors import SettingsError
+from intendant.process.crashpoints import crash_point
 
 BATCH = 64
 TICK_S = 1.0
@@ -123,6 +124,7 @@ class Server:
                 peer, before = port.peer(routing_id, address)
                 if before is not None:
                     self._deliver(self.core.peer_gone(before, now))
+                crash_point("broker.received")
                 self._deliver(self.core.receive(peer, frames, now))
             except Exception:  # the top of the process: one bad message must not end it
                 log.exception("message_failed", endpoint=port.endpoint.uri)
@@ -226,6 +228,7 @@ class Control:
     def _bind(self) -> None:
         try:
             self._tell({"bound": self._server.listen()})
+            crash_point("broker.bound")
         except SettingsError as error:
             self._tell({"failed": str(error)})
             if not self._ended.done():

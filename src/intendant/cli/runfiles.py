@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 from intendant.errors import SettingsError
 
-_TOML_PLACE = re.compile(r" \(at line ([0-9]+), column [0-9]+\)$")
-_TOML_END = " (at end of document)"
 MAX_BYTES = 16 * 1024 * 1024
 
 
@@ -54,10 +51,9 @@ def _parse_toml(text: str, source: str) -> object:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = _TOML_PLACE.search(str(error))
-        line = found[1] if found else str(len(text.splitlines()))
-        what = _TOML_PLACE.sub("", str(error)).removesuffix(_TOML_END)
-        raise SettingsError(f"{source}: line {line}: {what}") from error
+        from intendant.problems import explain_toml_error
+
+        raise SettingsError(explain_toml_error(error, text, source=source)) from error
 
 
 def _parse_json(text: str, source: str) -> object:

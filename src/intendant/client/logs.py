@@ -18,6 +18,7 @@ class LogCursor:
         self._selection = selection
         self._stream = stream
         self._attempt = attempt
+        self._is_free = attempt is None
         self._follow = follow
         self._offset = 0
 
@@ -30,6 +31,7 @@ class LogCursor:
             attempt=self._attempt,
             offset=self._offset,
             follow=self._follow,
+            and_later=(self._is_free and self._attempt is not None) or None,
         )
 
     def take(self, body: Sequence[bytes]) -> bytes:

@@ -28,6 +28,7 @@ from intendant.executor.desk import Desk
 from intendant.executor.lifecycle import Order
 from intendant.executor.supervise import Stop
 from intendant.problems import problems_of
+from intendant.process.crashpoints import crash_point
 from intendant.protocol.executor_states import Cause
 from intendant.protocol.messages import (
     EXECUTOR_REQUEST,
@@ -104,7 +105,9 @@ async def on_run_submit(desk: Desk, request: RunSubmitRequest, account: str) -> 
     if not desk.lifecycle.takes_submissions:
         raise ShuttingDown(f"the daemon is {desk.lifecycle.state} and takes no new runs")
     runs = [_with_environment(run, request.environment) for run in request.runs]
-    return RunSubmitResponse(run_ids=await desk.parts.store.submit(runs, account=account))
+    run_ids = await desk.parts.store.submit(runs, account=account)
+    crash_point("executor.submitted")
+    return RunSubmitResponse(run_ids=run_ids)
 
 
 def _with_environment(run: Submission, environment: str | None) -> Submission:
@@ -145,6 +148,7 @@ async def on_run_cancel(desk: Desk, request: RunCancelRequest, account: str) -> 
     if request.reason:
         reason += f": {request.reason[:MAX_REASON]}"
     result = await desk.parts.store.request_stop(run_ids, outcome=Outcome.CANCELLED, reason=reason)
+    crash_point("executor.stop_recorded")
     stop = Stop(Outcome.CANCELLED, reason, now=request.now)
     for run in result.runs:
         supervision = desk.live.get(run.id)

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from intendant.broker.worker import Request, Worker
-from intendant.errors import RequestRefused, StoreError
+from intendant.errors import InvalidRequest, RequestRefused, StoreError
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import parse, refused, select, select_one
 from intendant.executor.hub import Subscription
@@ -139,23 +139,29 @@ async def on_event_list(desk: Desk, message: EventListRequest, request: Request)
 
 
 async def on_log(desk: Desk, message: LogRequest, request: Request) -> Message:
-    """The bytes of a log; with `follow` until the run has ended, from attempt to attempt."""
+    """The bytes of a log; with `follow` as they are written, from attempt to attempt."""
+    goes_on = message.follow and (message.attempt is None or message.and_later)
     run_id = await select_one(desk, message.selection)
     with desk.hub.subscribe([run_id]) as subscription:
         run = await desk.parts.store.run(run_id)
         attempt = message.attempt or run.attempt
         offset = message.offset
         while True:
-            if attempt >= 1:
+            is_there = 1 <= attempt <= run.attempt
+            if is_there:
                 reader = _LogReader(desk, message, request, run_id=run_id, attempt=attempt)
                 offset = await reader.send(offset, subscription)
-            run = await desk.parts.store.run(run_id)
-            if not message.follow or (run.state is RunState.ENDED and run.attempt <= attempt):
-                return LogResponse(attempt=max(attempt, 1), size=offset)
-            if run.attempt > attempt:
+                run = await desk.parts.store.run(run_id)
+            if goes_on and run.attempt > attempt:
                 attempt, offset = attempt + 1, 0
+            elif run.state is RunState.ENDED or not message.follow or (is_there and not goes_on):
+                break
             else:
                 await _changes(desk, request, subscription)
+                run = await desk.parts.store.run(run_id)
+    if message.attempt is not None and not is_there:
+        raise InvalidRequest(f"run {run_id} has no attempt {attempt}")
+    return LogResponse(attempt=max(attempt, 1), size=offset)
 
 
 class _LogReader:
@@ -175,6 +181,8 @@ class _LogReader:
         """Send from `offset` to the end, with `follow` to the attempt's end; where that was."""
         if not self._follow:
             return await self._send_available(offset)
+        if not self._path.parent.is_dir():
+            raise InvalidRequest(f"the logs of run {self._run_id} are no longer kept")
         with FileChanges(self._path.parent) as changes:
             while True:
                 # Asked before the file is read: what is written later is no longer this attempt's.

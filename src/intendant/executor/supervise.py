@@ -33,6 +33,8 @@ from intendant.executor.parts import Parts, insist, utc_now
 from intendant.executor.remains import clear_remains
 from intendant.launch.base import LaunchRequest
 from intendant.process.cgroup import Cgroup
+from intendant.process.crashpoints import VARIABLE as CRASH_VARIABLE
+from intendant.process.crashpoints import crash_point
 from intendant.process.identity import send_signal
 from intendant.process.pidfd import Pidfd
 from intendant.process.tree import descendants, signal_each
@@ -61,7 +63,7 @@ KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
 _ASK_AGAIN_S = 0.2
-_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
+_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", CRASH_VARIABLE)
 """What a governor itself needs; its workload's environment comes with the start request."""
 
 
@@ -120,6 +122,7 @@ class Supervision:
         """The governor's own word of the end; returns after it is on disk."""
         if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
             raise StaleAttempt(f"that is not the token of attempt {self.run_id}.{self.attempt}")
+        crash_point("executor.end_told")
         if not self._finished.done():
             self._finished.set_result(record)
         await self._recorded.wait()
@@ -131,6 +134,7 @@ class Supervision:
         token = secrets.token_hex(16)
         self._token_sha256 = hashlib.sha256(token.encode()).hexdigest()
         await asyncio.to_thread(self._parts.spool.make_attempt, self.run_id, self.attempt)
+        crash_point("executor.folder_made")
         if self._stop is not None:
             return  # the daemon is ending: the run stays queued
         try:
@@ -140,6 +144,7 @@ class Supervision:
         except (IllegalTransition, StaleAttempt, RunNotFound) as error:
             self._log.info("grant_superseded", error=str(error))
             return
+        crash_point("executor.granted")
         self._spec = grant.run.spec
         self._parts.broker.allow(self._service, self._token_sha256)
         try:
@@ -188,6 +193,7 @@ class Supervision:
             await insist("tombstone", lambda: self._give_up(reason))
             await self._record_tombstone(reason)
             return None
+        crash_point("executor.launched")
         return Watched(launched.pid, launched.pidfd, is_child=True)
 
     def _launch_request(self, token: str) -> LaunchRequest:
@@ -262,12 +268,14 @@ class Supervision:
             answer = await self._ask(request)  # it was claimed: go on waiting
         if not isinstance(answer, RunStartResponse):
             raise ProtocolError(f"{self._service} answered a start request with {answer.kind}")
+        crash_point("executor.start_answered")
         if answer.error is None and answer.pid is not None:
             at, pid = answer.started_at or utc_now(), answer.pid
             await insist(
                 "start",
                 lambda: self._parts.store.started(self.run_id, self.attempt, at=at, pid=pid),
             )
+        crash_point("executor.started")
         self._is_started = True
 
     async def _ask(self, request: Message) -> Any:
@@ -369,6 +377,7 @@ class Supervision:
 
     async def _record(self, end: AttemptEnd) -> None:
         await insist("end", lambda: self._parts.store.ended(self.run_id, self.attempt, end=end))
+        crash_point("executor.ended")
         self._recorded.set()
         self._log.info("attempt_ended", outcome=end.outcome, reason=end.reason)
 

@@ -26,6 +26,7 @@ from intendant.errors import RequestRefused, StaleAttempt, Unreachable, Workload
 from intendant.governor.escalation import Escalation
 from intendant.governor.verdict import StopOrder, Verdict, judge, time_limit_order
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup
+from intendant.process.crashpoints import crash_point
 from intendant.process.identity import boot_id, open_pidfd, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.reaper import Reaper
@@ -156,19 +157,24 @@ class Governor:
         request = await self._wait_start_asked()
         if request is None:
             return NOT_MINE
+        crash_point("governor.start_asked")
         self._cgroup = self._make_cgroup()
         lock = self._folder.claim(self._claim_record())
         if lock is None:
             log.warning("attempt_lost")
             self._remove_cgroup()
             return NOT_MINE
+        crash_point("governor.claimed")
         with Reaper() as reaper:
             verdict = await self._govern(request, reaper)
+        crash_point("governor.workload_ended")
         self._remove_cgroup()
         record = self._exit_record(verdict)
         self._folder.write_exit(record)
+        crash_point("governor.exit_written")
         log.info("attempt_ended", outcome=verdict.outcome, reason=verdict.reason)
         await self._report(record)
+        crash_point("governor.told")
         return 0
 
     async def _wait_start_asked(self) -> RunStartRequest | None:
@@ -196,6 +202,7 @@ class Governor:
         except WorkloadNotStarted as error:
             self._say_started(error=error.reason)
             return Verdict(Outcome.FAILED, error.reason, error.exit_code, None)
+        crash_point("governor.workload_started")
         reaper.watch(leader)
         self._say_started(pid=leader)
         tree = WorkloadTree(leader, reaper=reaper, cgroup=self._cgroup)

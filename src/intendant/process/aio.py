@@ -18,6 +18,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from multiprocessing import get_context, resource_tracker
 from types import ModuleType
+from typing import Any
 
 import aiomultiprocess
 
@@ -74,7 +75,8 @@ class HelperProcess(aiomultiprocess.Process):  # type: ignore[misc]  # untyped
 
 def tracker_pid() -> int | None:
     """The resource tracker's process, a child that multiprocessing starts with the first helper."""
-    pid: int | None = getattr(resource_tracker._resource_tracker, "_pid", None)
+    tracker: Any = resource_tracker._resource_tracker
+    pid: int | None = tracker._pid
     return pid
 
 
@@ -95,10 +97,9 @@ async def _awaited(target: Callable[..., Awaitable[object]], args: tuple[object,
 
 def _leave_resource_tracker() -> None:
     """Close our end of the tracker's pipe, so that it ends with the process that started it."""
-    tracker = resource_tracker._resource_tracker
-    descriptor: int | None = getattr(tracker, "_fd", None)
-    if descriptor is not None:
-        os.close(descriptor)
+    tracker: Any = resource_tracker._resource_tracker
+    if tracker._fd is not None:
+        os.close(tracker._fd)
         tracker._fd = None  # a tracker of our own is started if we ever need one
 
 

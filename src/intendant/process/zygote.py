@@ -29,6 +29,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from intendant.process.crashpoints import crash_point, forget_crash_points
+
 REQUEST_BYTES = 128 * 1024
 """The longest request; the kernel's own bound for one packet is a little above."""
 
@@ -74,7 +76,9 @@ def _serve(control: socket.socket, run: Entry) -> None:
             data, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
             if not data:
                 return
+            crash_point("zygote.asked")
             _fork_middle(data, descriptors[0], run, close=(wake_reader, wake_writer, control))
+            crash_point("zygote.forked")
             os.close(descriptors[0])
 
 
@@ -118,6 +122,7 @@ def _be_middle(data: bytes, report: socket.socket, run: Entry) -> NoReturn:
         os._exit(70)
     if pid == 0:
         _be_governor(json.loads(data), report, run)
+    crash_point("middle.forked")
     # Wait for the executor's answer or for the governor's death, whichever comes first; in both
     # cases the report socket closes with this process.
     poll = select.poll()
@@ -136,6 +141,8 @@ def _be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> 
         _enter_folder(Path(request["folder"]))
         os.environ.clear()
         os.environ.update(request["environment"])
+        forget_crash_points()
+        crash_point("governor.session_made")
         report.send(json.dumps({"pid": os.getpid()}).encode())
         report.close()
         status = run(request["order"])

@@ -282,7 +282,11 @@ class RunWaitResponse(Message):
 
 
 class LogRequest(Message):
-    """The bytes of a run's stdout or stderr from `offset` on; `follow` until the run has ended."""
+    """The bytes of a run's stdout or stderr from `offset` on.
+
+    `follow`: until the attempt has ended; with no `attempt` named, or `and_later`, until the run
+    has, each later attempt's log after the one before.
+    """
 
     kind: Literal["log_request"] = "log_request"
     selection: Selectors
@@ -290,6 +294,7 @@ class LogRequest(Message):
     attempt: int | None = Field(default=None, ge=1, description="the newest when left out")
     offset: int = Field(default=0, ge=0)
     follow: bool = False
+    and_later: bool = Field(default=False, description="`attempt` is only where to go on")
 
 
 class LogChunk(Message):

@@ -22,6 +22,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import apsw
 
 from intendant.errors import Busy, StoreError
+from intendant.process.crashpoints import crash_point
 from intendant.protocol.records import RunRecord
 from intendant.store.database import close_quietly, database_errors, store_error
 from intendant.store.transaction import Transaction
@@ -158,7 +159,9 @@ class Writer:
         changes: Changes = []
         for request in batch:
             changes += self._attempt(connection, request)
+        crash_point("writer.before_commit")
         connection.execute("COMMIT")
+        crash_point("writer.committed")
         return changes
 
     def _attempt(self, connection: apsw.Connection, request: _Request) -> Changes:
