@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import os
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
+
+
+class LossyStream(io.TextIOBase):
+    """Writes to a descriptor; what a full disk or a closed pipe refuses is lost, not raised.
+
+    Nothing is kept in between either: what was refused once would fail again at the exit.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            os.write(self._descriptor, text.encode(errors="backslashreplace"))
+        return len(text)
 
 
 def configure(level: str, *, role: str) -> None:
@@ -24,7 +44,9 @@ def configure(level: str, *, role: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(
+            file=cast(TextIO, LossyStream(sys.stderr.fileno()))
+        ),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(role=role)

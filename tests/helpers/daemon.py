@@ -13,13 +13,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from intendant.broker.sync_client import SyncConnection
+from intendant.client import wire
 from intendant.client.client import Client
 from intendant.protocol.folders import client_endpoint
+from intendant.protocol.messages import EventBatch
+from intendant.protocol.records import EventRecord
 from tests.helpers.waiting import wait_for
 
 INTENDANT = str(Path(sys.executable).with_name("intendant"))
@@ -37,12 +41,16 @@ class Daemon:
 
     # --- the daemon ------------------------------------------------------------------------------
 
-    def start(self, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def start(
+        self, *flags: str, environment: dict[str, str] | None = None, umask: int = -1
+    ) -> None:
         """Start it (again), and wait until it serves."""
-        self.launch(*flags, environment=environment)
+        self.launch(*flags, environment=environment, umask=umask)
         wait_for("the daemon serves", self.serves)
 
-    def launch(self, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def launch(
+        self, *flags: str, environment: dict[str, str] | None = None, umask: int = -1
+    ) -> None:
         """Start it without waiting."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -52,6 +60,7 @@ class Daemon:
                 stderr=log,
                 env=self.environment | (environment or {}),
                 start_new_session=True,
+                umask=umask,
             )
 
     def serves(self) -> bool:
@@ -97,15 +106,20 @@ class Daemon:
         }
 
     def run(
-        self, *arguments: str, within_s: float = 60.0, cwd: Path | None = None
+        self,
+        *arguments: str | bytes,
+        within_s: float = 60.0,
+        cwd: Path | None = None,
+        environment: Mapping[bytes, bytes] | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """One command line against this daemon, to its end."""
+        """One command line against this daemon, to its end; `environment` is added."""
+        ours = {os.fsencode(name): os.fsencode(text) for name, text in self.environment.items()}
         return subprocess.run(
             [INTENDANT, *arguments],
             capture_output=True,
             text=True,
             timeout=within_s,
-            env=self.environment,
+            env={**ours, **(environment or {})},
             cwd=cwd or self.home,
             check=False,
         )
@@ -127,19 +141,34 @@ class Daemon:
         """A client of this daemon; close it."""
         return Client(client_endpoint(self.runtime_dir))
 
+    def json(self, *arguments: str) -> Any:
+        """What a verb that succeeds prints with `--json`."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
     def show(self, run_id: int) -> dict[str, Any]:
         """A run as `show --json` prints it."""
-        done = self.run("show", str(run_id), "--json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = self.json("show", str(run_id))
         run: dict[str, Any] = found.get("run", found)
         return run
 
     def status(self) -> dict[str, Any]:
         """The daemon as `status --json` prints it."""
-        done = self.run("status", "--json")
-        assert done.returncode == 0, done.stderr
-        found: dict[str, Any] = json.loads(done.stdout)
+        found: dict[str, Any] = self.json("status")
+        return found
+
+    def events(self, *run_ids: int) -> list[EventRecord]:
+        """The event log, of these runs or of all."""
+        body = wire.request("event_list_request", run_ids=list(run_ids))
+        found: list[EventRecord] = []
+        connection = SyncConnection(client_endpoint(self.runtime_dir))
+        try:
+            for is_final, answer in connection.stream(b"stream", lambda: body, timeout_s=20):
+                if not is_final:
+                    found += EventBatch.model_validate_json(answer[0]).events
+        finally:
+            connection.close()
         return found
 
     def wait_state(self, run_id: int, *states: str) -> dict[str, Any]:

@@ -16,6 +16,14 @@ def folders() -> Iterator[Daemon]:
         yield daemon
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[Daemon]:
+    """A running daemon with four slots, one for a whole module: leave it as it was."""
+    with daemon_folders() as daemon:
+        daemon.start("--slots", "4")
+        yield daemon
+
+
 @pytest.fixture
 def daemon(folders: Daemon) -> Daemon:
     """A running daemon with four slots."""

@@ -63,8 +63,12 @@ log = structlog.get_logger()
 class BrokerCore:
     """The broker's state and every rule of it."""
 
-    def __init__(self, config: BrokerConfig) -> None:
+    def __init__(
+        self, config: BrokerConfig, on_presence: Callable[[str, bool], None] = lambda *_: None
+    ) -> None:
+        """`on_presence` hears when a governor registers (True) and when it falls silent (False)."""
         self._config = config
+        self._on_presence = on_presence
         self._admission = Admission(config)
         self._services: dict[bytes, Service] = {}
         self._workers: OrderedDict[Peer, Worker] = OrderedDict()  # heard of longest ago first
@@ -283,8 +287,13 @@ class BrokerCore:
         worker = Worker(peer, service, heard_at=self._now, sent_at=self._now)
         service.workers[peer] = self._workers[peer] = self._by_sent[peer] = worker
         log.debug("worker_registered", service=name.decode(), pid=peer.pid)
+        self._tell_presence(name, True)
         service.free(worker)
         self._dispatch(service)
+
+    def _tell_presence(self, name: bytes, is_present: bool) -> None:
+        if self._admission.is_exclusive(name):
+            self._on_presence(name.decode(), is_present)
 
     def _on_unexpected(self, peer: Peer, frames: Frames) -> None:
         """A valid command at the wrong moment: DISCONNECT, then silence (RFC 18)."""
@@ -521,6 +530,7 @@ class BrokerCore:
             if worker.heard_at > horizon:
                 return
             self._count["expired"] += 1
+            self._tell_presence(worker.service.name, False)
             log.info("worker_expired", service=worker.service.name.decode(), pid=worker.peer.pid)
             self._remove(worker)
 

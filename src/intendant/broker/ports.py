@@ -31,6 +31,7 @@ MAX_IPC_PATH_BYTES = 107
 
 _receive: Callable[..., Any] = FastSocket.recv  # without the layer that reads unused options
 _send: Callable[..., Any] = FastSocket.send
+_get: Callable[..., Any] = FastSocket.get
 
 
 class Sent(Enum):
@@ -67,7 +68,7 @@ class Port:
             self.socket.bind(uri)
         except (OSError, zmq.ZMQError) as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
-        return self.socket.last_endpoint.rstrip(b"\0").decode()
+        return self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def receive(self) -> tuple[bytes, str, list[object]]:
         """Routing id, address and frames of the next message; `zmq.Again` when there is none.
@@ -104,7 +105,7 @@ class Port:
 
     def has_input(self) -> bool:
         """Whether a message can be read; takes back the descriptor's signal."""
-        return bool(self.socket.get(zmq.EVENTS) & zmq.POLLIN)
+        return bool(_get(self.socket, zmq.EVENTS) & zmq.POLLIN)
 
     def peer(self, routing_id: bytes, address: str) -> tuple[Peer, Peer | None]:
         """Who sends, and who had the same routing id before, from another address."""

@@ -7,8 +7,9 @@ the loop comes back here after it has given the others a turn. A timer, at least
 tells the core the time and looks at the sockets as well.
 
 In the daemon a control channel leads to the executor: lines of JSON, `allow` and `forbid` for
-governors, `bind` when the first of them are known, `log_level`, `counters`. Its end of file means
-that the executor is gone, and the broker goes at once.
+governors, `bind` when the first of them are known, `log_level`, `counters`; back come `bound` and
+which governors are `present`. Its end of file means that the executor is gone, and the broker goes
+at once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -52,7 +53,8 @@ class Server:
     """The sockets of one broker, and the pump between them and the core."""
 
     def __init__(self, config: BrokerConfig) -> None:
-        self.core = BrokerCore(config)
+        self.on_presence: Callable[[str, bool], None] = lambda *_: None
+        self.core = BrokerCore(config, lambda name, here: self.on_presence(name, here))
         self._config = config
         self._loop = asyncio.get_running_loop()
         self._context: Context = zmq.Context()
@@ -176,6 +178,7 @@ class Control:
 
     def __enter__(self) -> Self:
         self._channel.setblocking(False)
+        self._server.on_presence = self._tell_presence
         self._loop.add_reader(self._channel, self._on_readable)
         return self
 
@@ -233,6 +236,9 @@ class Control:
             self._tell({"failed": str(error)})
             if not self._ended.done():
                 self._ended.set_exception(error)
+
+    def _tell_presence(self, service: str, is_present: bool) -> None:
+        self._tell({"service": service, "present": is_present})
 
     def _tell(self, what: dict[str, object]) -> None:
         """Write a line; an executor that reads nothing for so long is told nothing."""

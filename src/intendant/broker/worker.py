@@ -144,6 +144,7 @@ class _Conversation:
         self._dealer = Dealer(endpoint, self._on_activity)
         self._dealer.send_nowait([mdp.WORKER, mdp.W_READY, service])
         self._timer = self._loop.call_later(heartbeat_s, self._on_timer)
+        self._on_activity()
 
     async def next_request(self) -> tuple[bytes, list[bytes]]:
         """The next request: its client's address and its body."""

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -32,6 +33,8 @@ class BrokerLink:
         self._children = children
         self._tokens: dict[str, str] = {}
         self._control: asyncio.StreamWriter | None = None
+        self.on_presence: Callable[[str, bool], None] = lambda *_: None
+        """Hears when a governor's service is there (True) and when it fell silent (False)."""
         self.bound: list[str] = []
         self.ready = asyncio.Event()
         self.pid: int | None = None
@@ -94,6 +97,8 @@ class BrokerLink:
                 self.bound = said["bound"]
                 self.ready.set()
                 log.info("broker_ready", pid=self.pid, endpoints=self.bound)
+            elif "service" in said:
+                self.on_presence(said["service"], said["present"])
             elif "failed" in said:
                 log.error("broker_failed", error=said["failed"])
 

@@ -37,6 +37,12 @@ class Desk:
         """How many slots each queue holds."""
         return Counter(supervision.queue for supervision in self.live.values())
 
+    def notice(self, service: str, is_present: bool) -> None:
+        """The broker hears of a governor, or no longer."""
+        for supervision in self.live.values():
+            if supervision.service == service:
+                supervision.notice(is_present=is_present)
+
     def note_queue(self, record: QueueRecord) -> None:
         """A queue has changed."""
         self.queues[record.name] = QueueState(record.name, record.slots, record.paused)

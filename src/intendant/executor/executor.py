@@ -113,6 +113,7 @@ class Executor:
     async def _serve(self, store: SqliteStore, children: Children) -> None:
         desk = self._make_desk(store, children)
         parts = desk.parts
+        parts.broker.on_presence = desk.notice
         inherited = await recover(desk)
         await self._apply_queues(desk)
         self._heed_signals(desk)

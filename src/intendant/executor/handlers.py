@@ -46,6 +46,8 @@ from intendant.protocol.messages import (
     RunFinishedResponse,
     RunListRequest,
     RunListResponse,
+    RunNoteRequest,
+    RunNoteResponse,
     RunShowRequest,
     RunShowResponse,
     RunSubmitRequest,
@@ -229,6 +231,15 @@ async def on_run_finished(desk: Desk, request: RunFinishedRequest, _: str) -> Me
     raise StaleAttempt(f"attempt {record.run_id}.{record.attempt} is not live here")
 
 
+async def on_run_note(desk: Desk, request: RunNoteRequest, _: str) -> Message:
+    """A governor's word before the last."""
+    supervision = desk.live.get(request.run_id)
+    if supervision is None or supervision.attempt != request.attempt:
+        raise StaleAttempt(f"attempt {request.run_id}.{request.attempt} is not live here")
+    await supervision.take_note(request.token, request.event)
+    return RunNoteResponse()
+
+
 Handler = Callable[[Desk, Any, str], Awaitable[Message]]
 
 HANDLERS: dict[type[Message], Handler] = {
@@ -243,6 +254,7 @@ HANDLERS: dict[type[Message], Handler] = {
     StatusRequest: on_status,
     ShutdownRequest: on_shutdown,
     RunFinishedRequest: on_run_finished,
+    RunNoteRequest: on_run_note,
 }
 
 

@@ -13,6 +13,7 @@ import setproctitle
 import structlog
 
 from intendant import logs
+from intendant.broker.ports import check_address
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.executor import Executor
 from intendant.protocol import folders
@@ -38,7 +39,7 @@ def serve(flags: Mapping[str, Any]) -> int:
         files = [Path(flags["config"])] if "config" in flags else folders.settings_files(environ)
         if "config" in flags and not files[0].exists():
             raise SettingsError(f"{files[0]}: there is no such settings file")
-        return read_settings(flags=given, environ=environ, files=files)
+        return _checked(read_settings(flags=given, environ=environ, files=files))
 
     settings = read()
     _make_private(runtime_dir)
@@ -70,6 +71,16 @@ def serve(flags: Mapping[str, Any]) -> int:
         return await executor.run()
 
     return asyncio.run(run())
+
+
+def _checked(settings: Settings) -> Settings:
+    """The settings, if every endpoint may be listened at; `SettingsError` says why one may not."""
+    for uri in settings.listen:
+        try:
+            check_address(uri)
+        except SettingsError as error:
+            raise SettingsError(f"listen: {error}") from error
+    return settings
 
 
 def _make_private(folder: Path) -> None:

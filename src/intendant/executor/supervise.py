@@ -14,6 +14,7 @@ import os
 import secrets
 import signal
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -95,12 +96,15 @@ class Supervision:
         self.queue = queue
         self._log = log.bind(run_id=run_id, attempt=attempt)
         self._folder = parts.spool.attempt(run_id, attempt)
-        self._service = governor_service(run_id, attempt)
+        self.service = governor_service(run_id, attempt)
         self._token_sha256 = ""
         self._spec: RunSpec | None = None
         self._stop: Stop | None = None
         self._stop_changed = asyncio.Event()
         self._is_started = False
+        self.is_present = True
+        """Whether the governor is heard of on the bus; a silent one may still do its work."""
+        self._presence_changed = asyncio.Event()
         self._finished: asyncio.Future[ExitRecord] = asyncio.Future()
         self._recorded = asyncio.Event()
 
@@ -118,14 +122,27 @@ class Supervision:
             self._stop = stop
             self._stop_changed.set()
 
+    def notice(self, *, is_present: bool) -> None:
+        """The broker hears of the governor (again), or no longer."""
+        self.is_present = is_present
+        self._presence_changed.set()
+
+    async def take_note(self, token: str, event: RunNote) -> None:
+        """The governor's word of something that changes no state."""
+        self._check(token)
+        await self._note(event)
+
     async def finish(self, token: str, record: ExitRecord) -> None:
         """The governor's own word of the end; returns after it is on disk."""
-        if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
-            raise StaleAttempt(f"that is not the token of attempt {self.run_id}.{self.attempt}")
+        self._check(token)
         crash_point("executor.end_told")
         if not self._finished.done():
             self._finished.set_result(record)
         await self._recorded.wait()
+
+    def _check(self, token: str) -> None:
+        if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
+            raise StaleAttempt(f"that is not the token of attempt {self.run_id}.{self.attempt}")
 
     # --- its two ways into life ------------------------------------------------------------------
 
@@ -146,13 +163,13 @@ class Supervision:
             return
         crash_point("executor.granted")
         self._spec = grant.run.spec
-        self._parts.broker.allow(self._service, self._token_sha256)
+        self._parts.broker.allow(self.service, self._token_sha256)
         try:
             watched = await self._launch_governor(token)
             if watched is not None:
                 await self._follow(watched, grant)
         finally:
-            self._parts.broker.forbid(self._service)
+            self._parts.broker.forbid(self.service)
 
     async def adopt(self, live: LiveAttempt, claim: ClaimRecord, pidfd: Pidfd) -> None:
         """An attempt whose governor outlived an earlier daemon. `pidfd` is ours to close."""
@@ -164,7 +181,7 @@ class Supervision:
         try:
             await self._follow(watched, grant)
         finally:
-            self._parts.broker.forbid(self._service)
+            self._parts.broker.forbid(self.service)
 
     async def bury(self, live: LiveAttempt, claim: ClaimRecord) -> None:
         """An attempt whose governor died while no daemon watched."""
@@ -179,7 +196,7 @@ class Supervision:
     def expect(self, token_sha256: str) -> None:
         """Let a governor that already lives register again; before the broker listens."""
         self._token_sha256 = token_sha256
-        self._parts.broker.allow(self._service, token_sha256)
+        self._parts.broker.allow(self.service, token_sha256)
 
     # --- the governor's life ---------------------------------------------------------------------
 
@@ -219,7 +236,10 @@ class Supervision:
         with watched.pidfd:
             try:
                 async with asyncio.TaskGroup() as tasks:
-                    aides = [tasks.create_task(self._pass_on_stops(watched))]
+                    aides = [
+                        tasks.create_task(self._pass_on_stops(watched)),
+                        tasks.create_task(self._note_presence()),
+                    ]
                     if grant is not None:
                         aides.append(tasks.create_task(self._start(watched, grant)))
                     await self._wait_finished_or_gone(watched)
@@ -237,6 +257,17 @@ class Supervision:
 
     async def _wait_finished_or_gone(self, watched: Watched) -> None:
         await first_of(watched.pidfd.wait_exit(), settled(self._finished))
+
+    async def _note_presence(self) -> None:
+        """Keep in the log when the governor fell silent, and when it was heard again."""
+        was_present = True
+        while True:
+            await self._presence_changed.wait()
+            self._presence_changed.clear()
+            if self.is_present is not was_present:
+                was_present = self.is_present
+                event = RunNote.RECONNECTED if was_present else RunNote.DISCONNECTED
+                await insist("presence", partial(self._note, event))
 
     async def _see_off(self, watched: Watched) -> None:
         """Wait until the governor is gone; one that lingers has nothing left to lose."""
@@ -267,7 +298,7 @@ class Supervision:
                 return
             answer = await self._ask(request)  # it was claimed: go on waiting
         if not isinstance(answer, RunStartResponse):
-            raise ProtocolError(f"{self._service} answered a start request with {answer.kind}")
+            raise ProtocolError(f"{self.service} answered a start request with {answer.kind}")
         crash_point("executor.start_answered")
         if answer.error is None and answer.pid is not None:
             at, pid = answer.started_at or utc_now(), answer.pid
@@ -282,9 +313,7 @@ class Supervision:
         """The governor's answer; asked again while the bus can't bring one. Bound it outside."""
         while True:
             try:
-                body = await self._parts.governors.request(
-                    self._service.encode(), [encode(request)]
-                )
+                body = await self._parts.governors.request(self.service.encode(), [encode(request)])
                 response = RESPONSE.validate_json(body[0])
                 if isinstance(response, ErrorResponse):
                     raise refusal(response.code, response.message)

@@ -38,6 +38,7 @@ from intendant.protocol.messages import (
     ErrorResponse,
     Message,
     RunFinishedRequest,
+    RunNoteRequest,
     RunShutdownRequest,
     RunShutdownResponse,
     RunStartRequest,
@@ -86,6 +87,7 @@ class Governor:
             liveness=self._order.liveness,
         )
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             aides = [tasks.create_task(worker.run(), name="bus")]
             if self._order.embedded_in is not None:
                 aides.append(tasks.create_task(self._follow_daemon(*self._order.embedded_in)))
@@ -293,8 +295,22 @@ class Governor:
 
     async def _report(self, record: ExitRecord) -> None:
         """Tell the executor; the record on disk is what counts if nobody answers."""
+        await self._tell(RunFinishedRequest(token=self._order.token, record=record))
+
+    async def _report_unkillable(self) -> None:
+        """While the tree won't die the run has not ended: say so meanwhile."""
+        await self._tell(
+            RunNoteRequest(
+                token=self._order.token,
+                run_id=self._order.run_id,
+                attempt=self._order.attempt,
+                event=RunNote.UNKILLABLE,
+            )
+        )
+
+    async def _tell(self, request: Message) -> None:
+        """Say something to the executor, if it can be reached in time."""
         connection = Connection(self._order.endpoint, connect_s=FINISHED_WAIT_S)
-        request = RunFinishedRequest(token=self._order.token, record=record)
         try:
             async with asyncio.timeout(FINISHED_WAIT_S):
                 await connection.request(b"executor", [encode(request)])
@@ -306,6 +322,8 @@ class Governor:
     def _note(self, event: RunNote) -> None:
         log.info(event.value)
         self._steps.append(StepRecord(event=event, at=datetime.now(UTC)))
+        if event is RunNote.UNKILLABLE:
+            self._tasks.create_task(self._report_unkillable(), name="unkillable")
 
     def _make_cgroup(self) -> Cgroup | None:
         home = own_cgroup() if self._order.tree == "cgroup" else None

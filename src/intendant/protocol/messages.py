@@ -21,7 +21,7 @@ from intendant.protocol.records import (
     QueueRecord,
     RunRecord,
 )
-from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.run_states import Outcome, RunNote, RunState
 from intendant.protocol.specs import (
     EncodedEnvironment,
     Model,
@@ -206,6 +206,22 @@ class RunFinishedRequest(Message):
     record: ExitRecord
 
 
+class RunNoteRequest(Message):
+    """Something that others should know before the attempt's end."""
+
+    kind: Literal["run_note_request"] = "run_note_request"
+    token: str = Field(repr=False, min_length=1, max_length=200)
+    run_id: int
+    attempt: int
+    event: Literal[RunNote.UNKILLABLE]
+
+
+class RunNoteResponse(Message):
+    """Recorded."""
+
+    kind: Literal["run_note_response"] = "run_note_response"
+
+
 class RunFinishedResponse(Message):
     """Recorded: the governor may go."""
 
@@ -357,7 +373,7 @@ class ErrorResponse(Message):
 ExecutorRequest = Annotated[
     RunSubmitRequest | RunListRequest | RunShowRequest | RunCancelRequest
     | QueueListRequest | QueueSetRequest | QueuePauseRequest | QueueResumeRequest
-    | StatusRequest | ShutdownRequest | RunFinishedRequest,
+    | StatusRequest | ShutdownRequest | RunFinishedRequest | RunNoteRequest,
     Field(discriminator="kind"),
 ]  # fmt: skip
 StreamRequest = Annotated[
@@ -366,7 +382,8 @@ StreamRequest = Annotated[
 GovernorRequest = Annotated[RunStartRequest | RunShutdownRequest, Field(discriminator="kind")]
 Response = Annotated[
     RunSubmitResponse | RunListResponse | RunShowResponse | RunCancelResponse | QueueListResponse
-    | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunStartResponse
+    | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
+    | RunStartResponse
     | RunShutdownResponse | RunWaitResponse | LogResponse | EventListResponse | RunChanged
     | LogChunk | EventBatch | StreamTick | ErrorResponse,
     Field(discriminator="kind"),
