@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
 import signal
 import socket
 import time
@@ -39,6 +38,7 @@ from intendant.broker.services import Outgoing
 from intendant.broker.sockets import Context
 from intendant.errors import SettingsError
 from intendant.process.crashpoints import crash_point
+from intendant.process.limits import raise_file_limit
 
 BATCH = 64
 TICK_S = 1.0
@@ -289,13 +289,6 @@ def _ended_by(signals: tuple[signal.Signals, ...], ended: asyncio.Future[int]) -
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-
-
-def raise_file_limit() -> None:
-    """Let this process open as many files as the system lets it."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def main(config: BrokerConfig, control: socket.socket) -> None:

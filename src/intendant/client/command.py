@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -59,6 +60,7 @@ class Submitter:
 
     cwd: str
     environment: Mapping[bytes, bytes] = field(repr=False)
+    umask: int
 
     def encoded_environment(self) -> str:
         """The environment as it travels."""
@@ -66,8 +68,8 @@ class Submitter:
 
     @classmethod
     def this_process(cls) -> Submitter:
-        """The folder and the environment of the calling process."""
-        return cls(str(Path.cwd()), dict(os.environb))
+        """The folder, environment and file mode mask of the calling process."""
+        return cls(str(Path.cwd()), dict(os.environb), _umask())
 
 
 def spec_of(
@@ -100,9 +102,14 @@ def submission(
         {
             "spec": _at_home(spec, submitter) if submitter else dict(spec),
             "secrets": secrets or None,
-            "submission_key": key or os.urandom(16).hex(),
+            "submission_key": key or fresh_key(),
         }
     )
+
+
+def fresh_key() -> str:
+    """A key that nobody has used: it makes sending the same request twice harmless."""
+    return os.urandom(16).hex()
 
 
 def said(fields: Mapping[str, object]) -> dict[str, object]:
@@ -111,10 +118,10 @@ def said(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, object]:
-    """The spec with its command's folder seen from the submitter's."""
+    """The spec with its command's folder seen from the submitter's, and the submitter's mask."""
     workload = _workload(spec)
     cwd = Path(submitter.cwd, str(workload.get("cwd") or ""))
-    return {**spec, "workload": {**workload, "cwd": str(cwd)}}
+    return {**spec, "workload": {"umask": submitter.umask, **workload, "cwd": str(cwd)}}
 
 
 def _command(what: Command | Sequence[str]) -> Command:
@@ -128,6 +135,17 @@ def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:
     if not isinstance(workload, Mapping):
         raise InvalidRequest(f"the spec's workload is {workload!r}: expected a table")
     return workload
+
+
+def _umask() -> int:
+    """This process's mask; umask(2) tells the old one only when a new one is set."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(errors="replace").splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def _text(path: str | Path | None) -> str | None:

@@ -77,6 +77,7 @@ class Executor:
         reload: Callable[[], Settings],
         on_ready: Callable[[], None],
         life_line: int | None,
+        umask: int,
     ) -> None:
         self._settings = settings
         self._state_dir = state_dir
@@ -84,6 +85,7 @@ class Executor:
         self._reload = reload
         self._on_ready = on_ready
         self._life_line = life_line
+        self._umask = umask
         self._hub = Hub()
         self._lifecycle = Lifecycle()
         self._schedule_wanted = asyncio.Event()
@@ -175,6 +177,7 @@ class Executor:
             launcher=LocalLauncher(entry=GOVERNOR_ENTRY, preload=PRELOAD, children=children),
             governors=ConnectionPool(private, size=GOVERNOR_CONNECTIONS),
             tree=_tree_method(settings),
+            umask=self._umask,
             embedded_in=embedded_in,
         )
         return Desk(

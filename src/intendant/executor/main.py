@@ -16,6 +16,7 @@ from intendant import logs
 from intendant.broker.ports import check_address
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.executor import Executor
+from intendant.process.limits import raise_file_limit
 from intendant.protocol import folders
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES
 from intendant.settings import Settings, read_settings
@@ -27,7 +28,7 @@ _LONGEST_SOCKET = "/private.sock"
 
 def serve(flags: Mapping[str, Any]) -> int:
     """Run the daemon; its exit status (DESIGN 4). `SettingsError`, `StoreError`: it can't start."""
-    os.umask(0o077)
+    umask = os.umask(0o077)
     environ = dict(os.environ)
     runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()
     state_dir = Path(flags.get("state_dir") or folders.state_dir(environ)).absolute()
@@ -48,6 +49,7 @@ def serve(flags: Mapping[str, Any]) -> int:
         raise SettingsError(
             f"{runtime_dir}: the runtime folder's path is too long for a socket in it (unix(7))"
         )
+    raise_file_limit()
     (state_dir / "spool").mkdir(exist_ok=True)
     setproctitle.setproctitle("intendant: executor")
     logs.configure(settings.log_level, role="executor")
@@ -66,6 +68,7 @@ def serve(flags: Mapping[str, Any]) -> int:
             reload=read,
             on_ready=on_ready,
             life_line=_kept_private(flags.get("life_line")),
+            umask=umask,
         )
         _kept_private(flags.get("ready_fd"))
         return await executor.run()

@@ -42,6 +42,8 @@ class Parts:
     launcher: Launcher
     governors: ConnectionPool
     tree: Literal["cgroup", "subreaper"]
+    umask: int
+    """What the daemon was started with: what runs inherit. Its own is stricter."""
     embedded_in: tuple[int, int] | None
     """Pid and start time of this daemon, if its governors must not outlive it."""
 

@@ -25,7 +25,6 @@ from intendant.errors import (
     IllegalTransition,
     IntendantError,
     LaunchFailed,
-    ProtocolError,
     RunNotFound,
     StaleAttempt,
     refusal,
@@ -63,7 +62,8 @@ GOVERNOR_LEAVES_S = 15.0
 KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
-_ASK_AGAIN_S = 0.2
+_ASK_AGAIN_S = 0.1
+_ASK_AGAIN_MAX_S = 2.0
 _ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", CRASH_VARIABLE)
 """What a governor itself needs; its workload's environment comes with the start request."""
 
@@ -204,7 +204,7 @@ class Supervision:
         try:
             async with asyncio.timeout(self._parts.settings.start_deadline_s):
                 launched = await self._parts.launcher.launch(self._launch_request(token))
-        except (LaunchFailed, TimeoutError) as error:
+        except (LaunchFailed, TimeoutError, OSError) as error:
             reason = f"launch: {str(error) or 'no governor came to life in time'}"
             self._log.warning("launch_failed", reason=reason)
             await insist("tombstone", lambda: self._give_up(reason))
@@ -225,6 +225,7 @@ class Supervision:
             heartbeat_s=settings.heartbeat_s,
             liveness=settings.liveness,
             log_level=settings.log_level,
+            umask=self._parts.umask,
             tree=self._parts.tree,
             embedded_in=self._parts.embedded_in,
         )
@@ -298,7 +299,9 @@ class Supervision:
                 return
             answer = await self._ask(request)  # it was claimed: go on waiting
         if not isinstance(answer, RunStartResponse):
-            raise ProtocolError(f"{self.service} answered a start request with {answer.kind}")
+            reason = f"protocol_error: {answer.kind} is no answer to a start request"
+            self.stop(Stop(Outcome.INTERRUPTED, reason, now=True))
+            return
         crash_point("executor.start_answered")
         if answer.error is None and answer.pid is not None:
             at, pid = answer.started_at or utc_now(), answer.pid
@@ -311,6 +314,7 @@ class Supervision:
 
     async def _ask(self, request: Message) -> Any:
         """The governor's answer; asked again while the bus can't bring one. Bound it outside."""
+        delay_s = _ASK_AGAIN_S
         while True:
             try:
                 body = await self._parts.governors.request(self.service.encode(), [encode(request)])
@@ -323,7 +327,8 @@ class Supervision:
                 )
             else:
                 return response
-            await asyncio.sleep(_ASK_AGAIN_S)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _ASK_AGAIN_MAX_S)
 
     async def _give_up(self, by: str) -> bool:
         """Whether the attempt is burnt now; False where a claim was first."""
@@ -335,32 +340,41 @@ class Supervision:
     # --- stopping --------------------------------------------------------------------------------
 
     async def _pass_on_stops(self, watched: Watched) -> None:
-        """Hand every wish to stop to the governor; do it ourselves when it is overdue."""
+        """Hand every wish to stop to the governor; do it ourselves when it is overdue.
+
+        A harder wish does not wait for an answer to the one before: there may never be any.
+        """
         async with asyncio.TaskGroup() as tasks:
-            second_line: asyncio.Task[None] | None = None
+            acting: list[asyncio.Task[None]] = []
             while True:
                 await self._stop_changed.wait()
                 self._stop_changed.clear()
                 stop = self._stop
                 if stop is None:
                     continue
-                if second_line is not None:
-                    second_line.cancel()
-                second_line = tasks.create_task(self._take_over_when_overdue(watched, stop))
-                if not self._is_started and await insist(
-                    "tombstone", lambda: self._give_up("executor: stopped before the start")
-                ):
-                    send_signal(watched.pidfd.descriptor, signal.SIGKILL)
-                    return
-                await self._ask(
-                    RunShutdownRequest(
-                        run_id=self.run_id,
-                        attempt=self.attempt,
-                        outcome="cancelled" if stop.outcome is Outcome.CANCELLED else "interrupted",
-                        reason=stop.reason,
-                        now=stop.now,
-                    )
-                )
+                for task in acting:
+                    task.cancel()
+                acting = [
+                    tasks.create_task(self._take_over_when_overdue(watched, stop)),
+                    tasks.create_task(self._pass_on(watched, stop)),
+                ]
+
+    async def _pass_on(self, watched: Watched, stop: Stop) -> None:
+        """Give the attempt up if nobody has claimed it; else tell the governor."""
+        if not self._is_started and await insist(
+            "tombstone", lambda: self._give_up("executor: stopped before the start")
+        ):
+            send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+            return
+        await self._ask(
+            RunShutdownRequest(
+                run_id=self.run_id,
+                attempt=self.attempt,
+                outcome="cancelled" if stop.outcome is Outcome.CANCELLED else "interrupted",
+                reason=stop.reason,
+                now=stop.now,
+            )
+        )
 
     async def _take_over_when_overdue(self, watched: Watched, stop: Stop) -> None:
         """The second line: end the tree from here, and the governor with it."""

@@ -205,6 +205,7 @@ class Governor:
             self._say_started(error=error.reason)
             return Verdict(Outcome.FAILED, error.reason, error.exit_code, None)
         crash_point("governor.workload_started")
+        self._started_at = datetime.now(UTC)
         reaper.watch(leader)
         self._say_started(pid=leader)
         tree = WorkloadTree(leader, reaper=reaper, cgroup=self._cgroup)
@@ -224,7 +225,6 @@ class Governor:
             environment=self._environment(request),
             folder=Path("/"),
         )
-        self._started_at = datetime.now(UTC)
         home = own_cgroup() if self._cgroup is not None else None
         if self._cgroup is None or home is None:
             return workload.start(surroundings)
@@ -249,7 +249,10 @@ class Governor:
         return {**base, **{os.fsencode(name): os.fsencode(value) for name, value in own.items()}}
 
     def _say_started(self, *, pid: int | None = None, error: str | None = None) -> None:
-        log.info("workload_started" if error is None else "workload_not_started", error=error)
+        if error is None:
+            log.info("workload_started", pid=pid)
+        else:
+            log.info("workload_not_started", error=error)
         self._start_answer.set_result(
             RunStartResponse(
                 run_id=self._order.run_id,

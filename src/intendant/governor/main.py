@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def main(order: dict[str, Any]) -> int:
     setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
     logs.configure(mine.log_level, role="governor")
     structlog.contextvars.bind_contextvars(run_id=mine.run_id, attempt=mine.attempt)
+    os.umask(mine.umask)  # the workload inherits it; our own files say their modes themselves
     become_subreaper()
     return asyncio.run(_govern(mine))
 

@@ -17,6 +17,7 @@ from intendant.errors import LaunchFailed
 from intendant.launch.base import Launched, LaunchRequest
 from intendant.process.children import Children
 from intendant.process.identity import send_signal, start_time
+from intendant.process.limits import restore_file_limit
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
 from intendant.process.zygote import REQUEST_BYTES
@@ -91,6 +92,7 @@ class LocalLauncher:
                 start_new_session=True,
             )
             theirs.close()
+            restore_file_limit(child.pid)
             self._children.know(child.pid)
             with Pidfd(os.pidfd_open(child.pid)) as pidfd:
                 try:

@@ -21,6 +21,7 @@ class GovernorOrder(Model):
     heartbeat_s: float = Field(gt=0)
     liveness: int = Field(ge=1)
     log_level: str
+    umask: int = Field(description="what a workload inherits unless its spec says otherwise")
     tree: Literal["cgroup", "subreaper"] = Field(description="how to keep the tree together")
     embedded_in: tuple[int, int] | None = Field(
         default=None, description="pid and start time of the daemon it must not outlive"

@@ -12,7 +12,7 @@ from intendant.errors import InvalidRequest
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.specs import CommandSpec, RetryPolicy, RunSpec, Submission
 
-HERE = Submitter("/home/somebody", {b"PATH": b"/bin", b"ODD": b"\xff"})
+HERE = Submitter("/home/somebody", {b"PATH": b"/bin", b"ODD": b"\xff"}, 0o027)
 EVERYTHING: RunOptions = {
     "name": "build",
     "queue": "cpu",
@@ -81,6 +81,12 @@ def test_a_submitters_environment_travels_verbatim() -> None:
 def test_a_submission_from_here_runs_in_this_folder(cwd: str | None, expected: str) -> None:
     fields = submission(spec_of(["true"], cwd=cwd), submitter=HERE)
     assert parsed(fields).spec.workload.cwd == expected
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(None, 0o027), (0o077, 0o077)])
+def test_a_submission_from_here_runs_with_this_umask(umask: int | None, expected: int) -> None:
+    fields = submission(spec_of(Command(["true"], umask=umask)), submitter=HERE)
+    assert parsed(fields).spec.workload.umask == expected
 
 
 def test_a_submission_from_afar_brings_neither_folder_nor_environment() -> None:
