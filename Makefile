@@ -10,7 +10,7 @@ help:
 	@echo 'make demo    a census of the standard library as a dozen parallel runs'
 	@echo 'make check   format, lint, types, layers, unit tests (the quick loop)'
 	@echo 'make test    every test'
-	@echo 'make bench   the benchmarks, as one table'
+	@echo 'make bench   the benchmarks, as one table (ROW=name: one of them)'
 	@echo 'make format  put the sources into shape'
 	@echo 'make schemas write protocol/schemas and the state diagrams again'
 
@@ -34,7 +34,7 @@ test: $(SETUP)
 	$(BIN)/pytest
 
 bench: $(SETUP)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ROW)
 
 format: $(SETUP)
 	$(BIN)/ruff format .

@@ -27,7 +27,8 @@ IntendantError
 │   └── FolderLocked       another daemon owns the folder
 └── WorkloadError          the user's code or command
     ├── WorkloadNotStarted
-    └── RunFailed
+    ├── RunFailed
+    └── RemoteTraceback     the cause of an exception that a call raised
 """
 
 from __future__ import annotations
@@ -197,3 +198,14 @@ class RunFailed(WorkloadError):
         self.outcome = outcome
         self.reason = reason
         self.exit_code = exit_code
+
+
+class RemoteTraceback(WorkloadError):
+    """What the run's process printed of an exception: the cause of the same exception here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n{self.text}"

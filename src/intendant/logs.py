@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
+
+SYSTEM_LOG_BYTES = 8 * 1024 * 1024
+"""How large a system log grows before it is turned over."""
 
 
 class LossyStream(io.TextIOBase):
@@ -28,8 +33,64 @@ class LossyStream(io.TextIOBase):
         return len(text)
 
 
-def configure(level: str, *, role: str) -> None:
-    """Set up this process's log; every line carries `role`. Callable again to change the level."""
+class SystemLog:
+    """A file that several processes write, each line with one write(2) at its end (O_APPEND).
+
+    A file that has grown to `limit_bytes` becomes the old one, in the place of the one before; so
+    two of them are the most there is. What the disk refuses is lost, not raised.
+    """
+
+    def __init__(self, path: Path, *, limit_bytes: int = SYSTEM_LOG_BYTES) -> None:
+        self._path = path
+        self._limit_bytes = limit_bytes
+        self._descriptor: int | None = None
+
+    def write(self, line: str) -> None:
+        """Append a line; all of it or, if there is no room, what fits."""
+        with suppress(OSError):
+            descriptor = self._open()
+            os.write(descriptor, line.encode(errors="backslashreplace") + b"\n")
+            if os.fstat(descriptor).st_size >= self._limit_bytes:
+                self._turn_over(descriptor)
+
+    def close(self) -> None:
+        """Let the file go; idempotent."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self) -> int:
+        """The file that has the name now: another process may have turned it over."""
+        if self._descriptor is None or not self._is_current(self._descriptor):
+            self.close()
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
+
+    def _turn_over(self, descriptor: int) -> None:
+        """Rename the file, unless somebody else has, or is about to: the lock is on the file."""
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if self._is_current(descriptor):
+            self._path.rename(older(self._path))
+        self.close()
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.lstat())
+        except FileNotFoundError:
+            return False
+
+
+def older(path: Path) -> Path:
+    """The name of a system log that has been turned over."""
+    return path.with_name(f"{path.name}.1")
+
+
+def configure(level: str, *, role: str, system_log: Path | None = None) -> None:
+    """Set up this process's log: every line carries `role` and goes to stderr.
+
+    With a `system_log` it goes there too, as JSON whatever stderr is.
+    """
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer()
         if sys.stderr.isatty()
@@ -41,12 +102,32 @@ def configure(level: str, *, role: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            *([] if system_log is None else [_copy_to(SystemLog(system_log))]),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(
             file=cast(TextIO, LossyStream(sys.stderr.fileno()))
         ),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(role=role)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Log this level and what is above it, from now on."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper()))
+    )
+
+
+def _copy_to(system_log: SystemLog) -> structlog.typing.Processor:
+    as_json = structlog.processors.JSONRenderer()
+
+    def copy(
+        logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        system_log.write(str(as_json(logger, name, {**event})))
+        return event
+
+    return copy

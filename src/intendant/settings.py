@@ -19,7 +19,7 @@ from intendant.errors import SettingsError
 from intendant.problems import Key, explain_toml_error, explain_validation_error
 
 _ENVIRONMENT_PREFIX = "INTENDANT_"
-_FROM_ENVIRONMENT = ("listen", "slots", "on_signal", "log_level")
+_FROM_ENVIRONMENT = ("listen", "slots", "on_signal", "log_level", "launcher")
 """Only plain values can come from the environment; the rest is for files."""
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
@@ -59,12 +59,23 @@ class Settings(_Closed):
     tree: Literal["auto", "cgroup", "subreaper"] = Field(
         default="auto", description="how a run's processes are kept together"
     )
+    launcher: Literal["zygote", "portable"] = Field(
+        default="zygote", description="how governors come to life"
+    )
+    on_end: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="command for every run that has ended: its JSON on stdin, no shell",
+    )
+    on_end_timeout_s: Seconds = Field(
+        default=30.0, description="time for an `on_end` command, the settings' or a run's own"
+    )
     queues: dict[QueueName, QueueSettings] = Field(default_factory=dict)
 
 
 NEEDS_RESTART = frozenset(
     {"listen", "start_deadline_s", "heartbeat_s", "liveness", "max_streams", "request_workers",
-     "tree", "endpoint"}
+     "tree", "endpoint", "launcher"}
 )  # fmt: skip
 """What SIGHUP can't change in a running daemon."""
 

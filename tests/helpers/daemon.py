@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class Daemon:
         self.runtime_dir = home / "run"
         self.log = home / "daemon.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._clients: list[subprocess.Popen[str]] = []
 
     # --- the daemon ------------------------------------------------------------------------------
 
@@ -62,6 +63,17 @@ class Daemon:
                 start_new_session=True,
                 umask=umask,
             )
+
+    def launch_logging_to(self, descriptor: int) -> None:
+        """Start it without waiting; its log goes there."""
+        self.process = subprocess.Popen(
+            [INTENDANT, "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            env=self.environment,
+            start_new_session=True,
+        )
 
     def serves(self) -> bool:
         """Whether it answers; fails when it has ended."""
@@ -125,17 +137,24 @@ class Daemon:
         )
 
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """One command line against this daemon, while it runs."""
-        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-        return subprocess.Popen(
-            [INTENDANT, *arguments], env=self.environment, cwd=self.home, **options
-        )
+        """One command line against this daemon, while it runs; it ends with the test."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        place = {"env": self.environment, "cwd": self.home}
+        client = subprocess.Popen([INTENDANT, *arguments], **(pipes | place | options))
+        self._clients.append(client)
+        return client
 
     def submit(self, *argv: str, flags: Sequence[str] = ()) -> int:
         """Submit a command; the run's id."""
         done = self.run("submit", *flags, "--", *argv)
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
+
+    def submit_scripts(self, script: str, *, times: int = 1, **options: object) -> list[int]:
+        """Submit the same shell script so many times, all at once; the ids."""
+        spec = {"workload": {"kind": "command", "argv": ["sh", "-c", script]}, **options}
+        with self.client() as client:
+            return [run.id for run in client.submit_all([spec] * times)]
 
     def client(self) -> Client:
         """A client of this daemon; close it."""
@@ -206,7 +225,11 @@ class Daemon:
         wait_for("no process is left", lambda: not self.processes(), within_s=5.0)
 
     def clean_up(self) -> dict[int, str]:
-        """End everything; what was there although the daemon had ended (or was killed)."""
+        """End everything; what was there 1 s after the daemon had ended (or was killed)."""
+        for client in self._clients:
+            client.kill()
+            with client:
+                continue
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -214,6 +237,8 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
+        with suppress(AssertionError):
+            wait_for("no process is left", lambda: not self.processes(), within_s=1.0)
         left = self.processes()
         for pid in left:
             try:

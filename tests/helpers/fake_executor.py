@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from intendant.errors import InvalidRequest, RequestRefused, RunNotFound
+from intendant.errors import RequestRefused, RunNotFound
 from intendant.protocol import messages as m
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.records import (
     AttemptRecord,
     DaemonRecord,
+    EventRecord,
     HelperRecord,
+    LogLine,
     QueueRecord,
     RunRecord,
 )
-from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.run_states import Outcome, RunState, Situation
 from intendant.protocol.selectors import parse_selection
 from intendant.protocol.specs import Submission
 
@@ -52,6 +54,8 @@ class FakeExecutor:
     submissions: list[Submission] = field(default_factory=list)
     runs: dict[int, RunRecord] = field(default_factory=dict)
     requests: list[m.ExecutorRequest | m.StreamRequest] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)
+    system_log: list[LogLine] = field(default_factory=list)
     refusal: RequestRefused | None = None
     on_shutdown: Callable[[], None] = lambda: None
 
@@ -75,7 +79,9 @@ class FakeExecutor:
                 case m.LogRequest():
                     yield from self._log(request)
                 case m.EventListRequest():
-                    raise InvalidRequest("no events here")
+                    yield from self._events(request)
+                case m.SystemLogRequest():
+                    yield from self._system_log(request)
         except RequestRefused as error:
             yield True, [m.encode(m.ErrorResponse(code=error.code, message=str(error)))]
 
@@ -131,12 +137,58 @@ class FakeExecutor:
         )
         return m.RunShowResponse(run=run, attempts=[attempt], folder=f"spool/{run.id}")
 
+    def _on_run_explain_request(self, request: m.RunExplainRequest) -> m.Message:
+        [run] = self._chosen(request.selection)
+        return m.RunExplainResponse(
+            run_id=run.id, state=run.state, code=Situation.NEXT, text="about \x1b[2J", since=BEGIN
+        )
+
     def _on_run_cancel_request(self, request: m.RunCancelRequest) -> m.Message:
         chosen = self._chosen(request.selection)
         changed = [run.id for run in chosen if run.outcome is None]
         for run_id in changed:
             self.end(run_id, Ending(Outcome.CANCELLED, None, None, request.reason))
         return m.RunCancelResponse(runs=[self.runs[run.id] for run in chosen], changed=changed)
+
+    def _on_run_hold_request(self, request: m.RunHoldRequest) -> m.Message:
+        return self._change(request.selection, state=RunState.HELD)
+
+    def _on_run_release_request(self, request: m.RunReleaseRequest) -> m.Message:
+        return self._change(request.selection, state=RunState.QUEUED)
+
+    def _on_run_priority_request(self, request: m.RunPriorityRequest) -> m.Message:
+        return self._change(request.selection, priority=request.priority)
+
+    def _change(self, selection: list[str], **fields: object) -> m.RunChangeResponse:
+        chosen = self._chosen(selection)
+        for run in chosen:
+            self.runs[run.id] = run.model_copy(update=fields)
+        now = [self.runs[run.id] for run in chosen]
+        return m.RunChangeResponse(
+            runs=now, changed=[run.id for run, old in zip(now, chosen, strict=True) if run != old]
+        )
+
+    def _on_run_prune_request(self, request: m.RunPruneRequest) -> m.Message:
+        """The oldest that has ended, one a page."""
+        ended = [i for i, run in self.runs.items() if run.outcome and i > request.after_id]
+        for run_id in ended[:1]:
+            del self.runs[run_id]
+        return m.RunPruneResponse(
+            run_ids=ended[:1], next_after_id=ended[0] if len(ended) > 1 else None
+        )
+
+    def _on_run_retry_request(self, request: m.RunRetryRequest) -> m.Message:
+        specs = {run.id: run.spec for run in self._chosen(request.selection)}
+        ids = [
+            self._add(
+                Submission(
+                    spec=spec.model_copy(update={"retry_of": run_id}),
+                    submission_key=f"{request.retry_key}/{run_id}",
+                )
+            )
+            for run_id, spec in specs.items()
+        ]
+        return m.RunRetryResponse(run_ids=ids)
 
     def _on_queue_list_request(self, request: m.QueueListRequest) -> m.Message:  # noqa: ARG002
         return m.QueueListResponse(queues=[_queue("default", None)])
@@ -188,6 +240,21 @@ class FakeExecutor:
             yield False, [m.encode(m.StreamTick())]
             yield False, [m.encode(chunk), data]
         yield True, [m.encode(m.LogResponse(attempt=request.attempt or 1, size=len(log)))]
+
+    def _events(self, request: m.EventListRequest) -> Iterator[tuple[bool, Body]]:
+        wanted = [event for event in self.events if event.id > request.after_id]
+        for event in wanted:
+            yield False, [m.encode(m.EventBatch())]
+            yield False, [m.encode(m.EventBatch(events=[event]))]
+        last_id = wanted[-1].id if wanted else request.after_id
+        yield True, [m.encode(m.EventListResponse(last_id=last_id))]
+
+    def _system_log(self, request: m.SystemLogRequest) -> Iterator[tuple[bool, Body]]:
+        for line in self.system_log:
+            if request.after is None or line.at >= request.after:
+                yield False, [m.encode(m.SystemLogBatch(lines=[line]))]
+                yield False, [m.encode(m.StreamTick())]
+        yield True, [m.encode(m.SystemLogResponse())]
 
     def _add(self, submission: Submission) -> int:
         for at, earlier in enumerate(self.submissions, 1):

@@ -49,7 +49,26 @@ class Witness:
             said = [line for line in self.lines(word) if run_id in (None, line.run_id)]
             return said if len(said) >= times else []
 
-        return wait_for(f"{times} x {word!r} in the witness file", look, within_s=60.0)
+        return wait_for(f"{times} x {word!r} in the witness file", look, within_s=30.0)
+
+    def wait_started(self, times: int = 1) -> list[int]:
+        """The pids of the workloads, once so many have started."""
+        return [line.pid for line in self.wait_said("start", times=times)]
+
+    # --- workloads, as shell scripts -------------------------------------------------------------
+
+    def cooperative(self) -> str:
+        """Runs until SIGTERM."""
+        return f"{self.says('start')}; exec sleep 600"
+
+    def stubborn(self) -> str:
+        """Runs until SIGKILL."""
+        return f"trap '' TERM; {self.says('start')}; while :; do sleep 600; done"
+
+    def patient(self, gate: Gate, *, status: int = 0) -> str:
+        """Runs until the gate opens, whatever SIGTERM may say."""
+        lines = ["trap '' TERM", self.says("start"), gate.wait, self.says("end"), f"exit {status}"]
+        return "; ".join(lines)
 
     def assert_no_attempt_started_twice(self) -> None:
         """What every release promises of every attempt."""

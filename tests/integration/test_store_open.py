@@ -91,7 +91,8 @@ def test_a_database_of_a_newer_version_is_left_as_it_is(path: Path) -> None:
     change(path, "PRAGMA user_version = 99")
     before = path.read_bytes()
 
-    with pytest.raises(StoreError, match="newer intendant: found schema 99, expected at most 1"):
+    known = len(migrations())
+    with pytest.raises(StoreError, match=f"newer .* found schema 99, expected at most {known}"):
         prepare(path, busy_timeout_s=1)
 
     assert path.read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from intendant.protocol import mdp
 
@@ -30,6 +31,7 @@ class BrokerConfig:
     max_streams: int = 256
     redeliver: frozenset[bytes] = frozenset()
     log_level: str = "info"
+    system_log: Path | None = None
 
     @property
     def expiry_s(self) -> float:

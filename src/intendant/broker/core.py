@@ -34,7 +34,7 @@ D8  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a p
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Iterable, Sized
 
 import structlog
 
@@ -171,6 +171,11 @@ class BrokerCore:
             expires_at = next(iter(self._waiting.values())).expires_at
             deadlines.append(max(expires_at, self._judge_from))
         return min(deadlines, default=None)
+
+    def has_workers(self, services: Iterable[bytes]) -> bool:
+        """Whether anybody offers one of these services."""
+        known = (self._services.get(name) for name in services)
+        return any(service is not None and service.workers for service in known)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -462,20 +467,10 @@ class BrokerCore:
         again = request.service in self._config.redeliver and not request.partials
         if again and not request.redelivered and not request.abandoned:
             request.redelivered = True
-            self._number_anew(request)
             self._requeue(request)
         else:
             name = request.service.decode()
             self._refuse(request, WorkerLost(f"the worker of {name} was lost"))
-
-    def _number_anew(self, request: Request) -> None:
-        """A new address, so that what the lost worker may still say is not taken for an answer."""
-        requests = self._clients[request.client]
-        del requests[request.number]
-        self._last_number += 1
-        request.number = self._last_number
-        request.address = b"%d:%b" % (request.number, request.client.account.encode())
-        requests[request.number] = request
 
     # --- the end of workers and services ----------------------------------------------------------
 

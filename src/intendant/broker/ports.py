@@ -26,9 +26,12 @@ from intendant.protocol import mdp
 PRIVATE_HWM = 1000
 CLIENT_HWM = 256
 HANDSHAKE_MS = 5000
-MAX_PEERS = 65_536
+MAX_PEERS = 32_768
 MAX_IPC_PATH_BYTES = 107
 
+_NOBLOCK = int(zmq.NOBLOCK)  # plain numbers: an enum's `|` costs more than a send
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_POLLIN = int(zmq.POLLIN)
 _receive: Callable[..., Any] = FastSocket.recv  # without the layer that reads unused options
 _send: Callable[..., Any] = FastSocket.send
 _get: Callable[..., Any] = FastSocket.get
@@ -48,7 +51,7 @@ class Port:
     def __init__(self, context: Context, index: int, endpoint: Endpoint) -> None:
         self.index = index
         self.endpoint = endpoint
-        self._peers: OrderedDict[bytes, Peer] = OrderedDict()
+        self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # heard of longest ago first
         hwm = PRIVATE_HWM if endpoint.private else CLIENT_HWM
         self.socket = context.socket(zmq.ROUTER)
         self.socket.router_mandatory = True  # a lost peer is an error, not silence
@@ -75,13 +78,13 @@ class Port:
 
         Bodies stay the zmq frames that they are. A message with too many frames has none.
         """
-        routing_id: bytes = _receive(self.socket, zmq.NOBLOCK)
-        frame: zmq.Frame = _receive(self.socket, zmq.NOBLOCK, False)
+        routing_id: bytes = _receive(self.socket, _NOBLOCK)
+        frame: zmq.Frame = _receive(self.socket, _NOBLOCK, False)
         address = frame.get("Peer-Address")
         frames = [frame]
         count = 1
         while frame.more:
-            frame = _receive(self.socket, zmq.NOBLOCK, False)
+            frame = _receive(self.socket, _NOBLOCK, False)
             count += 1
             if count <= mdp.MAX_FRAMES:
                 frames.append(frame)
@@ -90,7 +93,7 @@ class Port:
     def send(self, message: Outgoing) -> Sent:
         """Send all of `message` or nothing."""
         try:
-            _send(self.socket, message.peer.routing_id, zmq.SNDMORE | zmq.NOBLOCK)
+            _send(self.socket, message.peer.routing_id, _MORE)
         except zmq.Again:
             return Sent.FULL
         except zmq.ZMQError as error:
@@ -98,19 +101,20 @@ class Port:
                 raise
             self._peers.pop(message.peer.routing_id, None)
             return Sent.GONE
-        last = len(message.frames) - 1
-        for at, frame in enumerate(message.frames):
-            _send(self.socket, frame, zmq.NOBLOCK | (zmq.SNDMORE if at < last else 0))
+        for frame in message.frames[:-1]:
+            _send(self.socket, frame, _MORE)
+        _send(self.socket, message.frames[-1], _NOBLOCK)
         return Sent.SENT
 
     def has_input(self) -> bool:
         """Whether a message can be read; takes back the descriptor's signal."""
-        return bool(_get(self.socket, zmq.EVENTS) & zmq.POLLIN)
+        return bool(_get(self.socket, zmq.EVENTS) & _POLLIN)
 
     def peer(self, routing_id: bytes, address: str) -> tuple[Peer, Peer | None]:
         """Who sends, and who had the same routing id before, from another address."""
         known = self._peers.get(routing_id)
         if known is not None and known.address == address:
+            self._peers.move_to_end(routing_id)
             return known, None
         account, pid = identify(address) if self.endpoint.uri.startswith("ipc:") else ("tcp", None)
         peer = Peer(self.index, routing_id, address, account, pid, self.endpoint.private)

@@ -31,6 +31,7 @@ import zmq
 from setproctitle import setproctitle
 
 from intendant import logs
+from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.core import BrokerCore
 from intendant.broker.ports import Port, Sent
@@ -62,6 +63,7 @@ class Server:
         self._tick_s = min(TICK_S, config.heartbeat_s / 4)
         self._timer: asyncio.TimerHandle | None = None
         self._pump_is_due = False
+        self._pumped = asyncio.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +87,14 @@ class Server:
         self._schedule_pump()
         log.info("broker_listening", endpoints=bound)
         return bound
+
+    async def wait_farewells(self) -> None:
+        """Go on until the daemon's own workers have left, so that their last answers arrive."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_MS / 1000):
+                while self.core.has_workers(DAEMON_SERVICES):
+                    self._pumped.clear()
+                    await self._pumped.wait()
 
     def say_goodbye(self) -> None:
         """Send DISCONNECT to every worker; what was sent has a moment to leave."""
@@ -115,6 +125,7 @@ class Server:
             self._drain(port, now)
         if any(port.has_input() for port in self._ports):
             self._schedule_pump()
+        self._pumped.set()
 
     def _drain(self, port: Port, now: float) -> None:
         for _ in range(BATCH):
@@ -220,7 +231,7 @@ class Control:
             case {"forbid": str(service)}:
                 self._server.send_all(self._server.core.forbid(service))
             case {"log_level": str(level)} if level in LOG_LEVELS:
-                logs.configure(level, role="broker")
+                logs.set_level(level)
             case {"counters": _}:
                 self._tell({"counters": self._server.core.counters})
             case {"bind": _}:
@@ -268,6 +279,8 @@ async def serve(
             stack.enter_context(Control(control, server, ended))
         number = await ended
         if number:
+            if control is not None:
+                await server.wait_farewells()
             server.say_goodbye()
             log.info("broker_ended", signal=number)
     return number
@@ -294,7 +307,7 @@ def _ended_by(signals: tuple[signal.Signals, ...], ended: asyncio.Future[int]) -
 async def main(config: BrokerConfig, control: socket.socket) -> None:
     """The broker of a daemon, in a process of its own."""
     setproctitle("intendant: broker")
-    logs.configure(config.log_level, role="broker")
+    logs.configure(config.log_level, role="broker", system_log=config.system_log)
     os.umask(0o077)
     try:
         await serve(config, control)

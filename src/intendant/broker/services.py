@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 Frames = Sequence[object]
 """Header, command, service and address are bytes; a body's frames are passed on unread."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Peer:
-    """A connection: which socket it came by and its routing id; the rest is what is known of it."""
+    """A connection: which socket it came by, its routing id there, and what is known of it.
+
+    There is one object for each connection; two connections are never equal.
+    """
 
     endpoint: int
     routing_id: bytes
-    address: str = field(default="", compare=False)
-    account: str = field(default="", compare=False)
-    pid: int | None = field(default=None, compare=False)
-    private: bool = field(default=False, compare=False)
+    address: str = ""
+    account: str = ""
+    pid: int | None = None
+    private: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -51,8 +55,7 @@ class Worker:
     request: Request | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message to send; `request` is what it belongs to, for the case that it can't be sent."""
 
     peer: Peer

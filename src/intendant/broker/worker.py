@@ -97,10 +97,9 @@ class Worker:
             request = Request(
                 account=address.partition(b":")[2].decode(),
                 body=body,
-                _send_partial=lambda body: conversation.send(mdp.W_PARTIAL, body),
+                _send_partial=conversation.send_partial,
             )
-            answer = await self._handle(conversation, request)
-            await conversation.send(mdp.W_FINAL, answer)
+            await conversation.finish(await self._handle(conversation, request))
 
     async def _handle(self, conversation: _Conversation, request: Request) -> list[bytes]:
         """The FINAL's body; `ConnectionLost` when nobody wants it any more."""
@@ -155,12 +154,14 @@ class _Conversation:
         self._address = request[0]
         return request
 
-    async def send(self, command: bytes, body: Sequence[bytes]) -> None:
-        """Send a part (or the end) of the answer to the request in hand."""
-        if self._address is None:
-            raise ConnectionLost
-        await self._dealer.send([mdp.WORKER, command, self._address, b"", *body])
-        self._sent_at = self._loop.time()
+    async def send_partial(self, body: Sequence[bytes]) -> None:
+        """Send a part of the answer to the request in hand."""
+        await self._send(mdp.W_PARTIAL, self._address, body)
+
+    async def finish(self, body: Sequence[bytes]) -> None:
+        """Send the end of the answer. The next request may be here before this returns."""
+        address, self._address = self._address, None
+        await self._send(mdp.W_FINAL, address, body)
 
     def call_when_lost(self, callback: Callable[[], None] | None) -> None:
         """Call `callback` once, as soon as (or if already) the conversation is over."""
@@ -174,6 +175,12 @@ class _Conversation:
         self._ready.clear()
         self._dealer.send_nowait([mdp.WORKER, mdp.W_DISCONNECT])
         self._dealer.close(LINGER_MS)
+
+    async def _send(self, command: bytes, address: bytes | None, body: Sequence[bytes]) -> None:
+        if address is None:
+            raise ConnectionLost
+        await self._dealer.send([mdp.WORKER, command, address, b"", *body])
+        self._sent_at = self._loop.time()
 
     def _on_activity(self) -> None:
         while not self._dealer.lost and (frames := self._dealer.receive_nowait()) is not None:

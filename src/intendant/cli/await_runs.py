@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import click
@@ -35,10 +36,20 @@ def await_runs(
                 latest[run["id"]] = run
                 progress.show(latest.values())
     except KeyboardInterrupt:
-        _say_detached([run_id for run_id, run in latest.items() if run["outcome"] is None])
+        _say_detached(_still_open(latest) if latest else _named(selection))
         return Awaited(exit_status.CANCELLED)
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
+
+
+def _still_open(latest: Mapping[int, RunInfo]) -> list[int]:
+    return [run_id for run_id, run in latest.items() if run["outcome"] is None]
+
+
+def _named(selection: Selection) -> list[int]:
+    """The ids in a selection: all that is known while the daemon has not answered."""
+    several = [selection] if isinstance(selection, int | str) else selection
+    return [one for one in several if isinstance(one, int)]
 
 
 def _say_detached(run_ids: list[int]) -> None:

@@ -29,4 +29,4 @@ def verb(
     """
     with session.client() as client:
         answer = client.cancel(selection, reason=reason, now=now)
-    click.echo(render.as_json(answer["runs"]) if as_json else render.cancellation(answer))
+    click.echo(render.as_json(answer["runs"]) if as_json else render.change(answer))

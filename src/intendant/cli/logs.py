@@ -6,31 +6,74 @@ import sys
 
 import click
 
-from intendant.cli.parameters import endpoint_option, run_argument
+from intendant.cli import render
+from intendant.cli.events import print_each
+from intendant.cli.parameters import (
+    endpoint_option,
+    json_option,
+    one_run,
+    runs_argument,
+)
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
 from intendant.client.run import Stream
 
+_LEVELS = ["debug", "info", "warning", "error"]
+_OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt"}
+_OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
+
 
 @click.command("logs")
-@run_argument
+@runs_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")
 @click.option("--attempt", type=click.IntRange(1), help="This attempt's; the newest if left out.")
+@click.option("--system", is_flag=True, help="What the daemon and the runs' governors have logged.")
+@click.option("--level", type=click.Choice(_LEVELS),
+              help="With --system: this level and what is above it (debug).")  # fmt: skip
+@json_option
 @endpoint_option
-@click.pass_obj
+@click.pass_context
 def verb(
-    session: Session, *, selection: str, follow: bool, of_stderr: bool, attempt: int | None
+    ctx: click.Context,
+    /,
+    *,
+    selection: list[str],
+    follow: bool,
+    of_stderr: bool,
+    attempt: int | None,
+    system: bool,
+    level: str | None,
+    as_json: bool,
 ) -> None:
-    """Print what a run has written.
+    """Print what a run has written, or what became of it behind the scenes.
+
+    With --system the daemon's own log and those of the governors are put together by time: of the
+    runs that are named, or of all that are live or recent. With -f that goes on for ever.
 
     \b
     Examples:
       intendant logs 17
       intendant logs -f last
       intendant logs --stderr --attempt 1 17 > errors.txt
+      intendant logs --system -f --level warning
     """
+    _refuse_mixed(ctx, _OF_ONE_RUN if system else _OF_THE_SYSTEM)
+    session: Session = ctx.obj
     with session.client() as client:
+        if system:
+            lines = client.system_log(selection, level=level or "debug", follow=follow)
+            print_each(lines, render.log_line, as_json=as_json, follow=follow)
+            return
         stream: Stream = "stderr" if of_stderr else "stdout"
-        pieces = client.logs(selection, follow=follow, stream=stream, attempt=attempt)
-        copy_log(pieces, sys.stdout)
+        run = one_run(ctx, selection)
+        copy_log(client.logs(run, follow=follow, stream=stream, attempt=attempt), sys.stdout)
+
+
+def _refuse_mixed(ctx: click.Context, others: dict[str, str]) -> None:
+    """The options that make sense only with --system, or only without it."""
+    found = [option for name, option in others.items() if ctx.params[name]]
+    if found and others is _OF_ONE_RUN:
+        raise click.UsageError(f"found {found[0]} with --system, expected it without", ctx)
+    if found:
+        raise click.UsageError(f"found {found[0]}, expected it with --system", ctx)

@@ -19,8 +19,8 @@ from intendant.cli.session import Session
 from intendant.errors import IntendantError
 
 VERBS = (
-    "serve", "run", "submit", "ls", "show", "wait", "logs", "cancel", "queue", "status",
-    "shutdown", "broker",
+    "serve", "run", "submit", "ls", "show", "explain", "wait", "logs", "events", "cancel", "hold",
+    "release", "priority", "retry", "queue", "status", "shutdown", "prune", "fsck", "broker",
 )  # fmt: skip
 """In the order of `--help`; each is the attribute `verb` of the module with its name."""
 
@@ -38,7 +38,17 @@ class Verbs(click.Group):
         return verb if isinstance(verb, click.Command) else None
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+_COMPLETION = """\b
+Completion for your shell, in its start-up file:
+  bash   eval "$(_INTENDANT_COMPLETE=bash_source intendant)"
+  zsh    eval "$(_INTENDANT_COMPLETE=zsh_source intendant)"
+  fish   _INTENDANT_COMPLETE=fish_source intendant | source
+"""
+
+
+@click.group(
+    cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_COMPLETION
+)
 @click.version_option(__version__, prog_name="intendant")
 @endpoint_option
 def intendant() -> None:

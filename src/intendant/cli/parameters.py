@@ -14,6 +14,8 @@ from intendant.protocol.selectors import parse_selection
 _ARGV = "intendant.argv"
 _MAX_DURATION_S = 10 * 365 * 86400.0
 
+PRIORITY = click.IntRange(-(2**31), 2**31 - 1)
+
 Verb = TypeVar("Verb", bound=Callable[..., object])
 
 
@@ -81,6 +83,19 @@ def selection_argument(verb: Verb) -> Verb:
     )(verb)
 
 
+def runs_argument(verb: Verb) -> Verb:
+    """[ID…]: the runs that are meant; all of them if none is named."""
+    return click.argument("selection", metavar="[ID]...", nargs=-1, callback=_check_some)(verb)
+
+
+def one_run(ctx: click.Context, selection: Sequence[str]) -> str:
+    """The one run that `[ID…]` must be, where it is not anything else."""
+    if not selection:
+        raise click.UsageError("found no run, expected an ID", ctx)
+    [param] = [one for one in ctx.command.params if one.name == "selection"]
+    return _check_one(ctx, param, ",".join(selection))
+
+
 def run_argument(verb: Verb) -> Verb:
     """ID: exactly one run."""
     return click.argument("selection", metavar="ID", callback=_check_one)(verb)
@@ -115,6 +130,10 @@ def _check_selection(ctx: click.Context, param: click.Parameter, value: Sequence
     except ValueError as error:
         _refuse(str(error), ctx, param)
     return list(value)
+
+
+def _check_some(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
+    return _check_selection(ctx, param, value) if value else []
 
 
 def _check_one(ctx: click.Context, param: click.Parameter, value: str) -> str:

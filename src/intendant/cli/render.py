@@ -7,14 +7,17 @@ import shlex
 import signal
 import unicodedata
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from intendant.cli.escapes import visible
 from intendant.client.shapes import (
     AttemptInfo,
-    Cancellation,
+    Change,
     DaemonInfo,
+    EventInfo,
     HelperInfo,
+    LogLineInfo,
     QueueInfo,
     RunDetails,
     RunInfo,
@@ -23,6 +26,11 @@ from intendant.protocol.durations import format_duration
 
 ABSENT = "-"
 _COMMAND_WIDTH = 60
+_FOR_PROGRAMS = frozenset(
+    {"spec_sha256", "submission_key", "stop_outcome", "submitted_at", "started_at",
+     "finished_at", "tries", "burnt"}
+)  # fmt: skip
+_IN_LINE = frozenset({"event", "level", "timestamp", "role"})
 _RUNS_HEAD = ("ID", "NAME", "STATE", "QUEUE", "SUBMITTED", "TOOK", "COMMAND")
 _ATTEMPTS_HEAD = ("ATTEMPT", "OUTCOME", "STARTED", "TOOK", "REASON")
 _QUEUES_HEAD = ("QUEUE", "SLOTS", "LIVE", "QUEUED", "STATE")
@@ -101,7 +109,7 @@ def daemon(info: DaemonInfo, now: datetime) -> str:
         ("slots", f"{info['live']} of {info['slots']} taken"),
         ("runs", counts or "none"),
         ("broker", _helper(info["broker"])),
-        ("zygote", _helper(info["zygote"])),
+        (info["launcher"], _helper(info["zygote"])),
         ("launcher", f"{info['launcher']}, trees by {info['tree_method']}"),
         ("endpoints", " ".join(info["endpoints"])),
         ("state", info["state_dir"]),
@@ -110,13 +118,36 @@ def daemon(info: DaemonInfo, now: datetime) -> str:
     return f"{_facts(lines)}\n\n{queues(info['queues'])}"
 
 
-def cancellation(answer: Cancellation) -> str:
-    """`cancel`: one line for each run."""
+def change(answer: Change) -> str:
+    """What became of each run of a request, one a line."""
     changed = set(answer["changed"])
     return "\n".join(
         f"{run['id']}: {standing(run)}" + ("" if run["id"] in changed else ", nothing to do")
         for run in answer["runs"]
     )
+
+
+def event(info: EventInfo) -> str:
+    """`events`: one line."""
+    who = f"{info['run_id']}.{info['attempt']}" if info["attempt"] else str(info["run_id"])
+    is_move = info["before"] not in (None, info["after"])
+    where = f"{info['before']} -> {info['after']}" if is_move else info["after"]
+    told = {key: value for key, value in info["detail"].items() if key not in _FOR_PROGRAMS}
+    what = " ".join(f"{key}={_told(value)}" for key, value in told.items() if value is not None)
+    line = f"{clock_time(info['at'])}  {who:<6} {where:<20} {info['event']} {what}"
+    return visible(line.rstrip())
+
+
+def log_line(info: LogLineInfo) -> str:
+    """`logs --system`: one line."""
+    text = info["text"]
+    with suppress(ValueError):
+        told = json.loads(text)
+        if isinstance(told, dict):
+            what = [f"{key}={_told(value)}" for key, value in told.items() if key not in _IN_LINE]
+            text = " ".join([str(told.get("event", "")), *what])
+    line = f"{clock_time(info['at'])}  {info['level']:<8} {info['source']:<14} {text}"
+    return "\n".join(map(visible, line.splitlines()))
 
 
 def standing(run: RunInfo) -> str:
@@ -151,9 +182,18 @@ def when(text: str | None, now: datetime) -> str | None:
     return f"{at:%b %d %H:%M}" if at.year == today.year else f"{at:%Y-%m-%d}"
 
 
+def clock_time(text: str) -> str:
+    """A point in time to the millisecond, with its day, on the reader's clock."""
+    return _moment(text).astimezone().isoformat(sep=" ", timespec="milliseconds")[:23]
+
+
 def clock() -> datetime:
     """Now."""
     return datetime.now(UTC)
+
+
+def _told(value: object) -> str:
+    return value if isinstance(value, str) and " " not in value else json.dumps(value)
 
 
 def _run_row(run: RunInfo, now: datetime) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--on-signal", type=click.Choice(["stop", "drain", "leave"]),
               help="What becomes of the runs at SIGTERM and SIGINT (stop).")  # fmt: skip
+@click.option("--launcher", type=click.Choice(["zygote", "portable"]),
+              help="How governors come to life (zygote).")  # fmt: skip
 @click.option("--embedded", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=click.IntRange(0), hidden=True)
 @click.option("--life-line", type=click.IntRange(0), hidden=True)

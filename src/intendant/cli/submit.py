@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from intendant.cli import render
 from intendant.cli.await_runs import await_runs
 from intendant.cli.parameters import (
+    PRIORITY,
     ArgvCommand,
     Duration,
     Variable,
@@ -24,14 +25,13 @@ from intendant.client.command import RunOptions
 from intendant.client.run import Run
 
 _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
-_PRIORITY = click.IntRange(-(2**31), 2**31 - 1)
 
 
 @click.command("submit", cls=ArgvCommand, options_metavar="[OPTIONS]")
 @click.argument("file", required=False, metavar="(FILE | -- ARGV...)")
 @click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`.")
 @click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
-@click.option("--priority", type=_PRIORITY, help="Higher starts first (0).")
+@click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
 @click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end.")
 @click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
               help="From SIGTERM to SIGKILL (3s).")  # fmt: skip

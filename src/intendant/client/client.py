@@ -14,11 +14,29 @@ from types import TracebackType
 from typing import Protocol, Self, Unpack, cast
 
 from intendant.client import wire
-from intendant.client.command import Command, RunOptions, Submitter, spec_of, submission
+from intendant.client.command import (
+    Command,
+    RunOptions,
+    Submitter,
+    fresh_key,
+    spec_of,
+    submission,
+)
 from intendant.client.endpoint import is_local, require_life, resolve_endpoint
+from intendant.client.events import EventCursor
 from intendant.client.logs import LogCursor
-from intendant.client.run import Run, Selection, Stream
-from intendant.client.shapes import Cancellation, DaemonInfo, QueueInfo, RunDetails, RunInfo
+from intendant.client.run import Run, Selection, Stream, texts
+from intendant.client.shapes import (
+    Change,
+    DaemonInfo,
+    EventInfo,
+    Explanation,
+    LogLineInfo,
+    QueueInfo,
+    RunDetails,
+    RunInfo,
+)
+from intendant.client.system_log import SystemLogCursor
 
 __all__ = ["Client", "Command", "Run"]
 
@@ -114,8 +132,13 @@ class Client:
 
     def show(self, selection: Selection) -> RunDetails:
         """One run, its attempts and its folder."""
-        answer = self._ask("run_show", selection=_texts(selection))
+        answer = self._ask("run_show", selection=texts(selection))
         return cast(RunDetails, answer)
+
+    def explain(self, selection: Selection) -> Explanation:
+        """Why one run waits, or what it does."""
+        answer = self._ask("run_explain", selection=texts(selection))
+        return cast(Explanation, wire.content(answer, until=None, waits_for=[]))
 
     def runs(
         self,
@@ -131,7 +154,7 @@ class Client:
             "states": list(states),
             "outcomes": list(outcomes),
             "queue": queue,
-            "selection": _texts(selection),
+            "selection": texts(selection),
         }
         found: list[RunInfo] = []
         before_id: int | None = None
@@ -155,7 +178,7 @@ class Client:
     ) -> Iterator[RunInfo]:
         """Each run as it is now and as it changes, until all (or any) have ended."""
         body = wire.request(
-            "run_wait_request", selection=_texts(selection), any=any, changes=changes
+            "run_wait_request", selection=texts(selection), any=any, changes=changes
         )
         for is_final, answer in self._stream(lambda: body, timeout_s):
             if is_final:
@@ -181,7 +204,7 @@ class Client:
         attempt: int | None = None,
     ) -> Iterator[bytes]:
         """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
-        cursor = LogCursor(_texts(selection), stream=stream, attempt=attempt, follow=follow)
+        cursor = LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
         for is_final, answer in self._stream(cursor.request, None):
             if is_final:
                 wire.response(answer, "log_response")
@@ -189,12 +212,62 @@ class Client:
             if data := cursor.take(answer):
                 yield data
 
+    def events(
+        self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
+    ) -> Iterator[EventInfo]:
+        """What happened, oldest first; `follow` for ever, without loss or repetition."""
+        cursor = EventCursor(texts(selection), after_id=after_id, follow=follow)
+        for is_final, answer in self._stream(cursor.request, None):
+            if is_final:
+                wire.response(answer, "event_list_response")
+                return
+            yield from cursor.take(answer)
+
+    def system_log(
+        self, selection: Selection = (), *, level: str = "debug", follow: bool = False
+    ) -> Iterator[LogLineInfo]:
+        """What daemon and governors have logged, by time; `follow` for ever."""
+        cursor = SystemLogCursor(texts(selection), level=level, follow=follow)
+        for is_final, answer in self._stream(cursor.request, None):
+            if is_final:
+                wire.response(answer, "system_log_response")
+                return
+            yield from cursor.take(answer)
+
     def cancel(
         self, selection: Selection, *, reason: str | None = None, now: bool = False
-    ) -> Cancellation:
+    ) -> Change:
         """End runs, wherever they are; what has ended stays as it is."""
-        answer = self._ask("run_cancel", selection=_texts(selection), reason=reason, now=now)
-        return cast(Cancellation, answer)
+        answer = self._ask("run_cancel", selection=texts(selection), reason=reason, now=now)
+        return cast(Change, answer)
+
+    def hold(self, selection: Selection) -> Change:
+        """Keep queued runs from starting."""
+        return self._change("run_hold_request", selection=texts(selection))
+
+    def release(self, selection: Selection) -> Change:
+        """Let held runs start."""
+        return self._change("run_release_request", selection=texts(selection))
+
+    def set_priority(self, selection: Selection, priority: int) -> Change:
+        """Move one run in its queue: higher starts first."""
+        return self._change("run_priority_request", selection=texts(selection), priority=priority)
+
+    def retry(self, selection: Selection, *, key: str | None = None) -> list[Run]:
+        """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
+        answer = self._ask("run_retry", selection=texts(selection), retry_key=key or fresh_key())
+        return [Run(self, run_id) for run_id in cast(list[int], answer["run_ids"])]
+
+    def prune(self, *, older_s: float, selection: Selection = ()) -> Iterator[list[int]]:
+        """Forget runs that ended so long ago; the ids that are gone, a page at a time."""
+        after_id: int | None = 0
+        while after_id is not None:
+            answer = self._ask(
+                "run_prune", older_s=older_s, selection=texts(selection) or None, after_id=after_id
+            )
+            page = wire.content(answer, next_after_id=None)
+            yield cast(list[int], page["run_ids"])
+            after_id = cast(int | None, page["next_after_id"])
 
     def status(self) -> DaemonInfo:
         """What the daemon is doing."""
@@ -233,6 +306,9 @@ class Client:
     def _queue(self, kind: str, **fields: object) -> QueueInfo:
         return cast(QueueInfo, self._request(kind, "queue_response", **fields)["queue"])
 
+    def _change(self, kind: str, **fields: object) -> Change:
+        return cast(Change, self._request(kind, "run_change_response", **fields))
+
     def _ask(self, verb: str, **fields: object) -> dict[str, object]:
         return self._request(f"{verb}_request", f"{verb}_response", **fields)
 
@@ -248,10 +324,3 @@ class Client:
     ) -> Iterator[tuple[bool, list[bytes]]]:
         with closing(self._connect(self.endpoint)) as connection:
             yield from connection.stream(wire.STREAM, body, timeout_s=timeout_s)
-
-
-def _texts(selection: Selection) -> list[str]:
-    """A selection as it travels; the daemon is the one who reads it."""
-    several = [selection] if isinstance(selection, int | str) else selection
-    ids = [one for one in several if isinstance(one, int)]
-    return [one for one in several if isinstance(one, str)] + wire.selectors(ids)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
-from intendant.client.shapes import Cancellation, RunDetails, RunInfo
+from intendant.client import wire
+from intendant.client.shapes import Change, RunDetails, RunInfo
 from intendant.errors import RunFailed
 
 Stream = Literal["stdout", "stderr"]
 Selection = int | str | Sequence[int | str]
 """Which runs: an id, selectors as on the command line (`1,3,5-8`, `last`, `all`), or several."""
+
+
+def texts(selection: Selection) -> list[str]:
+    """A selection as it travels; the daemon is the one who reads it."""
+    several = [selection] if isinstance(selection, int | str) else selection
+    ids = [one for one in several if isinstance(one, int)]
+    return [one for one in several if isinstance(one, str)] + wire.selectors(ids)
 
 
 class RunService(Protocol):
@@ -33,7 +41,7 @@ class RunService(Protocol):
 
     def cancel(
         self, selection: Selection, *, reason: str | None = None, now: bool = False
-    ) -> Cancellation: ...
+    ) -> Change: ...
 
 
 class Run:

@@ -48,7 +48,42 @@ class RunDetails(TypedDict):
     folder: str
 
 
-class Cancellation(TypedDict):
+class EventInfo(TypedDict):
+    """One line of the event log."""
+
+    id: int
+    run_id: int
+    seq: int
+    at: str
+    attempt: int
+    event: str
+    before: str | None
+    after: str
+    detail: dict[str, object]
+
+
+class LogLineInfo(TypedDict):
+    """One line that a process of the daemon's has logged."""
+
+    at: str
+    level: str
+    source: str
+    text: str
+
+
+class Explanation(TypedDict):
+    """Why a run waits or what it does: a code for programs, a sentence for people."""
+
+    run_id: int
+    state: str
+    code: str
+    text: str
+    since: str
+    until: str | None
+    waits_for: list[int]
+
+
+class Change(TypedDict):
     """Where the runs are now, and which of them the request had an effect on."""
 
     runs: list[RunInfo]

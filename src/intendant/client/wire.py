@@ -45,6 +45,15 @@ def response(body: Sequence[bytes], *kinds: str) -> dict[str, object]:
     return message
 
 
+def content(message: Mapping[str, object], **defaults: object) -> dict[str, object]:
+    """What a message says, without its envelope and with what it left out."""
+    said = {name: value for name, value in message.items() if name not in _ENVELOPE}
+    return {**said, **{name: said.get(name, value) for name, value in defaults.items()}}
+
+
+_ENVELOPE = ("kind", "protocol_version")
+
+
 def selectors(run_ids: Sequence[int]) -> list[str]:
     """Ids as selectors, neighbours as ranges: thousands of runs fit into one request."""
     ranges: list[tuple[int, int]] = []

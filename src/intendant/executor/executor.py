@@ -4,10 +4,11 @@ The task tree (ending it ends the daemon; there is no other way out):
 
     Executor.run
     ├── broker          keeps the broker's process alive
-    ├── launcher        keeps the zygote alive
+    ├── launcher        keeps the zygote (or the portable launcher's helper) alive
     ├── executor x 64   workers for short requests
     ├── stream x 2…256  workers for streams
     ├── scheduler       grants slots
+    ├── on-end          runs the commands that are told of ends
     ├── life-line       (embedded) waits for the owner's end
     ├── stop / hurry    (ending) tells the runs
     └── run-<id>.<n>    one for each live attempt: supervise.Supervision
@@ -21,7 +22,6 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import structlog
 
@@ -34,21 +34,22 @@ from intendant.executor.desk import Desk
 from intendant.executor.handlers import NOT_ENDED, answer
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import ENDING, Lifecycle, Order
+from intendant.executor.on_end import EndCommands, is_wanted
 from intendant.executor.parts import Parts, insist, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.streams import StreamPool
 from intendant.executor.supervise import Stop
-from intendant.launch.local import LocalLauncher
-from intendant.logs import configure
-from intendant.process.cgroup import make_child, own_cgroup
+from intendant.launch.registry import make_launcher
+from intendant.logs import set_level
+from intendant.process.cgroup import Cgroup, make_child, own_cgroup
 from intendant.process.children import Children
 from intendant.process.identity import start_time
 from intendant.process.readiness import wait_readable
 from intendant.process.subreaper import become_subreaper
 from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
-from intendant.protocol.folders import DAEMON_FILE, client_endpoint
+from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint, system_log
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome
 from intendant.settings import NEEDS_RESTART, Settings
@@ -61,7 +62,6 @@ log = structlog.get_logger()
 GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = ("intendant.workloads.command",)
 PRIVATE_SOCKET = "private.sock"
-DATABASE = "intendant.db"
 GOVERNOR_CONNECTIONS = 1024
 
 
@@ -90,6 +90,7 @@ class Executor:
         self._lifecycle = Lifecycle()
         self._schedule_wanted = asyncio.Event()
         self._settings_wanted = asyncio.Event()
+        self._on_end_wanted = asyncio.Event()
 
     async def run(self) -> int:
         """Serve until an order ends it."""
@@ -116,6 +117,10 @@ class Executor:
         desk = self._make_desk(store, children)
         parts = desk.parts
         parts.broker.on_presence = desk.notice
+        on_end = EndCommands(
+            parts, endpoint=client_endpoint(self._runtime_dir), wanted=self._on_end_wanted
+        )
+        await store.want_ends(of_all=self._settings.on_end is not None)
         inherited = await recover(desk)
         await self._apply_queues(desk)
         self._heed_signals(desk)
@@ -130,6 +135,7 @@ class Executor:
                 aides = [
                     tasks.create_task(scheduler.run(), name="scheduler"),
                     tasks.create_task(self._follow_settings(desk), name="settings"),
+                    tasks.create_task(on_end.run(), name="on-end"),
                     tasks.create_task(self._announce(desk), name="announce"),
                     tasks.create_task(self._follow_owner(desk), name="life-line"),
                     *(
@@ -140,7 +146,8 @@ class Executor:
                 streams.fill()
                 for life in inherited:
                     scheduler.resume(life)
-                await self._obey_orders(desk, tasks)
+                await self._obey_orders(desk, on_end, tasks)
+                await _finish(on_end, self._lifecycle)
                 await _ended(*aides, *streams.workers, *scheduler.lives)
                 await _ended(*helpers)
         finally:
@@ -161,6 +168,7 @@ class Executor:
             daemon_pid=os.getpid(),
             patience_s=settings.start_deadline_s,
             max_streams=settings.max_streams,
+            system_log=system_log(self._state_dir),
             log_level=settings.log_level,
         )
         embedded_in = None
@@ -174,9 +182,11 @@ class Executor:
             spool=Spool(self._state_dir / "spool"),
             children=children,
             broker=BrokerLink(config, children),
-            launcher=LocalLauncher(entry=GOVERNOR_ENTRY, preload=PRELOAD, children=children),
+            launcher=make_launcher(
+                settings.launcher, entry=GOVERNOR_ENTRY, preload=PRELOAD, children=children
+            ),
             governors=ConnectionPool(private, size=GOVERNOR_CONNECTIONS),
-            tree=_tree_method(settings),
+            cgroup_home=_cgroup_home(settings),
             umask=self._umask,
             embedded_in=embedded_in,
         )
@@ -193,6 +203,7 @@ class Executor:
         desk.lifecycle.on(ExecutorEvent.HELPERS_READY)
         desk.lifecycle.on(ExecutorEvent.RECOVERED)
         desk.schedule_wanted.set()
+        self._on_end_wanted.set()  # an earlier daemon may have left some
         self._on_ready()
 
     async def _keep_broker(self, parts: Parts) -> None:
@@ -224,17 +235,19 @@ class Executor:
     def _on_signal(self, desk: Desk, signum: int) -> None:
         self._lifecycle.order_by_signal(signum, Policy(desk.parts.settings.on_signal))
 
-    async def _obey_orders(self, desk: Desk, tasks: asyncio.TaskGroup) -> None:
+    async def _obey_orders(self, desk: Desk, on_end: EndCommands, tasks: asyncio.TaskGroup) -> None:
         """Return once the daemon may go: every run is at its end, or is to be left."""
         lifecycle = self._lifecycle
         while lifecycle.state is not ExecutorState.EXITED:
-            order = await _next_order(desk)
+            order = await _next_order(desk, on_end)
             if order is None:
                 lifecycle.on(ExecutorEvent.DONE)
                 continue
             before, now = lifecycle.state, lifecycle.obey(order)
             if now is not before and now in (ExecutorState.STOPPING, ExecutorState.KILLING):
                 is_hurried = now is ExecutorState.KILLING
+                if is_hurried:
+                    on_end.give_up()
                 tasks.create_task(_stop_runs(desk, now=is_hurried), name=f"stop-{now}")
 
     # --- settings --------------------------------------------------------------------------------
@@ -258,8 +271,10 @@ class Executor:
             log.warning("setting_needs_restart", key=key)
         kept = {key: getattr(old, key) for key in NEEDS_RESTART}
         desk.parts.settings = settings.model_copy(update=kept)
-        configure(settings.log_level, role="executor")
+        set_level(settings.log_level)
         desk.parts.broker.set_log_level(settings.log_level)
+        self._settings = desk.parts.settings
+        await desk.parts.store.want_ends(of_all=settings.on_end is not None)
         await self._apply_queues(desk)
         log.info("settings_applied", slots=settings.slots, queues=sorted(settings.queues))
 
@@ -277,6 +292,8 @@ class Executor:
         """After each commit: tell those who wait, and see whether a run may start now."""
         self._hub.publish(records)
         self._schedule_wanted.set()
+        if any(is_wanted(record, self._settings) for record in records):
+            self._on_end_wanted.set()
 
     def _write_daemon_file(self) -> None:
         """Who the daemon is, for clients that wonder whether to wait for it."""
@@ -304,16 +321,26 @@ async def _work(desk: Desk) -> None:
     await worker.run()
 
 
-async def _next_order(desk: Desk) -> Order | None:
-    """The next order; `None` once the daemon is ending and no run is left."""
+async def _next_order(desk: Desk, on_end: EndCommands) -> Order | None:
+    """The next order; `None` once the daemon is ending, no run is left, and that has been told."""
     lifecycle = desk.lifecycle
     while True:
         desk.slot_freed.clear()
         if (order := lifecycle.take_order()) is not None:
             return order
-        if lifecycle.state in ENDING and not desk.live:
+        if lifecycle.state not in ENDING or desk.live:
+            await first_of(lifecycle.wait_order(), desk.slot_freed.wait())
+        elif on_end.is_over:
             return None
-        await first_of(lifecycle.wait_order(), desk.slot_freed.wait())
+        else:
+            await first_of(lifecycle.wait_order(), on_end.wait_over())
+
+
+async def _finish(on_end: EndCommands, lifecycle: Lifecycle) -> None:
+    """Let the commands that run come to their end, unless a further order comes."""
+    on_end.hold()
+    while not on_end.is_over and lifecycle.take_order() is None:
+        await first_of(lifecycle.wait_order(), on_end.wait_over())
 
 
 async def _stop_runs(desk: Desk, *, now: bool) -> None:
@@ -336,18 +363,18 @@ async def _ended(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _tree_method(settings: Settings) -> Literal["cgroup", "subreaper"]:
-    """How trees are kept together: by a cgroup where one can be made and the settings allow it."""
+def _cgroup_home(settings: Settings) -> Cgroup | None:
+    """Where attempts get cgroups of their own, if one can be made and the settings allow it."""
     if settings.tree == "subreaper":
-        return "subreaper"
+        return None
     home = own_cgroup()
     probe = None if home is None else make_child(home, f"intendant-probe.{os.getpid()}")
     if probe is not None:
         probe.remove()
-        return "cgroup"
+        return home
     if settings.tree == "cgroup":
         raise SettingsError(
             "tree: found 'cgroup', expected 'auto' or 'subreaper': "
             "no cgroup v2 folder can be written here"
         )
-    return "subreaper"
+    return None

@@ -7,8 +7,10 @@ response, or raises a `RequestRefused` whose code travels. To add a request: a m
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -17,6 +19,7 @@ from pydantic import ValidationError
 from intendant import __version__
 from intendant.broker.worker import Request
 from intendant.errors import (
+    IllegalTransition,
     InternalError,
     InvalidRequest,
     RequestRefused,
@@ -25,7 +28,11 @@ from intendant.errors import (
     StoreError,
 )
 from intendant.executor.desk import Desk
+from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
+from intendant.executor.parts import utc_now
+from intendant.executor.results import read_result
+from intendant.executor.retention import forget, sweep
 from intendant.executor.supervise import Stop
 from intendant.problems import problems_of
 from intendant.process.crashpoints import crash_point
@@ -42,12 +49,23 @@ from intendant.protocol.messages import (
     QueueSetRequest,
     RunCancelRequest,
     RunCancelResponse,
+    RunChangeResponse,
+    RunExplainRequest,
     RunFinishedRequest,
     RunFinishedResponse,
+    RunHoldRequest,
     RunListRequest,
     RunListResponse,
     RunNoteRequest,
     RunNoteResponse,
+    RunPriorityRequest,
+    RunPruneRequest,
+    RunPruneResponse,
+    RunReleaseRequest,
+    RunResultRequest,
+    RunResultResponse,
+    RunRetryRequest,
+    RunRetryResponse,
     RunShowRequest,
     RunShowResponse,
     RunSubmitRequest,
@@ -74,9 +92,9 @@ async def answer(desk: Desk, request: Request) -> list[bytes]:
     try:
         message = parse(EXECUTOR_REQUEST, request.body)
         response = await HANDLERS[type(message)](desk, message, request.account)
-    except (RequestRefused, StoreError) as error:
+    except (RequestRefused, IllegalTransition, StoreError) as error:
         response = refused(error)
-    return [encode(response)]
+    return response if isinstance(response, list) else [encode(response)]
 
 
 def parse(adapter: Any, body: list[bytes]) -> Any:
@@ -94,22 +112,28 @@ def parse(adapter: Any, body: list[bytes]) -> Any:
         raise InvalidRequest("; ".join(lines[:10])) from error
 
 
-def refused(error: RequestRefused | StoreError) -> ErrorResponse:
+def refused(error: RequestRefused | IllegalTransition | StoreError) -> ErrorResponse:
     """The response that carries an error to the client."""
     if isinstance(error, RequestRefused):
         return ErrorResponse(code=error.code, message=str(error))
+    if isinstance(error, IllegalTransition):  # a run is where the request makes no sense
+        return ErrorResponse(code=InvalidRequest.code, message=str(error))
     log.error("request_failed", error=str(error))
     return ErrorResponse(code=InternalError.code, message=f"the store failed: {error}")
 
 
 async def on_run_submit(desk: Desk, request: RunSubmitRequest, account: str) -> Message:
     """Queue runs; they are on disk when the answer leaves."""
-    if not desk.lifecycle.takes_submissions:
-        raise ShuttingDown(f"the daemon is {desk.lifecycle.state} and takes no new runs")
+    _require_open(desk)
     runs = [_with_environment(run, request.environment) for run in request.runs]
     run_ids = await desk.parts.store.submit(runs, account=account)
     crash_point("executor.submitted")
     return RunSubmitResponse(run_ids=run_ids)
+
+
+def _require_open(desk: Desk) -> None:
+    if not desk.lifecycle.takes_submissions:
+        raise ShuttingDown(f"the daemon is {desk.lifecycle.state} and takes no new runs")
 
 
 def _with_environment(run: Submission, environment: str | None) -> Submission:
@@ -143,20 +167,110 @@ async def on_run_show(desk: Desk, request: RunShowRequest, _: str) -> Message:
     )
 
 
+async def on_run_result(desk: Desk, request: RunResultRequest, _: str) -> list[bytes]:
+    """How a run ended, and a piece of its result, if it left one."""
+    run_id = await select_one(desk, request.selection)
+    run = await desk.parts.store.run(run_id)
+    if run.outcome is None:
+        raise InvalidRequest(f"run {run_id} is {run.state}; expected one that has ended")
+    folder = desk.parts.spool.attempt(run_id, run.attempt)
+    piece = await asyncio.to_thread(read_result, folder, run.spec.workload, request.offset)
+    response = RunResultResponse(
+        run_id=run_id,
+        attempt=run.attempt,
+        outcome=run.outcome,
+        reason=run.reason,
+        exit_code=run.exit_code,
+        encoding=piece.encoding,
+        offset=request.offset,
+        size=piece.size,
+    )
+    return [encode(response), piece.data]
+
+
+async def on_run_explain(desk: Desk, request: RunExplainRequest, _: str) -> Message:
+    """Why a run waits, or what it does."""
+    run_id = await select_one(desk, request.selection)
+    is_open = [queue.name for queue in desk.queues.values() if not queue.paused]
+    found = await desk.parts.store.circumstances(run_id, queues=is_open)
+    supervision = desk.live.get(run_id)
+    return explain(
+        found,
+        Surroundings(
+            now=utc_now(),
+            state=desk.lifecycle.state,
+            slots=desk.parts.settings.slots,
+            queues=desk.queues,
+            live=desk.live_by_queue(),
+            is_supervised=supervision is not None,
+            is_present=supervision is None or supervision.is_present,
+        ),
+    )
+
+
 async def on_run_cancel(desk: Desk, request: RunCancelRequest, account: str) -> Message:
     """Record the wish, then pass it on to the runs that live."""
     run_ids = await select(desk, request.selection)
     reason = f"cancelled: by {account}"
     if request.reason:
         reason += f": {request.reason[:MAX_REASON]}"
-    result = await desk.parts.store.request_stop(run_ids, outcome=Outcome.CANCELLED, reason=reason)
+    result = await desk.parts.store.request_stop(
+        run_ids, outcome=Outcome.CANCELLED, reason=reason, only_waiting=request.only_waiting
+    )
     crash_point("executor.stop_recorded")
-    stop = Stop(Outcome.CANCELLED, reason, now=request.now)
+    stop = Stop(Outcome.CANCELLED, reason, now=request.now, grace_s=request.grace_s)
     for run in result.runs:
         supervision = desk.live.get(run.id)
-        if supervision is not None and run.state is RunState.STOPPING:
+        if supervision is not None and run.state is RunState.STOPPING and not request.only_waiting:
             supervision.stop(stop)
     return RunCancelResponse(runs=result.runs, changed=result.changed)
+
+
+async def on_run_hold(desk: Desk, request: RunHoldRequest, _: str) -> Message:
+    """Keep queued runs from starting."""
+    selection = selection_of(request.selection)
+    run_ids = await desk.parts.store.select(selection, among_all={RunState.QUEUED})
+    result = await desk.parts.store.hold(run_ids, lenient=selection.all)
+    return RunChangeResponse(runs=result.runs, changed=result.changed)
+
+
+async def on_run_release(desk: Desk, request: RunReleaseRequest, _: str) -> Message:
+    """Let held runs start."""
+    selection = selection_of(request.selection)
+    run_ids = await desk.parts.store.select(selection, among_all={RunState.HELD})
+    result = await desk.parts.store.release(run_ids, lenient=selection.all)
+    return RunChangeResponse(runs=result.runs, changed=result.changed)
+
+
+async def on_run_priority(desk: Desk, request: RunPriorityRequest, _: str) -> Message:
+    """Move a run in its queue."""
+    run_id = await select_one(desk, request.selection)
+    result = await desk.parts.store.set_priority(run_id, request.priority)
+    return RunChangeResponse(runs=result.runs, changed=result.changed)
+
+
+async def on_run_prune(desk: Desk, request: RunPruneRequest, account: str) -> Message:
+    """Forget a page of old runs; their folders are gone when the answer leaves."""
+    before = utc_now() - timedelta(seconds=request.older_s)
+    selection = selection_of(request.selection) if request.selection else None
+    if request.after_id == 0:
+        await sweep(desk.parts)
+    page = await desk.parts.store.prunable(selection, before=before, after_id=request.after_id)
+    # A governor that has told of its end may still be about to go.
+    run_ids = [run_id for run_id in page.run_ids if run_id not in desk.live]
+    gone = await forget(desk.parts, run_ids, before=before, account=account)
+    return RunPruneResponse(run_ids=gone, next_after_id=page.next_after_id)
+
+
+async def on_run_retry(desk: Desk, request: RunRetryRequest, account: str) -> Message:
+    """Queue runs anew; the new ones are on disk when the answer leaves."""
+    _require_open(desk)
+    selection = selection_of(request.selection)
+    if selection.all:
+        raise InvalidRequest("found 'all', expected the runs that are to be tried again by id")
+    run_ids = await desk.parts.store.select(selection)
+    new_ids = await desk.parts.store.retry(run_ids, account=account, key=request.retry_key)
+    return RunRetryResponse(run_ids=new_ids)
 
 
 async def on_queue_list(desk: Desk, _request: QueueListRequest, _: str) -> Message:
@@ -203,7 +317,7 @@ async def on_status(desk: Desk, _request: StatusRequest, _: str) -> Message:
             broker=HelperRecord(pid=parts.broker.pid, restarts=parts.broker.restarts),
             zygote=HelperRecord(pid=parts.launcher.helper_pid, restarts=parts.launcher.restarts),
             launcher=parts.launcher.name,
-            tree_method=parts.tree,
+            tree_method="subreaper" if parts.cgroup_home is None else "cgroup",
             endpoints=parts.broker.bound,
             state_dir=str(parts.state_dir),
             runtime_dir=str(desk.runtime_dir),
@@ -240,13 +354,21 @@ async def on_run_note(desk: Desk, request: RunNoteRequest, _: str) -> Message:
     return RunNoteResponse()
 
 
-Handler = Callable[[Desk, Any, str], Awaitable[Message]]
+Handler = Callable[[Desk, Any, str], Awaitable[Message | list[bytes]]]
+"""Gives the message, or the frames where raw bytes follow it."""
 
 HANDLERS: dict[type[Message], Handler] = {
     RunSubmitRequest: on_run_submit,
     RunListRequest: on_run_list,
     RunShowRequest: on_run_show,
+    RunResultRequest: on_run_result,
+    RunExplainRequest: on_run_explain,
     RunCancelRequest: on_run_cancel,
+    RunHoldRequest: on_run_hold,
+    RunReleaseRequest: on_run_release,
+    RunPriorityRequest: on_run_priority,
+    RunPruneRequest: on_run_prune,
+    RunRetryRequest: on_run_retry,
     QueueListRequest: on_queue_list,
     QueueSetRequest: on_queue_set,
     QueuePauseRequest: on_queue_pause,

@@ -32,14 +32,15 @@ def serve(flags: Mapping[str, Any]) -> int:
     environ = dict(os.environ)
     runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()
     state_dir = Path(flags.get("state_dir") or folders.state_dir(environ)).absolute()
+    config = Path(flags["config"]).absolute() if "config" in flags else None
 
     def read() -> Settings:
-        given = {key: flags[key] for key in ("slots", "on_signal") if key in flags}
+        given = {key: flags[key] for key in ("slots", "on_signal", "launcher") if key in flags}
         if "listen" in flags:
             given["listen"] = [flags["listen"]]
-        files = [Path(flags["config"])] if "config" in flags else folders.settings_files(environ)
-        if "config" in flags and not files[0].exists():
-            raise SettingsError(f"{files[0]}: there is no such settings file")
+        files = folders.settings_files(environ) if config is None else [config]
+        if config is not None and not config.exists():
+            raise SettingsError(f"{config}: there is no such settings file")
         return _checked(read_settings(flags=given, environ=environ, files=files))
 
     settings = read()
@@ -52,7 +53,9 @@ def serve(flags: Mapping[str, Any]) -> int:
     raise_file_limit()
     (state_dir / "spool").mkdir(exist_ok=True)
     setproctitle.setproctitle("intendant: executor")
-    logs.configure(settings.log_level, role="executor")
+    system_log = folders.system_log(state_dir)
+    _make_private(system_log.parent)
+    logs.configure(settings.log_level, role="executor", system_log=system_log)
 
     def on_ready() -> None:
         log.info("daemon_ready", pid=os.getpid(), state_dir=str(state_dir))
@@ -73,6 +76,7 @@ def serve(flags: Mapping[str, Any]) -> int:
         _kept_private(flags.get("ready_fd"))
         return await executor.run()
 
+    os.chdir("/")  # the folder that it was started in may go
     return asyncio.run(run())
 
 

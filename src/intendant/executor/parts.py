@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -15,6 +15,7 @@ from intendant.broker.client import ConnectionPool
 from intendant.errors import Busy, StoreError
 from intendant.executor.broker_link import BrokerLink
 from intendant.launch.base import Launcher
+from intendant.process.cgroup import Cgroup
 from intendant.process.children import Children
 from intendant.settings import Settings
 from intendant.store.base import Store
@@ -41,7 +42,8 @@ class Parts:
     broker: BrokerLink
     launcher: Launcher
     governors: ConnectionPool
-    tree: Literal["cgroup", "subreaper"]
+    cgroup_home: Cgroup | None
+    """Where attempts get cgroups of their own; without one a subreaper keeps their trees."""
     umask: int
     """What the daemon was started with: what runs inherit. Its own is stricter."""
     embedded_in: tuple[int, int] | None

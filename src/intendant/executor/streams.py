@@ -18,8 +18,16 @@ import structlog
 from intendant.broker.worker import Request, Worker
 from intendant.errors import InvalidRequest, RequestRefused, StoreError
 from intendant.executor.desk import Desk
-from intendant.executor.handlers import parse, refused, select, select_one
+from intendant.executor.handlers import (
+    NOT_ENDED,
+    parse,
+    refused,
+    select,
+    select_one,
+    selection_of,
+)
 from intendant.executor.hub import Subscription
+from intendant.executor.system_log import SystemLogReader
 from intendant.process.file_changes import FileChanges
 from intendant.process.waits import first_of
 from intendant.protocol.messages import (
@@ -35,16 +43,23 @@ from intendant.protocol.messages import (
     RunWaitRequest,
     RunWaitResponse,
     StreamTick,
+    SystemLogBatch,
+    SystemLogRequest,
+    SystemLogResponse,
     encode,
 )
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
+from intendant.protocol.selectors import Selection
 
 log = structlog.get_logger()
 
 CHUNK_BYTES = 256 * 1024
 EVENTS_AT_ONCE = 500
 IDLE_WORKERS = 2
+LINES_AT_ONCE = 50
+RECENT_RUNS = 50
+"""How many runs' governors are listened to at the same time."""
 
 
 class StreamPool:
@@ -123,12 +138,13 @@ async def _tell_change(
 
 async def on_event_list(desk: Desk, message: EventListRequest, request: Request) -> Message:
     """Events in order; with `follow` for ever."""
-    last_id = message.after_id
+    last_id = await desk.parts.store.last_event_id() if message.from_now else message.after_id
+    run_ids = list(message.run_ids)
+    if message.selection and not (selection := selection_of(message.selection)).all:
+        run_ids += await desk.parts.store.logged(selection)
     with desk.hub.subscribe(None) as subscription:
         while True:
-            events = await desk.parts.store.events(
-                last_id, run_ids=message.run_ids, limit=EVENTS_AT_ONCE
-            )
+            events = await desk.parts.store.events(last_id, run_ids=run_ids, limit=EVENTS_AT_ONCE)
             if events:
                 last_id = events[-1].id
                 await request.partial(encode(EventBatch(events=events)))
@@ -136,6 +152,40 @@ async def on_event_list(desk: Desk, message: EventListRequest, request: Request)
                 return EventListResponse(last_id=last_id)
             else:
                 await _changes(desk, request, subscription)
+
+
+async def on_system_log(desk: Desk, message: SystemLogRequest, request: Request) -> Message:
+    """What daemon and governors have logged; with `follow` as they log it, for ever."""
+    selection = selection_of(message.selection) if message.selection else None
+    with (
+        desk.hub.subscribe(None) as subscription,
+        SystemLogReader(
+            desk.parts.state_dir, desk.parts.spool, level=message.level, after=message.after
+        ) as reader,
+    ):
+        while True:
+            attempts = await _attempts_to_follow(desk, selection)
+            only = None if selection is None else {run_id for run_id, _ in attempts}
+            lines = await asyncio.to_thread(reader.read, attempts, only=only)
+            for at in range(0, len(lines), LINES_AT_ONCE):
+                batch = SystemLogBatch(lines=lines[at : at + LINES_AT_ONCE])
+                await request.partial(encode(batch))
+            if not message.follow:
+                return SystemLogResponse()
+            async with _ticking(desk, request):
+                await first_of(reader.wait_change(), subscription.wait_changes())
+
+
+async def _attempts_to_follow(desk: Desk, selection: Selection | None) -> list[tuple[int, int]]:
+    """The attempts whose governors are meant: all of the runs named, or the live and the recent."""
+    store = desk.parts.store
+    if selection is not None:
+        run_ids = await store.select(selection, among_all=NOT_ENDED)
+        runs = [await store.run(run_id) for run_id in run_ids[-RECENT_RUNS:]]
+        return [(run.id, attempt) for run in runs for attempt in range(1, run.attempt + 1)]
+    recent, _ = await store.runs(limit=RECENT_RUNS)
+    live = [(run_id, one.attempt) for run_id, one in desk.live.items()]
+    return sorted({*live[-RECENT_RUNS:], *((run.id, run.attempt) for run in recent if run.attempt)})
 
 
 async def on_log(desk: Desk, message: LogRequest, request: Request) -> Message:
@@ -246,4 +296,5 @@ STREAMS: dict[type[Message], Stream] = {
     RunWaitRequest: on_run_wait,
     EventListRequest: on_event_list,
     LogRequest: on_log,
+    SystemLogRequest: on_system_log,
 }

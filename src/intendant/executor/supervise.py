@@ -75,6 +75,8 @@ class Stop:
     outcome: Outcome
     reason: str
     now: bool = False
+    grace_s: float | None = None
+    """Instead of the graces of the run's spec; forgotten if this daemon dies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,8 @@ class Supervision:
                 stop.outcome is Outcome.CANCELLED and self._stop.outcome is not stop.outcome
             )
             first = stop if is_outranked else self._stop
-            stop = Stop(first.outcome, first.reason, self._stop.now or stop.now)
+            grace_s = self._stop.grace_s if stop.grace_s is None else stop.grace_s
+            stop = Stop(first.outcome, first.reason, self._stop.now or stop.now, grace_s)
         if stop != self._stop:
             self._stop = stop
             self._stop_changed.set()
@@ -214,7 +217,7 @@ class Supervision:
         return Watched(launched.pid, launched.pidfd, is_child=True)
 
     def _launch_request(self, token: str) -> LaunchRequest:
-        settings = self._parts.settings
+        settings, home = self._parts.settings, self._parts.cgroup_home
         order = GovernorOrder(
             run_id=self.run_id,
             attempt=self.attempt,
@@ -226,7 +229,7 @@ class Supervision:
             liveness=settings.liveness,
             log_level=settings.log_level,
             umask=self._parts.umask,
-            tree=self._parts.tree,
+            cgroup_home=None if home is None else str(home.path),
             embedded_in=self._parts.embedded_in,
         )
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
@@ -373,14 +376,15 @@ class Supervision:
                 outcome="cancelled" if stop.outcome is Outcome.CANCELLED else "interrupted",
                 reason=stop.reason,
                 now=stop.now,
+                grace_s=stop.grace_s,
             )
         )
 
     async def _take_over_when_overdue(self, watched: Watched, stop: Stop) -> None:
         """The second line: end the tree from here, and the governor with it."""
         spec = self._spec
-        grace_s = 0.0 if spec is None else spec.grace_s
-        await asyncio.sleep(HURRY_S if stop.now else grace_s + KILL_S + OVERDUE_S)
+        graces_s = 0.0 if spec is None else sum(spec.graces_s(stop.grace_s))
+        await asyncio.sleep(HURRY_S if stop.now else graces_s + KILL_S + OVERDUE_S)
         self._log.warning("governor_overdue", pid=watched.pid)
         claim = await asyncio.to_thread(self._folder.read_claim)
         if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
@@ -397,6 +401,8 @@ class Supervision:
         if record is not None and record.token_sha256 == self._token_sha256:
             await self._record_end(record)
         elif await insist("tombstone", lambda: self._give_up("executor: governor gone")):
+            if watched.is_child:  # its stub came to us, and goes without having become anything
+                await first_of(self._parts.children.end_orphans(), limit_s=KILL_S)
             await self._record_tombstone("governor: gone before the claim")
         else:
             claim = await asyncio.to_thread(self._folder.read_claim)

@@ -33,6 +33,14 @@ class Escalation:
         self._note = note
         self.hurry = asyncio.Event()
 
+    async def ask(self, ask: Callable[[], None], *, patience_s: float) -> bool:
+        """Ask the workload itself; whether the tree is empty before the patience is over."""
+        if self.hurry.is_set():
+            return False
+        ask()
+        self._note(RunNote.ASKED_TO_END)
+        return await self._ebbs_within(patience_s)
+
     async def end(self, *, grace_s: float) -> None:
         """Return once the tree is empty, however long that takes."""
         if not self.hurry.is_set():

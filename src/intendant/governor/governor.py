@@ -25,11 +25,12 @@ from intendant.broker.worker import Request, Worker
 from intendant.errors import RequestRefused, StaleAttempt, Unreachable, WorkloadNotStarted
 from intendant.governor.escalation import Escalation
 from intendant.governor.verdict import StopOrder, Verdict, judge, time_limit_order
-from intendant.process.cgroup import Cgroup, make_child, own_cgroup
+from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import crash_point
 from intendant.process.identity import boot_id, open_pidfd, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.reaper import Reaper
+from intendant.process.stub import Stub
 from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
 from intendant.protocol.environment import decode_environment
@@ -48,8 +49,9 @@ from intendant.protocol.messages import (
 from intendant.protocol.order import GovernorOrder
 from intendant.protocol.records import ClaimRecord, ExitRecord, StepRecord
 from intendant.protocol.run_states import Outcome, RunNote
+from intendant.protocol.specs import RunSpec
 from intendant.store.spool import AttemptFolder
-from intendant.workloads.base import Surroundings
+from intendant.workloads.base import Surroundings, Workload
 from intendant.workloads.registry import make_workload
 
 log = structlog.get_logger()
@@ -62,7 +64,9 @@ FINISHED_WAIT_S = 10.0
 class Governor:
     """Owns one attempt. `run()` is its whole life."""
 
-    def __init__(self, order: GovernorOrder, folder: Path) -> None:
+    def __init__(
+        self, order: GovernorOrder, folder: Path, *, stub: Stub, cgroup: Cgroup | None
+    ) -> None:
         self._order = order
         self._folder = AttemptFolder(folder)
         self._token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
@@ -73,7 +77,8 @@ class Governor:
         self._hurry = asyncio.Event()
         self._steps: list[StepRecord] = []
         self._started_at: datetime | None = None
-        self._cgroup: Cgroup | None = None
+        self._stub = stub
+        self._cgroup = cgroup
 
     async def run(self) -> int:
         """Carry the attempt out; the process's exit status."""
@@ -123,7 +128,9 @@ class Governor:
                     self._start_asked.set_result(message)
                 return await asyncio.shield(self._start_answer)
             case RunShutdownRequest():
-                self._ask_to_stop(StopOrder(Outcome(message.outcome), message.reason, message.now))
+                outcome = Outcome(message.outcome)
+                stop = StopOrder(outcome, message.reason, message.now, message.grace_s)
+                self._ask_to_stop(stop)
                 return RunShutdownResponse(run_id=ours[0], attempt=ours[1])
             case _:
                 assert_never(message)
@@ -160,17 +167,14 @@ class Governor:
         if request is None:
             return NOT_MINE
         crash_point("governor.start_asked")
-        self._cgroup = self._make_cgroup()
         lock = self._folder.claim(self._claim_record())
         if lock is None:
             log.warning("attempt_lost")
-            self._remove_cgroup()
             return NOT_MINE
         crash_point("governor.claimed")
         with Reaper() as reaper:
             verdict = await self._govern(request, reaper)
         crash_point("governor.workload_ended")
-        self._remove_cgroup()
         record = self._exit_record(verdict)
         self._folder.write_exit(record)
         crash_point("governor.exit_written")
@@ -199,8 +203,9 @@ class Governor:
     async def _govern(self, request: RunStartRequest, reaper: Reaper) -> Verdict:
         """Start the workload and follow it, and all it started, to the end."""
         spec = request.spec
+        workload = make_workload(spec, request.secrets)
         try:
-            leader = self._start(request)
+            leader = self._start(workload, request)
         except WorkloadNotStarted as error:
             self._say_started(error=error.reason)
             return Verdict(Outcome.FAILED, error.reason, error.exit_code, None)
@@ -212,29 +217,33 @@ class Governor:
         escalation = Escalation(tree, leader=leader, reaper=reaper, note=self._note)
         escalation.hurry = self._hurry
         is_by_itself = await self._wait_end(reaper.wait_exit(leader), spec.timeout_s)
-        if not (is_by_itself and tree.is_empty()):
+        if not is_by_itself:
+            await self._end(workload, spec, escalation)
+        elif not tree.is_empty():
             await escalation.end(grace_s=spec.grace_s)
-        return judge(reaper.statuses[leader], None if is_by_itself else self._stop)
+        status = reaper.statuses[leader]
+        return judge(status, None if is_by_itself else self._stop, workload.failure(status))
 
-    def _start(self, request: RunStartRequest) -> int:
-        """Start the workload, born inside its cgroup where there is one."""
-        workload = make_workload(request.spec)
+    async def _end(self, workload: Workload, spec: RunSpec, escalation: Escalation) -> None:
+        """Ask the workload, if it is one that can be asked; then the signals."""
+        grace_s = None if self._stop is None else self._stop.grace_s
+        asking_s, grace_s = spec.graces_s(grace_s)
+        if asking_s and await escalation.ask(workload.ask, patience_s=asking_s):
+            return
+        await escalation.end(grace_s=grace_s)
+
+    def _start(self, workload: Workload, request: RunStartRequest) -> int:
+        """Let the stub become the workload; its pid."""
         surroundings = Surroundings(
             stdout=self._folder.log("stdout").absolute(),
             stderr=self._folder.log("stderr").absolute(),
             environment=self._environment(request),
             folder=Path("/"),
+            stub=self._stub,
+            attempt_folder=self._folder.path.absolute(),
+            label=f"{self._order.run_id}.{self._order.attempt}",
         )
-        home = own_cgroup() if self._cgroup is not None else None
-        if self._cgroup is None or home is None:
-            return workload.start(surroundings)
-        # A child is born in its parent's cgroup: be there for the moment of its birth, so that
-        # no time passes in which it could fork outside (and no stub is needed that joins first).
-        self._cgroup.join()
-        try:
-            return workload.start(surroundings)
-        finally:
-            home.join()
+        return workload.start(surroundings)
 
     def _environment(self, request: RunStartRequest) -> dict[bytes, bytes]:
         secrets = request.secrets
@@ -327,13 +336,3 @@ class Governor:
         self._steps.append(StepRecord(event=event, at=datetime.now(UTC)))
         if event is RunNote.UNKILLABLE:
             self._tasks.create_task(self._report_unkillable(), name="unkillable")
-
-    def _make_cgroup(self) -> Cgroup | None:
-        home = own_cgroup() if self._order.tree == "cgroup" else None
-        if home is None:
-            return None
-        return make_child(home, f"{self._order.service}.{self._token_sha256[:8]}")
-
-    def _remove_cgroup(self) -> None:
-        if self._cgroup is not None:
-            self._cgroup.remove()

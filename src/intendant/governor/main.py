@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import structlog
 
 from intendant import logs
 from intendant.governor.governor import Governor
+from intendant.process.cgroup import Cgroup, make_child
+from intendant.process.stub import Stub
 from intendant.process.subreaper import become_subreaper
 from intendant.protocol.order import GovernorOrder
 
@@ -24,8 +27,23 @@ def main(order: dict[str, Any]) -> int:
     structlog.contextvars.bind_contextvars(run_id=mine.run_id, attempt=mine.attempt)
     os.umask(mine.umask)  # the workload inherits it; our own files say their modes themselves
     become_subreaper()
-    return asyncio.run(_govern(mine))
+    # Before there is an event loop or a zmq Context, which no fork would survive.
+    cgroup = _make_cgroup(mine)
+    stub = Stub.fork(cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}")
+    try:
+        return asyncio.run(_govern(mine, stub, cgroup))
+    finally:
+        stub.dismiss()
+        if cgroup is not None:
+            cgroup.remove()
 
 
-async def _govern(order: GovernorOrder) -> int:
-    return await Governor(order, Path.cwd()).run()
+async def _govern(order: GovernorOrder, stub: Stub, cgroup: Cgroup | None) -> int:
+    return await Governor(order, Path.cwd(), stub=stub, cgroup=cgroup).run()
+
+
+def _make_cgroup(order: GovernorOrder) -> Cgroup | None:
+    if order.cgroup_home is None:
+        return None
+    token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
+    return make_child(Cgroup(Path(order.cgroup_home)), f"{order.service}.{token_sha256[:8]}")

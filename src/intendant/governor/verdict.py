@@ -16,6 +16,8 @@ class StopOrder:
     outcome: Outcome
     reason: str
     now: bool = False
+    grace_s: float | None = None
+    """Instead of the run's own graces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +35,18 @@ def time_limit_order(timeout_s: float) -> StopOrder:
     return StopOrder(Outcome.TIMED_OUT, f"time_limit: {format_duration(timeout_s)}")
 
 
-def judge(status: int, stop: StopOrder | None) -> Verdict:
+def judge(status: int, stop: StopOrder | None, failure: str | None = None) -> Verdict:
     """What a workload's end means: `status` is its exit code, or minus a signal's number.
 
-    Who stopped it decides over how it then ended: exit 0 after a cancel is still cancelled.
+    Who stopped it decides over how it then ended: exit 0 after a cancel is still cancelled. Next
+    comes its own word that it failed, then its exit status.
     """
     exit_code = status if status >= 0 else None
     signum = -status if status < 0 else None
     if stop is not None:
         return Verdict(stop.outcome, stop.reason, exit_code, signum)
+    if failure is not None:
+        return Verdict(Outcome.FAILED, failure, exit_code, signum)
     if status == 0:
         return Verdict(Outcome.SUCCEEDED, None, exit_code, signum)
     if signum is None:

@@ -56,11 +56,13 @@ class Children:
             heard = asyncio.get_running_loop().create_future()
             self._heard.append(heard)
             kill_descendants(os.getpid(), spare=self._known)
-            if not any(_reap(pid) for pid in orphans):
+            if not [pid for pid in orphans if _reap(pid)]:
                 await heard
 
     def _on_child_ended(self) -> None:
         self._reap_late()
+        for pid in self.orphans():
+            _reap(pid)
         heard, self._heard = self._heard, []
         for future in heard:
             if not future.done():

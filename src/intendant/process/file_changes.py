@@ -16,6 +16,10 @@ class FileChanges:
             folder, Mask.MODIFY | Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO
         )
 
+    def watch_file(self, path: Path) -> None:
+        """Watch one file too, until it is renamed or removed; `FileNotFoundError` if it is not."""
+        self._inotify.add_watch(path, Mask.MODIFY)
+
     async def wait_change(self) -> None:
         """Return once something has changed since the last return (or since the start)."""
         await self._inotify.get()

@@ -64,9 +64,9 @@ class WorkloadTree:
             self._cgroup.kill()
             await self._cgroup.wait_empty()
         while self._reaper.has_children():
-            kill_descendants(os.getpid())
+            killed = kill_descendants(os.getpid())
             await asyncio.sleep(0)  # let a bound that has passed come in between two passes
-            await self._reaper.wait_until(self._changed_since(descendants(os.getpid())))
+            await self._reaper.wait_until(self._needs_more_than(killed))
 
     async def wait_empty(self) -> None:
         """Return once nothing is left."""
@@ -79,18 +79,28 @@ class WorkloadTree:
             return descendants(os.getpid())
         return {pid: start for pid in self._cgroup.members() if (start := start_time(pid))}
 
-    def _changed_since(self, seen: dict[int, int]) -> Callable[[], bool]:
-        return lambda: not self._reaper.has_children() or descendants(os.getpid()) != seen
+    def _needs_more_than(self, killed: dict[int, int]) -> Callable[[], bool]:
+        """Nothing is left, or somebody whom that pass of killing has missed."""
+        return lambda: (
+            not self._reaper.has_children()
+            or not descendants(os.getpid()).items() <= killed.items()
+        )
 
 
-def descendants(pid: int) -> dict[int, int]:
-    """Every live process below `pid` and when it started; parents before children."""
+def descendants(pid: int, *, spare: Collection[int] = ()) -> dict[int, int]:
+    """Every live process below `pid` and when it started; parents before children.
+
+    Those in `spare` are left out, and with them all that is below them: nobody looks there, so
+    nobody there can be mistaken for another.
+    """
     found: dict[int, int] = {}
     todo = [pid]
     while todo:
         for child in children(todo.pop()):
+            if child in spare or child in found:
+                continue
             stat = process_stat(child)
-            if stat is not None and stat.state != "Z" and child not in found:
+            if stat is not None and stat.state != "Z":
                 found[child] = stat.start_time
                 todo.append(child)
     return found
@@ -105,16 +115,13 @@ def signal_each(processes: Mapping[int, int], signum: int) -> None:
             os.close(pidfd)
 
 
-def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> None:
-    """One pass of SIGKILL over everything below `pid`, apart from `spare` and what is below those.
+def kill_descendants(pid: int, *, spare: Collection[int] = ()) -> dict[int, int]:
+    """One pass of SIGKILL over everything below `pid` but `spare`; who was killed in it.
 
     All are stopped first, parents before children, so that none forks while the others are being
     killed: a chain that forks and exits is otherwise hard to catch.
     """
-    signal_each(_without(descendants(pid), spare), signal.SIGSTOP)
-    signal_each(_without(descendants(pid), spare), signal.SIGKILL)
-
-
-def _without(processes: dict[int, int], spare: Collection[int]) -> dict[int, int]:
-    spared = {*spare}.union(*(descendants(pid) for pid in spare))
-    return {pid: started for pid, started in processes.items() if pid not in spared}
+    signal_each(descendants(pid, spare=spare), signal.SIGSTOP)
+    killed = descendants(pid, spare=spare)
+    signal_each(killed, signal.SIGKILL)
+    return killed

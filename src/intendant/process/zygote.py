@@ -2,14 +2,8 @@
 
 It is single-threaded and never makes an event loop or a zmq Context, so forking it is sound. A
 request is one packet on a SOCK_SEQPACKET socket: JSON, and with it (SCM_RIGHTS) one end of a
-report socket of its own. The zygote forks a middle process, and goes on at once.
-
-    zygote ── fork ──▶ middle ── fork ──▶ governor
-
-The governor makes its session, reports its pid on the report socket, and goes its way. The middle
-waits until the executor has answered (it holds a pidfd by then), and exits; the governor's parent
-is the executor from then on, which is a subreaper. Where something fails the report says so, or
-ends: a report socket that closes without a pid means that nobody lives.
+report socket of its own. The zygote forks a middle process (see `double_fork`), and goes on at
+once.
 
 At end-of-file of the request socket the executor is gone, and so is the zygote.
 """
@@ -18,23 +12,15 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import os
 import select
 import signal
 import socket
 import sys
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
+from contextlib import suppress
 
-from intendant.process.crashpoints import crash_point, forget_crash_points
-
-REQUEST_BYTES = 128 * 1024
-"""The longest request; the kernel's own bound for one packet is a little above."""
-
-Entry = Callable[[dict[str, Any]], int]
+from intendant.process.crashpoints import crash_point
+from intendant.process.double_fork import REQUEST_BYTES, Entry, be_middle, failure, load_entry
 
 
 def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
@@ -49,15 +35,9 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
         importlib.import_module(module)
     gc.collect()
     gc.freeze()  # the objects made so far stay on pages that the children share
-    control.send(b"ready")
-    _serve(control, run)
-
-
-def load_entry(entry: str) -> Entry:
-    """The function that `module:function` names."""
-    module, _, function = entry.partition(":")
-    found: Entry = getattr(importlib.import_module(module), function)
-    return found
+    with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
+        control.send(b"ready")
+        _serve(control, run)
 
 
 def _serve(control: socket.socket, run: Entry) -> None:
@@ -100,7 +80,7 @@ def _fork_middle(
         if os.fork() != 0:
             return
     except OSError as error:
-        os.write(report_descriptor, json.dumps({"error": f"fork: {error.strerror}"}).encode())
+        os.write(report_descriptor, failure(f"fork: {error.strerror}"))
         return
     try:
         signal.set_wakeup_fd(-1)
@@ -109,60 +89,9 @@ def _fork_middle(
         os.close(reader)
         os.close(writer)
         control.close()
-        _be_middle(data, socket.socket(fileno=report_descriptor), run)
+        be_middle(data, socket.socket(fileno=report_descriptor), run)
     finally:
         os._exit(70)  # reached only through an exception, which must not unwind into the loop
-
-
-def _be_middle(data: bytes, report: socket.socket, run: Entry) -> NoReturn:
-    try:
-        pid = os.fork()
-    except OSError as error:
-        report.send(json.dumps({"error": f"fork: {error.strerror}"}).encode())
-        os._exit(70)
-    if pid == 0:
-        _be_governor(json.loads(data), report, run)
-    crash_point("middle.forked")
-    # Wait for the executor's answer or for the governor's death, whichever comes first; in both
-    # cases the report socket closes with this process.
-    poll = select.poll()
-    poll.register(report, select.POLLIN)
-    poll.register(os.pidfd_open(pid), select.POLLIN)
-    poll.poll()
-    os._exit(0)
-
-
-def _be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> NoReturn:
-    status = 70
-    try:
-        os.setsid()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_DFL)
-        _enter_folder(Path(request["folder"]))
-        os.environ.clear()
-        os.environ.update(request["environment"])
-        forget_crash_points()
-        crash_point("governor.session_made")
-        report.send(json.dumps({"pid": os.getpid()}).encode())
-        report.close()
-        status = run(request["order"])
-    except BaseException:  # noqa: BLE001 the top of a process: said to its log, ended below
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
-def _enter_folder(folder: Path) -> None:
-    """Work in `folder`; read nothing; write what is written to the log there."""
-    os.chdir(folder)
-    silence = os.open(os.devnull, os.O_RDONLY)
-    log = os.open("governor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    os.dup2(silence, 0)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(silence)
-    os.close(log)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ APPLICATION = "intendant"
 SETTINGS_FILE = "settings.toml"
 CLIENT_SOCKET = "client.sock"
 DAEMON_FILE = "daemon.json"
+DATABASE = "intendant.db"
 MAX_SOCKET_PATH_BYTES = 107
 """What fits into an address of a unix socket (unix(7): 108 bytes with the final NUL)."""
 
@@ -43,6 +44,11 @@ def settings_files(environ: Mapping[str, str]) -> list[Path]:
 def client_endpoint(runtime: Path) -> str:
     """The ipc endpoint for this user's clients in a runtime folder."""
     return f"ipc://{runtime / CLIENT_SOCKET}"
+
+
+def system_log(state: Path) -> Path:
+    """What daemon and broker log, in a folder of its own so that it can be watched alone."""
+    return state / "log" / "system.log"
 
 
 def _folder(

@@ -18,13 +18,17 @@ from intendant.protocol.records import (
     DaemonRecord,
     EventRecord,
     ExitRecord,
+    LogLevel,
+    LogLine,
     QueueRecord,
     RunRecord,
 )
-from intendant.protocol.run_states import Outcome, RunNote, RunState
+from intendant.protocol.run_states import Outcome, RunNote, RunState, Situation
 from intendant.protocol.specs import (
+    MAX_DURATION_S,
     EncodedEnvironment,
     Model,
+    Priority,
     QueueName,
     RunSpec,
     Secrets,
@@ -37,6 +41,7 @@ Selectors = Annotated[
     list[Annotated[str, StringConstraints(max_length=4096)]], Field(min_length=1, max_length=1000)
 ]
 Text = Annotated[str, StringConstraints(max_length=2000)]
+Grace = Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)]
 
 
 class Message(Model):
@@ -109,13 +114,63 @@ class RunShowResponse(Message):
     folder: str
 
 
+class RunResultRequest(Message):
+    """How one run ended, and the result of a call from `offset` on. The run must have ended."""
+
+    kind: Literal["run_result_request"] = "run_result_request"
+    selection: Selectors
+    offset: int = Field(default=0, ge=0)
+
+
+class RunResultResponse(Message):
+    """The end; the frame that follows holds the bytes of the result from `offset` on, some or all.
+
+    `encoding` is null where there is no result. A pickle may also hold an exception.
+    """
+
+    kind: Literal["run_result_response"] = "run_result_response"
+    run_id: int
+    attempt: int
+    outcome: Outcome
+    reason: str | None = None
+    exit_code: int | None = None
+    encoding: Literal["json", "pickle"] | None = None
+    offset: int = 0
+    size: int = Field(default=0, description="of the whole result, in bytes")
+
+
+class RunExplainRequest(Message):
+    """Why one run waits, or what it does."""
+
+    kind: Literal["run_explain_request"] = "run_explain_request"
+    selection: Selectors
+
+
+class RunExplainResponse(Message):
+    """`code` for programs, `text` for people: all reasons there are, the first gave the code."""
+
+    kind: Literal["run_explain_response"] = "run_explain_response"
+    run_id: int
+    state: RunState
+    code: Situation
+    text: str
+    since: datetime = Field(description="since when it is so")
+    until: datetime | None = Field(default=None, description="when it changes by itself")
+    waits_for: list[int] = Field(default_factory=list, description="runs that it depends on")
+
+
 class RunCancelRequest(Message):
-    """End these runs; `now` skips the grace. `all` means every run that has not ended."""
+    """End these runs; `now` skips the grace. `all` means every run that has not ended.
+
+    `only_waiting` leaves alone what has an attempt already.
+    """
 
     kind: Literal["run_cancel_request"] = "run_cancel_request"
     selection: Selectors
     reason: Text | None = None
     now: bool = False
+    grace_s: Grace | None = Field(default=None, description="instead of the graces of the spec")
+    only_waiting: bool = False
 
 
 class RunCancelResponse(Message):
@@ -124,6 +179,77 @@ class RunCancelResponse(Message):
     kind: Literal["run_cancel_response"] = "run_cancel_response"
     runs: list[RunRecord]
     changed: list[int]
+
+
+class RunHoldRequest(Message):
+    """Keep queued runs from starting. `all` means every run that is queued."""
+
+    kind: Literal["run_hold_request"] = "run_hold_request"
+    selection: Selectors
+
+
+class RunReleaseRequest(Message):
+    """Let held runs start. `all` means every run that is held."""
+
+    kind: Literal["run_release_request"] = "run_release_request"
+    selection: Selectors
+
+
+class RunPriorityRequest(Message):
+    """Move one run in its queue; of a live one, its next attempts."""
+
+    kind: Literal["run_priority_request"] = "run_priority_request"
+    selection: Selectors
+    priority: Priority
+
+
+class RunChangeResponse(Message):
+    """Where each run is now; `changed` holds the ids that the request had an effect on."""
+
+    kind: Literal["run_change_response"] = "run_change_response"
+    runs: list[RunRecord]
+    changed: list[int]
+
+
+class RunPruneRequest(Message):
+    """Forget runs that ended so long ago, and remove their folders; a page of them at a time.
+
+    What an unfinished run depends on is kept. The events stay, one `pruned` for each run is added.
+    """
+
+    kind: Literal["run_prune_request"] = "run_prune_request"
+    older_s: float = Field(ge=0, le=MAX_DURATION_S, allow_inf_nan=False)
+    selection: list[str] = Field(default_factory=list, max_length=1000, description="empty: any")
+    after_id: int = Field(default=0, ge=0, description="where the page before ended")
+
+
+class RunPruneResponse(Message):
+    """The runs that are gone."""
+
+    kind: Literal["run_prune_response"] = "run_prune_response"
+    run_ids: list[int]
+    next_after_id: int | None = Field(default=None, description="where to go on; null: at the end")
+
+
+class RunRetryRequest(Message):
+    """Queue the same specs, with the same secrets, as new runs; only of runs that have ended.
+
+    A new run waits for the new ones of those it came after; what it came after besides counts as
+    done. `all` means nothing here.
+    """
+
+    kind: Literal["run_retry_request"] = "run_retry_request"
+    selection: Selectors
+    retry_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
+        default=None, description="the same key again gives the same new runs"
+    )
+
+
+class RunRetryResponse(Message):
+    """The new ids, in the order of the old ones, ascending."""
+
+    kind: Literal["run_retry_response"] = "run_retry_response"
+    run_ids: list[int]
 
 
 class QueueListRequest(Message):
@@ -253,7 +379,10 @@ class RunStartResponse(Message):
 
 
 class RunShutdownRequest(Message):
-    """Wind the run down; a later one may be harder. `now` skips every grace."""
+    """Wind the run down; a later one may be harder. `now` skips every grace.
+
+    `grace_s` stands for the graces of the run's spec.
+    """
 
     kind: Literal["run_shutdown_request"] = "run_shutdown_request"
     run_id: int
@@ -261,6 +390,7 @@ class RunShutdownRequest(Message):
     outcome: Literal["cancelled", "interrupted"]
     reason: str = Field(description="goes into the exit record")
     now: bool = False
+    grace_s: Grace | None = None
 
 
 class RunShutdownResponse(Message):
@@ -336,7 +466,13 @@ class EventListRequest(Message):
     kind: Literal["event_list_request"] = "event_list_request"
     after_id: int = Field(default=0, ge=0)
     run_ids: list[int] = Field(default_factory=list, max_length=1000, description="empty: any")
+    selection: list[str] = Field(
+        default_factory=list, max_length=1000, description="these too; pruned runs are still known"
+    )
     follow: bool = False
+    from_now: bool = Field(
+        default=False, description="only what is to come; the FINAL says where that begins"
+    )
 
 
 class EventBatch(Message):
@@ -351,6 +487,32 @@ class EventListResponse(Message):
 
     kind: Literal["event_list_response"] = "event_list_response"
     last_id: int
+
+
+class SystemLogRequest(Message):
+    """What daemon and governors have logged, by time; `follow` goes on for ever.
+
+    Without a `selection` the governors of live and recent runs are meant, and the daemon itself.
+    """
+
+    kind: Literal["system_log_request"] = "system_log_request"
+    selection: list[str] = Field(default_factory=list, max_length=1000)
+    level: LogLevel = Field(default="debug", description="this level and what is above it")
+    after: datetime | None = Field(default=None, description="from this moment on, it included")
+    follow: bool = False
+
+
+class SystemLogBatch(Message):
+    """PARTIAL: lines in the order of their times."""
+
+    kind: Literal["system_log_batch"] = "system_log_batch"
+    lines: list[LogLine]
+
+
+class SystemLogResponse(Message):
+    """FINAL: there are no more, at least for now."""
+
+    kind: Literal["system_log_response"] = "system_log_response"
 
 
 class StreamTick(Message):
@@ -371,21 +533,25 @@ class ErrorResponse(Message):
 
 
 ExecutorRequest = Annotated[
-    RunSubmitRequest | RunListRequest | RunShowRequest | RunCancelRequest
+    RunSubmitRequest | RunListRequest | RunShowRequest | RunResultRequest | RunExplainRequest
+    | RunCancelRequest
+    | RunHoldRequest | RunReleaseRequest | RunPriorityRequest | RunPruneRequest | RunRetryRequest
     | QueueListRequest | QueueSetRequest | QueuePauseRequest | QueueResumeRequest
     | StatusRequest | ShutdownRequest | RunFinishedRequest | RunNoteRequest,
     Field(discriminator="kind"),
 ]  # fmt: skip
 StreamRequest = Annotated[
-    RunWaitRequest | LogRequest | EventListRequest, Field(discriminator="kind")
+    RunWaitRequest | LogRequest | EventListRequest | SystemLogRequest, Field(discriminator="kind")
 ]
 GovernorRequest = Annotated[RunStartRequest | RunShutdownRequest, Field(discriminator="kind")]
 Response = Annotated[
-    RunSubmitResponse | RunListResponse | RunShowResponse | RunCancelResponse | QueueListResponse
+    RunSubmitResponse | RunListResponse | RunShowResponse | RunResultResponse | RunExplainResponse
+    | RunCancelResponse
+    | RunChangeResponse | RunPruneResponse | RunRetryResponse | QueueListResponse
     | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
     | RunStartResponse
     | RunShutdownResponse | RunWaitResponse | LogResponse | EventListResponse | RunChanged
-    | LogChunk | EventBatch | StreamTick | ErrorResponse,
+    | LogChunk | EventBatch | SystemLogBatch | SystemLogResponse | StreamTick | ErrorResponse,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

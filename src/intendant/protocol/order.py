@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from intendant.protocol.specs import Model
@@ -22,7 +20,9 @@ class GovernorOrder(Model):
     liveness: int = Field(ge=1)
     log_level: str
     umask: int = Field(description="what a workload inherits unless its spec says otherwise")
-    tree: Literal["cgroup", "subreaper"] = Field(description="how to keep the tree together")
+    cgroup_home: str | None = Field(
+        description="cgroup v2 folder in which the workload gets a group; null: no cgroup"
+    )
     embedded_in: tuple[int, int] | None = Field(
         default=None, description="pid and start time of the daemon it must not outlive"
     )

@@ -62,6 +62,18 @@ class EventRecord(Model):
     detail: dict[str, JsonValue] = Field(default_factory=dict)
 
 
+LogLevel = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class LogLine(Model):
+    """One line that a process of ours has logged."""
+
+    at: datetime
+    level: LogLevel
+    source: str = Field(description="`executor`, `broker`, or `governor 17.1`")
+    text: str = Field(description="the line as it was written: JSON, or what a process said dying")
+
+
 class QueueRecord(Model):
     """One named queue."""
 
@@ -137,7 +149,7 @@ class DaemonRecord(Model):
     runs: dict[RunState, int]
     queues: list[QueueRecord]
     broker: HelperRecord
-    zygote: HelperRecord
+    zygote: HelperRecord = Field(description="what helps to launch, whichever launcher it is")
     launcher: str
     tree_method: str
     endpoints: list[str]

@@ -54,6 +54,8 @@ class RunNote(StrEnum):
 
     SUBMITTED = "submitted"
     PRIORITY_SET = "priority_set"
+    PRUNED = "pruned"
+    ASKED_TO_END = "asked_to_end"
     TERM_SENT = "term_sent"
     GRACE_EXPIRED = "grace_expired"
     TREE_KILLED = "tree_killed"
@@ -62,6 +64,25 @@ class RunNote(StrEnum):
     DISCONNECTED = "disconnected"
     RECONNECTED = "reconnected"
     UNKILLABLE = "unkillable"
+
+
+class Situation(StrEnum):
+    """What a run waits for or does, in one word; `explain` says it in a sentence."""
+
+    HELD = "held"
+    DEPENDENCY = "dependency"
+    BACK_OFF = "back_off"
+    DAEMON = "daemon"
+    QUEUE_PAUSED = "queue_paused"
+    QUEUE_FULL = "queue_full"
+    DAEMON_FULL = "daemon_full"
+    NEXT = "next"
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    DISCONNECTED = "disconnected"
+    UNKILLABLE = "unkillable"
+    ENDED = "ended"
 
 
 S, E = RunState, RunEvent

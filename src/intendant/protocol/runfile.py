@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -21,6 +21,8 @@ from intendant.protocol.durations import parse_duration
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import (
     MAX_DURATION_S,
+    Arguments,
+    CallSpec,
     CommandSpec,
     Model,
     Name,
@@ -120,10 +122,26 @@ Retry = Annotated[
 
 
 class RunTable(FileModel):
-    """One run: a command and how it is to be treated. What is left out has its default."""
+    """One run: a command or a call, and how it is to be treated. Left out: the default."""
 
     name: Name | None = None
-    argv: list[str] = Field(min_length=1, description="program and arguments, never a shell's line")
+    argv: list[str] | None = Field(
+        default=None, min_length=1, description="program and arguments, never a shell's line"
+    )
+    call: str | None = Field(
+        default=None, description="instead of argv, a Python function: `package.module:function`"
+    )
+    args: Arguments | None = Field(default=None, description="of the call, by position or by name")
+    map: list[Arguments] | None = Field(
+        default=None, description="instead of args: one call for each, the results in order"
+    )
+    processes: int | None = Field(default=None, description="for `map`; one for each CPU")
+    result: Literal["json", "pickle"] | None = Field(
+        default=None, description="how what the call returns is written"
+    )
+    python: str | None = Field(
+        default=None, description="interpreter of the call; the submitter's own when left out"
+    )
     cwd: str | None = Field(default=None, description="folder; the submitter's own when left out")
     env: dict[str, str] | None = Field(
         default=None, description="variables added to the submitter's environment"
@@ -147,6 +165,11 @@ class RunTable(FileModel):
     after: list[Name] | None = Field(
         default=None, description="names of runs of this file that must succeed first"
     )
+    on_end: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="command that the daemon runs when the run has ended, its JSON on stdin",
+    )
 
 
 class RunFile(FileModel):
@@ -157,8 +180,10 @@ class RunFile(FileModel):
 
 KNOWN_KEYS = frozenset({*RunTable.model_fields, *RetryTable.model_fields, *RunFile.model_fields})
 
-_IN_WORKLOAD = CommandSpec.model_fields.keys() & RunTable.model_fields.keys()
+_IN_COMMAND = CommandSpec.model_fields.keys() & RunTable.model_fields.keys()
+_IN_CALL = {"call", *(CallSpec.model_fields.keys() & RunTable.model_fields.keys())}
 _IN_SPEC = {
+    "call": "target",
     "timeout": "timeout_s",
     "grace": "grace_s",
     "shutdown_grace": "shutdown_grace_s",
@@ -174,6 +199,9 @@ def parse_run_file(data: object, *, source: str) -> list[RunSpec]:
     specs = []
     problems: list[Problem] = []
     for at, table in tables:
+        if unclear := _problems_of_kind(table):
+            problems += [Problem((*at, *problem.key), problem.text) for problem in unclear]
+            continue
         try:
             specs.append(RunSpec.model_validate(_fields_of_spec(table)))
         except ValidationError as error:
@@ -211,6 +239,19 @@ def _problems_of_form(data: object) -> list[Problem]:
     return [Problem((key,), text) for key in beside]
 
 
+def _problems_of_kind(table: RunTable) -> list[Problem]:
+    """What keeps a table from being either a command or a call."""
+    if table.argv is None and table.call is None:
+        return [Problem(("argv",), found(None, "a command, or a Python function as `call`"))]
+    if table.argv is not None and table.call is not None:
+        return [Problem(("call",), "found beside `argv`, expected one of the two")]
+    mine, other = ("argv", "call") if table.call is None else ("call", "argv")
+    strange = _IN_CALL - _IN_COMMAND if table.call is None else _IN_COMMAND - _IN_CALL
+    text = f"found beside `{mine}`, expected beside `{other}`"
+    given = table.model_dump(exclude_none=True)
+    return [Problem((key,), text) for key in given if key in strange]
+
+
 def _problems_of_order(tables: list[tuple[Key, RunTable]]) -> list[Problem]:
     """What is wrong with `after`: names of no run or of several, then runs in a circle."""
     problems = list(_unsound_names(tables))
@@ -237,10 +278,11 @@ def _unsound_names(tables: list[tuple[Key, RunTable]]) -> Iterator[Problem]:
 def _fields_of_spec(table: RunTable) -> dict[str, object]:
     """What the file gives, under the names and in the places that `RunSpec` has for it."""
     given = table.model_dump(exclude_none=True)
-    workload = {key: given.pop(key) for key in _IN_WORKLOAD & given.keys()}
+    workload = {key: given.pop(key) for key in (_IN_COMMAND | _IN_CALL) & given.keys()}
+    kind = "command" if table.call is None else "call"
     if "retry" in given:
         given["retry"] = _renamed(given["retry"])
-    return {"workload": {"kind": "command", **workload}, **_renamed(given)}
+    return {"workload": {"kind": kind, **_renamed(workload)}, **_renamed(given)}
 
 
 def _renamed(table: dict[str, object]) -> dict[str, object]:
@@ -249,7 +291,7 @@ def _renamed(table: dict[str, object]) -> dict[str, object]:
 
 def _key_in_file(key: Key) -> Key:
     """Where a field of `RunSpec` stands in the file."""
-    flat = key[1:] if key[:1] == ("workload",) else key
+    flat = key[2:] if key[:1] == ("workload",) else key  # behind the kind, of a union's members
     return tuple(_IN_FILE.get(part, part) if isinstance(part, str) else part for part in flat)
 
 

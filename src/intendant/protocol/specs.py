@@ -6,16 +6,23 @@ values marked secret) travels beside it in `Secrets` and is kept apart from it i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NewType
+import base64
+import binascii
+import hashlib
+from typing import Annotated, ClassVar, Literal, NewType
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    JsonValue,
     StringConstraints,
     field_validator,
+    model_validator,
 )
+from pydantic_core import to_json
 
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.run_states import Outcome
@@ -26,6 +33,9 @@ MAX_ARGUMENT_BYTES = 131_071
 """One argument, or one `K=V` of the environment (execve(2): MAX_ARG_STRLEN, with its NUL)."""
 MAX_SPEC_BYTES = 1024 * 1024
 MAX_ENVIRONMENT_BYTES = 1024 * 1024
+MAX_CALL_ARGUMENTS_BYTES = 256 * 1024
+"""The JSON of a call's arguments: they are shown with the run, and data belongs into files."""
+MAX_PICKLE_BYTES = 1024 * 1024
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 Name = Annotated[
@@ -33,6 +43,7 @@ Name = Annotated[
 ]
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=MAX_DURATION_S, allow_inf_nan=False)]
+Priority = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 
 
 class Model(BaseModel):
@@ -59,40 +70,112 @@ def _passable_environment(environment: dict[str, str]) -> dict[str, str]:
     return environment
 
 
+def _passable_path(path: str) -> str:
+    if not path:
+        raise ValueError("the path is empty")
+    return _passable(path, "the path")
+
+
+def _passable_argv(argv: list[str]) -> list[str]:
+    if not argv[0]:
+        raise ValueError("the program's name is empty")
+    return [_passable(argument, f"argument {at}") for at, argument in enumerate(argv)]
+
+
+Argv = Annotated[list[str], Field(min_length=1), AfterValidator(_passable_argv)]
+PassablePath = Annotated[str, AfterValidator(_passable_path)]
+Variables = Annotated[dict[str, str], AfterValidator(_passable_environment)]
+
+
 class CommandSpec(Model):
     """A command: its arguments, never a shell's line."""
 
+    can_be_asked: ClassVar[bool] = False
+    """Whether it takes a request to end before signals are sent."""
+
     kind: Literal["command"]  # no default: left-out defaults must not drop the discriminator
-    argv: list[str] = Field(min_length=1, description="program and arguments, passed on verbatim")
-    cwd: str | None = Field(default=None, description="folder; the submitter's own when left out")
-    env: dict[str, str] = Field(
+    argv: Argv = Field(description="program and arguments, passed on verbatim")
+    cwd: PassablePath | None = Field(
+        default=None, description="folder; the submitter's own when left out"
+    )
+    env: Variables = Field(
         default_factory=dict, description="variables added to the submitter's environment"
     )
     umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
-    stdin: str | None = Field(default=None, description="file to read from; nothing when left out")
-
-    @field_validator("argv")
-    @classmethod
-    def _argv_is_passable(cls, argv: list[str]) -> list[str]:
-        if not argv[0]:
-            raise ValueError("the program's name is empty")
-        return [_passable(argument, f"argument {at}") for at, argument in enumerate(argv)]
-
-    @field_validator("cwd", "stdin")
-    @classmethod
-    def _path_is_passable(cls, path: str | None) -> str | None:
-        if path is not None and not path:
-            raise ValueError("the path is empty")
-        return None if path is None else _passable(path, "the path")
-
-    @field_validator("env")
-    @classmethod
-    def _env_is_passable(cls, env: dict[str, str]) -> dict[str, str]:
-        return _passable_environment(env)
+    stdin: PassablePath | None = Field(
+        default=None, description="file to read from; nothing when left out"
+    )
 
 
-Workload = CommandSpec
-"""Every kind of workload; a discriminated union on `kind` as soon as there is a second one."""
+_NAMES = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
+Target = Annotated[str, StringConstraints(max_length=1000, pattern=f"^{_NAMES}:{_NAMES}$")]
+
+
+def _arguments(value: object) -> object:
+    """Said before the union's members complain one by one."""
+    if not isinstance(value, list | dict):
+        raise ValueError("expected a list or a table")  # noqa: TRY004  what pydantic catches
+    return value
+
+
+Arguments = Annotated[list[JsonValue] | dict[str, JsonValue], BeforeValidator(_arguments)]
+"""Of one call: by position, or by name."""
+
+
+class CallSpec(Model):
+    """A call of a Python function, in an interpreter of its own.
+
+    The function is named (`target`) and gets JSON, or it travels with its arguments as a pickle in
+    the secrets, which nobody opens but the run's own process; the spec holds the digest.
+    """
+
+    can_be_asked: ClassVar[bool] = True
+
+    kind: Literal["call"]
+    target: Target | None = Field(default=None, description="`package.module:function`")
+    pickle_sha256: str | None = Field(
+        default=None, pattern=r"^[0-9a-f]{64}$", description="of the pickle in the secrets"
+    )
+    args: Arguments = Field(default_factory=list, description="by position or by name")
+    map: list[Arguments] | None = Field(
+        default=None, max_length=100_000, description="one call for each; the results in order"
+    )
+    processes: int | None = Field(
+        default=None, ge=1, le=1024, description="for `map`; one for each CPU when left out"
+    )
+    result: Literal["json", "pickle"] = Field(default="json", description="how it is written")
+    python: PassablePath | None = Field(
+        default=None, description="interpreter that has this package; the daemon's when left out"
+    )
+    cwd: PassablePath | None = Field(
+        default=None, description="folder; the submitter's own when left out"
+    )
+    env: Variables = Field(
+        default_factory=dict, description="variables added to the submitter's environment"
+    )
+    umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> CallSpec:
+        if (self.target is None) == (self.pickle_sha256 is None):
+            raise ValueError("a call has either a target or a pickle")
+        if self.pickle_sha256 is not None and (self.args or self.map is not None):
+            raise ValueError("a pickle brings its own arguments")
+        if self.map is not None and self.args:
+            raise ValueError("args and map exclude each other")
+        if self.processes is not None and self.map is None:
+            raise ValueError("processes are for map")
+        size = len(to_json([self.args, self.map]))
+        if size > MAX_CALL_ARGUMENTS_BYTES:
+            raise ValueError(
+                f"the arguments have {size} bytes as JSON; at most {MAX_CALL_ARGUMENTS_BYTES} "
+                "are taken: let the call read a file"
+            )
+        return self
+
+
+Workload = Annotated[CommandSpec | CallSpec, Field(discriminator="kind")]
+"""Every kind of workload."""
 
 
 class RetryPolicy(Model):
@@ -120,7 +203,7 @@ class RunSpec(Model):
 
     name: Name | None = None
     queue: QueueName = "default"
-    priority: int = Field(default=0, ge=-(2**31), le=2**31 - 1, description="higher starts first")
+    priority: Priority = Field(default=0, description="higher starts first")
     workload: Workload
     timeout_s: Seconds | None = Field(default=None, description="longest time from start to end")
     grace_s: float = Field(
@@ -138,11 +221,28 @@ class RunSpec(Model):
         max_length=1000,
         description="names of runs of the same submission that must succeed first",
     )
+    on_end: Argv | None = Field(
+        default=None,
+        description="command that the daemon runs when the run has ended, its JSON on stdin",
+    )
+    retry_of: int | None = Field(
+        default=None, ge=1, description="the run that this one tries again; set by `retry`"
+    )
 
     @property
     def kind(self) -> str:
         """The kind of the workload."""
         return self.workload.kind
+
+    def graces_s(self, grace_s: float | None = None) -> tuple[float, float]:
+        """How long the workload is asked to end before SIGTERM, and then until SIGKILL.
+
+        `grace_s` stands for the latter, and bounds the former, where somebody wants another one.
+        """
+        asking_s = self.shutdown_grace_s if self.workload.can_be_asked else 0.0
+        if grace_s is None:
+            return asking_s, self.grace_s
+        return min(asking_s, grace_s), grace_s
 
 
 def _encoded_environment(text: str) -> str:
@@ -158,6 +258,23 @@ EncodedEnvironment = Annotated[
 """Base64 of an environment: K=V entries, each ended by NUL."""
 
 
+def _encoded_pickle(text: str) -> str:
+    try:
+        size = len(base64.b64decode(text, validate=True))
+    except binascii.Error as error:
+        raise ValueError(f"the pickle is no base64: {error}") from error
+    if size > MAX_PICKLE_BYTES:
+        raise ValueError(f"the pickle has {size} bytes; at most {MAX_PICKLE_BYTES} are taken")
+    return text
+
+
+EncodedPickle = Annotated[
+    str,
+    StringConstraints(max_length=MAX_PICKLE_BYTES * 4 // 3 + 4),
+    AfterValidator(_encoded_pickle),
+]
+
+
 class Secrets(Model):
     """What a run needs and nobody is shown: kept out of `repr`, events, logs and replies."""
 
@@ -167,12 +284,16 @@ class Secrets(Model):
         description="base64 of the submitter's environment, K=V entries ended by NUL; "
         "the daemon's own when left out",
     )
-    env: dict[str, str] = Field(default_factory=dict, repr=False, description="secret variables")
+    env: Variables = Field(default_factory=dict, repr=False, description="secret variables")
+    pickle: EncodedPickle | None = Field(
+        default=None,
+        repr=False,
+        description="base64 of a pickled function with its arguments; opened by the run alone",
+    )
 
-    @field_validator("env")
-    @classmethod
-    def _env_is_passable(cls, env: dict[str, str]) -> dict[str, str]:
-        return _passable_environment(env)
+    def pickle_bytes(self) -> bytes | None:
+        """The pickle itself."""
+        return None if self.pickle is None else base64.b64decode(self.pickle)
 
 
 class Submission(Model):
@@ -181,6 +302,16 @@ class Submission(Model):
     spec: RunSpec
     secrets: Secrets = Field(default_factory=Secrets, repr=False)
     submission_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+
+    @model_validator(mode="after")
+    def _pickle_is_the_one(self) -> Submission:
+        """The spec, which decides whether two submissions are the same, vouches for the pickle."""
+        workload, pickle = self.spec.workload, self.secrets.pickle_bytes()
+        expected = workload.pickle_sha256 if isinstance(workload, CallSpec) else None
+        found = None if pickle is None else hashlib.sha256(pickle).hexdigest()
+        if found != expected:
+            raise ValueError("the pickle in the secrets is not the one that the spec names")
+        return self
 
 
 def check_dependencies(runs: list[tuple[str | None, list[str]]]) -> None:

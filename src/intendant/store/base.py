@@ -81,6 +81,40 @@ class LiveAttempt:
     burnt: int
 
 
+MANY_AHEAD = 1000
+"""Where counting the runs that come first ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What the store knows of why a run is where it is."""
+
+    run: RunRecord
+    since: datetime
+    """When it came into its state."""
+    not_before: datetime | None
+    """The end of its back-off."""
+    waits_for: list[tuple[int, RunState]]
+    """The runs that have to end before it, and where they are."""
+    stop_reason: str | None
+    last_attempt: AttemptRecord | None
+    """The newest attempt."""
+    notes: Mapping[str, datetime]
+    """When each thing was noted of the newest attempt, the last time."""
+    blamed: int | None
+    """The run without whose success it could not start."""
+    ahead: Mapping[str, int]
+    """For each queue, how many runs that could start come before it; at most `MANY_AHEAD`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunePage:
+    """Runs that may be forgotten, and where the next page begins; `None`: this was the last."""
+
+    run_ids: list[int]
+    next_after_id: int | None
+
+
 class Store(Protocol):
     """The durable queue. Refusals are `RequestRefused`, troubles of the disk `StoreError`."""
 
@@ -89,6 +123,11 @@ class Store(Protocol):
 
     async def submit(self, runs: Sequence[Submission], *, account: str) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id."""
+
+    async def retry(
+        self, run_ids: Sequence[int], *, account: str, key: str | None = None
+    ) -> list[int]:
+        """Queue ended runs anew, all or none: new runs that name the old ones."""
 
     async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
         """Record the intent to launch the run's next attempt."""
@@ -103,15 +142,23 @@ class Store(Protocol):
         """Record that the attempt never started and never will."""
 
     async def request_stop(
-        self, run_ids: Sequence[int], *, outcome: Outcome, reason: str
+        self,
+        run_ids: Sequence[int],
+        *,
+        outcome: Outcome,
+        reason: str,
+        only_waiting: bool = False,
     ) -> Changed:
-        """Record who wants the runs to end: a person (cancelled) or the daemon (interrupted)."""
+        """Record who wants the runs to end: a person (cancelled) or the daemon (interrupted).
 
-    async def hold(self, run_ids: Sequence[int]) -> Changed:
-        """Keep queued runs from starting."""
+        `only_waiting`: leave alone what is live.
+        """
 
-    async def release(self, run_ids: Sequence[int]) -> Changed:
-        """Let held runs start."""
+    async def hold(self, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+        """Keep queued runs from starting; `lenient`: leave alone what is no longer queued."""
+
+    async def release(self, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+        """Let held runs start; `lenient`: leave alone what is no longer held."""
 
     async def set_priority(self, run_id: int, priority: int) -> Changed:
         """Move the run in its queue."""
@@ -120,6 +167,17 @@ class Store(Protocol):
         self, run_id: int, attempt: int, *, event: RunNote, detail: dict[str, JsonValue]
     ) -> None:
         """Append an event that changes nothing."""
+
+    async def prune(
+        self, run_ids: Sequence[int], *, before: datetime, detail: dict[str, JsonValue]
+    ) -> list[int]:
+        """Forget those of the runs that ended before then and are not waited for; their ids."""
+
+    async def want_ends(self, *, of_all: bool) -> None:
+        """From now on keep the ends of all runs for `take_end`, or of those with `on_end` only."""
+
+    async def take_end(self) -> RunRecord | None:
+        """Of the runs that have ended since, the one that has waited longest; each comes once."""
 
     async def queue_set(self, name: str, *, slots: int) -> QueueRecord:
         """Make a queue, or change its slots."""
@@ -153,6 +211,9 @@ class Store(Protocol):
     async def attempts(self, run_id: int) -> list[AttemptRecord]:
         """The run's attempts, oldest first."""
 
+    async def circumstances(self, run_id: int, *, queues: Collection[str]) -> Circumstances:
+        """What is known of why the run is where it is; `queues` are those that may start runs."""
+
     async def candidates(
         self, limits: Mapping[str, int], *, exclude: Collection[int] = ()
     ) -> list[Candidate]:
@@ -174,6 +235,17 @@ class Store(Protocol):
         self, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
     ) -> list[EventRecord]:
         """Events after one, oldest first; no ids mean every run."""
+
+    async def logged(self, selection: Selection) -> list[int]:
+        """The ids of a selection that the log knows, pruned runs among them."""
+
+    async def prunable(
+        self, selection: Selection | None, *, before: datetime, after_id: int
+    ) -> PrunePage:
+        """The next runs of a selection that `prune` would take."""
+
+    async def without_row(self, run_ids: Collection[int]) -> list[int]:
+        """Those of the ids that no run has."""
 
     async def last_event_id(self) -> int:
         """The id of the newest event; 0 before the first."""

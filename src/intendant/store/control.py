@@ -19,16 +19,21 @@ Change = Callable[[RunRow], RunRow]
 
 
 def request_stop(
-    tx: Transaction, run_ids: Sequence[int], *, outcome: Outcome, reason: str
+    tx: Transaction,
+    run_ids: Sequence[int],
+    *,
+    outcome: Outcome,
+    reason: str,
+    only_waiting: bool = False,
 ) -> Changed:
-    """End what waits, mark what is live as stopping, leave what has ended.
+    """End what waits, mark what is live as stopping (or leave it), leave what has ended.
 
     Dependents come last: one that is named itself is cancelled, not a victim of another.
     """
 
     def stop(row: RunRow) -> RunRow:
         if row.state in LIVE:
-            return _stop_live(tx, row, outcome=outcome, reason=reason)
+            return row if only_waiting else _stop_live(tx, row, outcome=outcome, reason=reason)
         if row.state is RunState.ENDED or outcome is not Outcome.CANCELLED:
             return row
         ended: dict[str, Cell] = {"outcome": outcome, "reason": reason, "finished_at": tx.now()}
@@ -47,20 +52,24 @@ def _stop_live(tx: Transaction, row: RunRow, *, outcome: Outcome, reason: str) -
     return tx.move(row, RunEvent.STOP_REQUESTED, stop)
 
 
-def hold(tx: Transaction, run_ids: Sequence[int]) -> Changed:
-    """Keep queued runs from starting; `IllegalTransition` if one is past that."""
+def hold(tx: Transaction, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+    """Keep queued runs from starting; `IllegalTransition` (or `lenient`) if one is past that."""
 
     def hold_one(row: RunRow) -> RunRow:
-        return row if row.state is RunState.HELD else tx.move(row, RunEvent.HELD)
+        if row.state is RunState.HELD or (lenient and row.state is not RunState.QUEUED):
+            return row
+        return tx.move(row, RunEvent.HELD)
 
     return _change_each(tx, run_ids, hold_one)
 
 
-def release(tx: Transaction, run_ids: Sequence[int]) -> Changed:
-    """Let held runs start; `IllegalTransition` if one is past that."""
+def release(tx: Transaction, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+    """Let held runs start; `IllegalTransition` (or `lenient`) if one is past that."""
 
     def release_one(row: RunRow) -> RunRow:
-        return row if row.state is RunState.QUEUED else tx.move(row, RunEvent.RELEASED)
+        if row.state is RunState.QUEUED or (lenient and row.state is not RunState.HELD):
+            return row
+        return tx.move(row, RunEvent.RELEASED)
 
     return _change_each(tx, run_ids, release_one)
 

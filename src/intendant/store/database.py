@@ -17,6 +17,7 @@ from pathlib import Path
 import apsw
 
 from intendant.errors import StoreError
+from intendant.store.disk import DISK
 
 APPLICATION_ID = 0x494E5444
 """`INTD`, so that file(1) and we can tell the database from others."""
@@ -66,7 +67,7 @@ def prepare(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """A connection that writes, to a database that exists and has today's schema."""
     _make_private(path)
     with _connecting(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout_s) as connection:
-        version = _checked_version(connection, path)
+        version = checked_version(connection, path)
         _set_up(connection, path)
         _migrate(connection, version)
     return connection
@@ -75,7 +76,7 @@ def prepare(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
 def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     """A connection that writes, to a database that was prepared; it is never made anew."""
     with _connecting(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout_s) as connection:
-        if _checked_version(connection, path) != len(migrations()):
+        if checked_version(connection, path) != len(migrations()):
             raise StoreError(f"{path} is not the database that was opened first")
         _set_up(connection, path)
     return connection
@@ -122,19 +123,11 @@ def _make_private(path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             os.fchmod(descriptor, 0o600)
-            _sync_folder(path.parent)
+            DISK.sync_folder(path.parent)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise StoreError(f"{path} can't be opened: {error.strerror}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -148,7 +141,7 @@ def _connecting(path: Path, flags: int, busy_timeout_s: float) -> Iterator[apsw.
         on_error.pop_all()
 
 
-def _checked_version(connection: apsw.Connection, path: Path) -> int:
+def checked_version(connection: apsw.Connection, path: Path) -> int:
     """The version of the schema; a foreign or a newer database is refused untouched."""
     version: int = connection.pragma("user_version")
     application: int = connection.pragma("application_id")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from intendant.errors import RunNotFound, StaleAttempt
+from intendant.errors import InvalidRequest, RunNotFound, StaleAttempt
 from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.selectors import MAX_RUN_ID, Selection
@@ -26,12 +26,15 @@ from intendant.store.rows import (
     run_row,
 )
 
+MAX_LOGGED = 10_000
+"""The most runs whose events can be asked for by name."""
+
 # --- runs ----------------------------------------------------------------------------------------
 
 
 def run(execute: Execute, run_id: int) -> RunRecord:
     """One run, or `RunNotFound`."""
-    return _row(execute, run_id).record()
+    return row_of(execute, run_id).record()
 
 
 def runs(
@@ -49,7 +52,7 @@ def runs(
     if pages is None:
         return [], False
     found: list[RunRow] = []
-    for low, high in _intervals(execute, selection):
+    for low, high in intervals(execute, selection):
         bounds = {"low": low, "high": min(high, (before_id or MAX_RUN_ID + 1) - 1)}
         wanted = {"queue": queue, "limit": limit + 1 - len(found)}
         found += [run_row(values) for values in execute(pages, bounds | wanted).fetchall()]
@@ -70,7 +73,7 @@ def select(
             raise RunNotFound(f"no run in {low}-{high}")
         ids.update(found)
     if selection.last:
-        ids.add(_newest_id(execute))
+        ids.add(newest_id(execute))
     if selection.all:
         ids.update(_in_states(execute, among_all))
     return sorted(ids)
@@ -78,7 +81,7 @@ def select(
 
 def attempts(execute: Execute, run_id: int) -> list[AttemptRecord]:
     """The run's attempts, oldest first."""
-    _row(execute, run_id)
+    row_of(execute, run_id)
     rows = execute(f"{SELECT_ATTEMPT} WHERE run_id = ? ORDER BY attempt", (run_id,))
     return [AttemptRow._make(values).record() for values in rows]
 
@@ -87,7 +90,7 @@ def live(execute: Execute) -> list[LiveAttempt]:
     """Every run that has an attempt, by id."""
     found = []
     for run_id in sorted(_in_states(execute, LIVE)):
-        row = _row(execute, run_id)
+        row = row_of(execute, run_id)
         token = execute(
             "SELECT token_sha256 FROM attempt WHERE run_id = ? AND attempt = ?",
             (row.id, row.attempt),
@@ -100,7 +103,7 @@ def live(execute: Execute) -> list[LiveAttempt]:
 
 def grant_info(execute: Execute, run_id: int) -> Grant:
     """What a live run's start request needs, once more."""
-    row = _row(execute, run_id)
+    row = row_of(execute, run_id)
     if row.state not in LIVE:
         raise StaleAttempt(f"run {run_id} is {row.state} and has no attempt to start")
     return Grant(row.record(), secrets_of(execute, run_id))
@@ -109,13 +112,13 @@ def grant_info(execute: Execute, run_id: int) -> Grant:
 def secrets_of(execute: Execute, run_id: int) -> Secrets:
     """What the run needs and nobody is shown."""
     found = execute(
-        "SELECT body, env FROM secret LEFT JOIN environment ON environment.id = environment_id "
-        "WHERE run_id = ?",
+        "SELECT body, env, pickle FROM secret "
+        "LEFT JOIN environment ON environment.id = environment_id WHERE run_id = ?",
         (run_id,),
     ).fetchone()
     if found is None:
         return Secrets()
-    return Secrets(environment=found[0], env=json.loads(found[1]))
+    return Secrets(environment=found[0], env=json.loads(found[1]), pickle=found[2])
 
 
 # --- the queue -----------------------------------------------------------------------------------
@@ -196,6 +199,31 @@ def events(
     return [event_record(values) for values in found]
 
 
+def logged(execute: Execute, selection: Selection) -> list[int]:
+    """The ids of a selection that the log knows, pruned runs among them; what it names must exist.
+
+    `all` has no ids: it is no filter.
+    """
+    found: set[int] = set()
+    named = [*selection.ranges, *((run_id, run_id) for run_id in selection.ids)]
+    if selection.last:
+        newest = newest_id(execute)
+        named.append((newest, newest))
+    for low, high in named:
+        ids = _ids(
+            execute(
+                "SELECT DISTINCT run_id FROM event WHERE run_id BETWEEN ? AND ? LIMIT ?",
+                (low, high, MAX_LOGGED + 1),
+            )
+        )
+        if not ids:
+            raise RunNotFound(f"no run {low}" if low == high else f"no run in {low}-{high}")
+        found.update(ids)
+    if len(found) > MAX_LOGGED:
+        raise InvalidRequest(f"more than {MAX_LOGGED} runs are meant; ask for all, or for fewer")
+    return sorted(found)
+
+
 def last_event_id(execute: Execute) -> int:
     """The id of the newest event, pruned or not; 0 before the first."""
     found = execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
@@ -205,7 +233,8 @@ def last_event_id(execute: Execute) -> int:
 # --- pieces --------------------------------------------------------------------------------------
 
 
-def _row(execute: Execute, run_id: int) -> RunRow:
+def row_of(execute: Execute, run_id: int) -> RunRow:
+    """The row of a run, or `RunNotFound`."""
     values = execute(f"{SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
     if values is None:
         raise RunNotFound(f"no run {run_id}")
@@ -228,7 +257,8 @@ def _in_states(execute: Execute, states: Collection[RunState] | None) -> list[in
     return _ids(execute(f"SELECT id FROM run WHERE state IN ({marks})", (*states,)))  # noqa: S608
 
 
-def _newest_id(execute: Execute) -> int:
+def newest_id(execute: Execute) -> int:
+    """The id of the newest run."""
     found = execute("SELECT max(id) FROM run").fetchone()
     if found is None or found[0] is None:
         raise RunNotFound("no run yet")
@@ -245,7 +275,7 @@ def _check_exist(execute: Execute, run_ids: Collection[int]) -> None:
         raise RunNotFound(f"no run {missing[0]}")
 
 
-def _intervals(execute: Execute, selection: Selection | None) -> list[tuple[int, int]]:
+def intervals(execute: Execute, selection: Selection | None) -> list[tuple[int, int]]:
     """The ids of a selection as disjoint intervals, the newest first."""
     if selection is None or selection.all:
         return [(1, MAX_RUN_ID)]

@@ -5,6 +5,7 @@
     spool/<run>/<attempt>/stdout.log    the workload's own output
     spool/<run>/<attempt>/stderr.log
     spool/<run>/<attempt>/governor.log
+    spool/<run>/<attempt>/result.json   what a call returned (or .pickle, which nobody opens here)
 
 Claim and tombstone are the same name, made whole under another one and then linked: link(2) fails
 with EEXIST where the name exists, so of all who try exactly one wins, and what stands there has
@@ -16,8 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -25,19 +25,21 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
+from intendant.store.disk import DISK, Disk, closing
 
 _CLAIM: TypeAdapter[ClaimRecord | TombstoneRecord] = TypeAdapter(
     Annotated[ClaimRecord | TombstoneRecord, Field(discriminator="kind")]
 )
 _RESERVED_BYTES = 8192
-"""Room for an exit record, taken at the claim so that a full disk can't lose it."""
+"""Room for an exit record, taken before the claim so that a full disk can't lose it."""
 
 
 class Spool:
     """The folders of all runs."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, disk: Disk = DISK) -> None:
         self.root = root
+        self._disk = disk
 
     def run_folder(self, run_id: int) -> Path:
         """A run's folder, whether it exists or not."""
@@ -45,23 +47,41 @@ class Spool:
 
     def attempt(self, run_id: int, attempt: int) -> AttemptFolder:
         """An attempt's folder, whether it exists or not."""
-        return AttemptFolder(self.run_folder(run_id) / str(attempt))
+        return AttemptFolder(self.run_folder(run_id) / str(attempt), self._disk)
 
     def make_attempt(self, run_id: int, attempt: int) -> AttemptFolder:
         """Make an attempt's folder and the run's; on disk, names and all, when this returns."""
         folder = self.attempt(run_id, attempt)
         for path in (folder.path.parent, folder.path):
-            with suppress(FileExistsError):
-                path.mkdir(mode=0o700)
-                _sync_folder(path.parent)
+            self._disk.make_folder(path)
+            self._disk.sync_folder(path.parent)  # also where it is: its maker may have died here
         return folder
+
+    def run_ids(self) -> list[int]:
+        """The runs that have a folder here, whether the store knows them or not."""
+        return sorted(int(path.name) for path in self.root.iterdir() if path.name.isdecimal())
+
+    def remove_run(self, run_id: int) -> None:
+        """Remove a run's folder and all below it; of a planted link the link, never its target."""
+        folder = self.run_folder(run_id)
+        if not shutil.rmtree.avoids_symlink_attacks:
+            raise NotImplementedError(f"{folder}: this system can't remove a tree safely")
+        try:
+            if folder.is_symlink():
+                folder.unlink()
+            else:
+                # Opens each folder without following links, and looks again at what it opened.
+                shutil.rmtree(folder)
+        except FileNotFoundError:
+            return
 
 
 class AttemptFolder:
     """One attempt's folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self.path = path
+        self._disk = disk
         self.claim_path = path / "claim"
         self.exit_path = path / "exit.json"
         self._reserved_path = path / ".exit.json.new"
@@ -72,10 +92,8 @@ class AttemptFolder:
 
     def claim(self, record: ClaimRecord) -> int | None:
         """Take the attempt: an open, locked descriptor to hold for life; `None` if it is taken."""
-        descriptor = self._link_claim(record.model_dump_json().encode())
-        if descriptor is not None:
-            self._reserve_exit()
-        return descriptor
+        self._reserve_exit()  # before the claim: a full disk then burns the attempt and ends no run
+        return self._link_claim(record.model_dump_json().encode())
 
     def entomb(self, *, by: str, at: datetime) -> bool:
         """Give the attempt up for everybody; False if a claim (or tombstone) was there first."""
@@ -108,13 +126,11 @@ class AttemptFolder:
 
     def write_exit(self, record: ExitRecord) -> None:
         """Put the exit record on disk under its name, whole or not at all."""
-        with _open_new(self._reserved_path, os.O_WRONLY | os.O_CREAT) as descriptor:
-            data = record.model_dump_json().encode()
-            os.pwrite(descriptor, data, 0)
-            os.ftruncate(descriptor, len(data))
-            os.fsync(descriptor)
-        self._reserved_path.rename(self.exit_path)
-        _sync_folder(self.path)
+        with closing(self._disk.open(self._reserved_path)) as descriptor:
+            self._disk.write(descriptor, record.model_dump_json().encode())
+            self._disk.sync(descriptor)
+        self._disk.rename(self._reserved_path, self.exit_path)
+        self._disk.sync_folder(self.path)
 
     def read_exit(self) -> ExitRecord | None:
         """The exit record; `None` if there is none that can be trusted."""
@@ -123,15 +139,19 @@ class AttemptFolder:
         except (FileNotFoundError, ValidationError):
             return None
 
+    def result(self, encoding: str) -> Path:
+        """The file that holds a call's result as `json` or `pickle`, where there is one."""
+        return self.path / f"result.{encoding}"
+
     def _link_claim(self, data: bytes) -> int | None:
         """Link `data` at the claim's name; the locked descriptor, or `None` if the name exists."""
         temporary = self.path / f".claim.{os.getpid()}.{datetime.now(UTC).timestamp()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = self._disk.create(temporary)
         try:
-            os.write(descriptor, data)
-            os.fsync(descriptor)
+            self._disk.write(descriptor, data)
+            self._disk.sync(descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            os.link(temporary, self.claim_path)
+            self._disk.link(temporary, self.claim_path)
         except FileExistsError:
             os.close(descriptor)
             return None
@@ -139,28 +159,10 @@ class AttemptFolder:
             os.close(descriptor)
             raise
         finally:
-            temporary.unlink()
-        _sync_folder(self.path)
+            self._disk.remove(temporary)
+        self._disk.sync_folder(self.path)
         return descriptor
 
     def _reserve_exit(self) -> None:
-        with _open_new(self._reserved_path, os.O_WRONLY | os.O_CREAT) as descriptor:
-            os.posix_fallocate(descriptor, 0, _RESERVED_BYTES)
-
-
-@contextmanager
-def _open_new(path: Path, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(path: Path) -> None:
-    """Put the names in a folder on disk (fsync(2): the file's own fsync does not)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        with closing(self._disk.open(self._reserved_path)) as descriptor:
+            self._disk.reserve(descriptor, _RESERVED_BYTES)

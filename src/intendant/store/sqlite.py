@@ -18,8 +18,16 @@ from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, 
 from intendant.protocol.run_states import Outcome, RunNote, RunState
 from intendant.protocol.selectors import Selection
 from intendant.protocol.specs import Submission
-from intendant.store import attempts, control, queries, submit
-from intendant.store.base import AttemptEnd, Candidate, Changed, Grant, LiveAttempt
+from intendant.store import attempts, circumstances, control, on_end, queries, retention, submit
+from intendant.store.base import (
+    AttemptEnd,
+    Candidate,
+    Changed,
+    Circumstances,
+    Grant,
+    LiveAttempt,
+    PrunePage,
+)
 from intendant.store.database import BUSY_TIMEOUT_S, open_reader, open_writer, prepare
 from intendant.store.reader import Reader
 from intendant.store.writer import Writer
@@ -69,6 +77,12 @@ class SqliteStore:
         """Queue all of them or none; a known key with the same spec gives the known id."""
         return await self._writer.write(submit.submit, runs, account=account)
 
+    async def retry(
+        self, run_ids: Sequence[int], *, account: str, key: str | None = None
+    ) -> list[int]:
+        """Queue ended runs anew, all or none: new runs that name the old ones."""
+        return await self._writer.write(submit.retry, run_ids, account=account, key=key)
+
     async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
         """Record the intent to launch the run's next attempt."""
         return await self._writer.write(attempts.grant, run_id, attempt, token_sha256=token_sha256)
@@ -89,20 +103,29 @@ class SqliteStore:
         return row.record()
 
     async def request_stop(
-        self, run_ids: Sequence[int], *, outcome: Outcome, reason: str
+        self,
+        run_ids: Sequence[int],
+        *,
+        outcome: Outcome,
+        reason: str,
+        only_waiting: bool = False,
     ) -> Changed:
         """Record who wants the runs to end: a person (cancelled) or the daemon (interrupted)."""
         return await self._writer.write(
-            control.request_stop, run_ids, outcome=outcome, reason=reason
+            control.request_stop,
+            run_ids,
+            outcome=outcome,
+            reason=reason,
+            only_waiting=only_waiting,
         )
 
-    async def hold(self, run_ids: Sequence[int]) -> Changed:
-        """Keep queued runs from starting."""
-        return await self._writer.write(control.hold, run_ids)
+    async def hold(self, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+        """Keep queued runs from starting; `lenient`: leave alone what is no longer queued."""
+        return await self._writer.write(control.hold, run_ids, lenient=lenient)
 
-    async def release(self, run_ids: Sequence[int]) -> Changed:
-        """Let held runs start."""
-        return await self._writer.write(control.release, run_ids)
+    async def release(self, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:
+        """Let held runs start; `lenient`: leave alone what is no longer held."""
+        return await self._writer.write(control.release, run_ids, lenient=lenient)
 
     async def set_priority(self, run_id: int, priority: int) -> Changed:
         """Move the run in its queue."""
@@ -113,6 +136,20 @@ class SqliteStore:
     ) -> None:
         """Append an event that changes nothing."""
         await self._writer.write(control.note, run_id, attempt, event=event, detail=detail)
+
+    async def prune(
+        self, run_ids: Sequence[int], *, before: datetime, detail: dict[str, JsonValue]
+    ) -> list[int]:
+        """Forget those of the runs that ended before then and are not waited for; their ids."""
+        return await self._writer.write(retention.prune, run_ids, before=before, detail=detail)
+
+    async def want_ends(self, *, of_all: bool) -> None:
+        """From now on keep the ends of all runs for `take_end`, or of those with `on_end` only."""
+        await self._writer.write(on_end.want_ends, of_all=of_all)
+
+    async def take_end(self) -> RunRecord | None:
+        """Of the runs that have ended since, the one that has waited longest; each comes once."""
+        return await self._writer.write(on_end.take_end)
 
     async def queue_set(self, name: str, *, slots: int) -> QueueRecord:
         """Make a queue, or change its slots."""
@@ -163,6 +200,12 @@ class SqliteStore:
         """The run's attempts, oldest first."""
         return await self._reader.read(queries.attempts, run_id)
 
+    async def circumstances(self, run_id: int, *, queues: Collection[str]) -> Circumstances:
+        """What is known of why the run is where it is; `queues` are those that may start runs."""
+        return await self._reader.read(
+            circumstances.circumstances, run_id, queues=queues, now=self._now()
+        )
+
     async def candidates(
         self, limits: Mapping[str, int], *, exclude: Collection[int] = ()
     ) -> list[Candidate]:
@@ -190,6 +233,22 @@ class SqliteStore:
     ) -> list[EventRecord]:
         """Events after one, oldest first; no ids mean every run."""
         return await self._reader.read(queries.events, after_id, run_ids=run_ids, limit=limit)
+
+    async def logged(self, selection: Selection) -> list[int]:
+        """The ids of a selection that the log knows, pruned runs among them."""
+        return await self._reader.read(queries.logged, selection)
+
+    async def prunable(
+        self, selection: Selection | None, *, before: datetime, after_id: int
+    ) -> PrunePage:
+        """The next runs of a selection that `prune` would take."""
+        return await self._reader.read(
+            retention.prunable, selection, before=before, after_id=after_id
+        )
+
+    async def without_row(self, run_ids: Collection[int]) -> list[int]:
+        """Those of the ids that no run has."""
+        return await self._reader.read(retention.without_row, run_ids)
 
     async def last_event_id(self) -> int:
         """The id of the newest event; 0 before the first."""

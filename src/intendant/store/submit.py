@@ -6,11 +6,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from intendant.errors import KeyConflict, QueueNotFound
+from intendant.errors import IllegalTransition, KeyConflict, QueueNotFound
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import RunSpec, Secrets, Submission
 from intendant.store.dependents import settle
-from intendant.store.rows import Cell, detail_of, new_row, spec_sha256
+from intendant.store.queries import secrets_of
+from intendant.store.rows import Cell, RunRow, detail_of, new_row, spec_sha256
 from intendant.store.transaction import Transaction
 
 
@@ -28,6 +29,58 @@ def submit(tx: Transaction, runs: Sequence[Submission], *, account: str) -> list
     for run_id, after in fresh.items():
         _depend(tx, run_id, [named[name] for name in dict.fromkeys(after)])
     return run_ids
+
+
+def retry(
+    tx: Transaction, run_ids: Sequence[int], *, account: str, key: str | None = None
+) -> list[int]:
+    """The ids of new runs with the specs and secrets of these, which must have ended.
+
+    A key that is known gives the ids that it had. A new run comes after the new ones of those that
+    the old one came after. What that came after besides counts as done, and a hold as lifted:
+    whoever asks for a retry wants it to run.
+    """
+    prefix = None if key is None else f"retry/{hashlib.sha256(key.encode()).hexdigest()}/"
+    if prefix is not None and (known_ids := _ids_with_prefix(tx, prefix, account)):
+        return known_ids
+    old_runs = [tx.run(run_id) for run_id in sorted(set(run_ids))]
+    parents = {old.id: _parents(tx, old, among=run_ids) for old in old_runs}
+    new_ids = {
+        old.id: _insert(tx, _again(tx, old, parents[old.id], prefix), account) for old in old_runs
+    }
+    for old_id, run_id in new_ids.items():
+        _depend(tx, run_id, [new_ids[parent.id] for parent in parents[old_id]])
+    return list(new_ids.values())
+
+
+def _ids_with_prefix(tx: Transaction, prefix: str, account: str) -> list[int]:
+    """The runs whose keys begin with `prefix`, which ends in a slash: `0` comes next to it."""
+    rows = tx.execute(
+        "SELECT id FROM run WHERE account = ? AND submission_key >= ? AND submission_key < ? "
+        "ORDER BY id",
+        (account, prefix, f"{prefix[:-1]}0"),
+    )
+    return [run_id for (run_id,) in rows]
+
+
+def _again(tx: Transaction, old: RunRow, parents: list[RunRow], prefix: str | None) -> Submission:
+    if old.state is not RunState.ENDED:
+        raise IllegalTransition(f"run {old.id} is {old.state}; expected one that has ended")
+    after = [str(parent.name) for parent in parents]
+    spec = old.spec.model_copy(update={"retry_of": old.id, "after": after, "hold": False})
+    return Submission(
+        spec=spec,
+        secrets=secrets_of(tx.execute, old.id),
+        submission_key=None if prefix is None else f"{prefix}{old.id}",
+    )
+
+
+def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunRow]:
+    """Those of `among` that the run came after."""
+    rows = tx.execute(
+        "SELECT on_run_id FROM dependency WHERE run_id = ? ORDER BY on_run_id", (run.id,)
+    ).fetchall()
+    return [tx.run(parent_id) for (parent_id,) in rows if parent_id in among]
 
 
 def _known_id(tx: Transaction, submission: Submission, account: str) -> int | None:
@@ -79,11 +132,12 @@ def _check_queue(tx: Transaction, name: str) -> None:
 
 
 def _insert_secrets(tx: Transaction, run_id: int, secrets: Secrets) -> None:
-    if secrets.environment is None and not secrets.env:
+    if secrets == Secrets():
         return
+    environment_id = _environment_id(tx, secrets.environment)
     tx.execute(
-        "INSERT INTO secret (run_id, environment_id, env) VALUES (?, ?, ?)",
-        (run_id, _environment_id(tx, secrets.environment), json.dumps(secrets.env)),
+        "INSERT INTO secret (run_id, environment_id, env, pickle) VALUES (?, ?, ?, ?)",
+        (run_id, environment_id, json.dumps(secrets.env), secrets.pickle),
     )
 
 

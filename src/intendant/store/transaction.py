@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 from pydantic import JsonValue
 
-from intendant.errors import RunNotFound
+from intendant.errors import IllegalTransition, RunNotFound
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunEvent, RunNote, RunState, after
 from intendant.store.rows import (
@@ -69,7 +69,7 @@ class Transaction:
         detail: dict[str, JsonValue] | None = None,
     ) -> RunRow:
         """Let `event` happen to the run and set `columns`; `IllegalTransition` if it can't."""
-        news = _news(row, {"state": after(row.state, event), **(columns or {})})
+        news = _news(row, {"state": _after(row, event), **(columns or {})})
         new = self._update(row, news)
         self._append(row, new, event, at=at, detail=detail_of(news) | (detail or {}))
         return new
@@ -135,6 +135,13 @@ class Transaction:
             ),
         )
         self._touched[new.id] = new
+
+
+def _after(row: RunRow, event: RunEvent) -> RunState:
+    try:
+        return after(row.state, event)
+    except IllegalTransition as error:
+        raise IllegalTransition(f"run {row.id}: {error}") from error
 
 
 def _news(row: RunRow, columns: Mapping[str, Cell]) -> dict[str, Cell]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from intendant.protocol.specs import RunSpec
+from typing import assert_never
+
+from intendant.protocol.specs import CallSpec, CommandSpec, RunSpec, Secrets
 from intendant.workloads.base import Workload
 
 
-def make_workload(spec: RunSpec) -> Workload:
+def make_workload(spec: RunSpec, secrets: Secrets) -> Workload:
     """The workload for this spec's kind; its module is imported only when it is needed."""
-    match spec.workload.kind:
-        case "command":
+    match spec.workload:
+        case CommandSpec():
             from intendant.workloads.command import CommandWorkload
 
             return CommandWorkload(spec.workload)
+        case CallSpec():
+            from intendant.workloads.call import CallWorkload
+
+            return CallWorkload(spec.workload, pickle=secrets.pickle)
+        case _:
+            assert_never(spec.workload)

@@ -221,11 +221,12 @@ def test_e3_a_request_is_not_redelivered_unless_the_service_asks_for_it() -> Non
     assert bus.error_codes(client) == ["worker_lost"]
 
 
-def test_e3_a_redelivered_request_is_first_in_line() -> None:
+@pytest.mark.parametrize("same_client", [True, False])
+def test_e3_a_redelivered_request_is_first_in_line(same_client: bool) -> None:
     bus = Bus(redeliver=frozenset({b"echo"}))
-    first = bus.worker()
-    bus.ask(bus.peer(), b"lost")
-    bus.ask(bus.peer(), b"waits")
+    first, client = bus.worker(), bus.peer()
+    bus.ask(client, b"lost")
+    bus.ask(client if same_client else bus.peer(), b"waits")
     bus.say(first, *DISCONNECT)
     second = bus.worker()
     assert bus.requests(second) == [b"lost"]
@@ -271,6 +272,25 @@ def test_a_request_that_never_reached_its_worker_goes_to_the_next_one() -> None:
     bus.answer(worker)
     assert bus.requests(worker) == [b"x"]
     assert bus.answers(client) == [b"!"]
+
+
+def test_a_request_that_reached_nobody_for_nobody_is_forgotten() -> None:
+    bus = Bus()
+    worker, client = bus.worker(), bus.peer()
+    bus.ask(client, b"1")
+    bus.ask(client, b"2")
+    bus.gone.update({client, worker})
+    bus.answer(worker)
+    assert bus.core.counters["waiting"] == bus.core.counters["workers"] == 0
+
+
+def test_a_routing_id_whose_peer_is_gone_can_be_used_again() -> None:
+    bus = Bus()
+    worker = bus.worker()
+    bus.say(worker, *DISCONNECT)
+    bus.deliver(bus.core.peer_gone(worker, bus.now))
+    bus.worker(peer=worker)
+    assert bus.core.counters["workers"] == 1
 
 
 def test_a_worker_whose_heartbeat_finds_nobody_is_lost_at_once() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from intendant.errors import SettingsError
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.runfile import MAX_WAIT_S, RetryTable, RunTable, parse_run_file
-from intendant.protocol.specs import CommandSpec, RetryPolicy, RunSpec
+from intendant.protocol.specs import CallSpec, CommandSpec, RetryPolicy, RunSpec
 
 RUN: dict[str, Any] = {"argv": ["make"]}
 OUTCOMES = "'succeeded', 'failed', 'cancelled', 'timed_out' or 'interrupted'"
@@ -171,7 +171,7 @@ def test_a_file_that_is_neither_one_run_nor_several_is_refused(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"argv": None}, "argv: found nothing, expected a list"),
+        ({"argv": None}, "argv: found nothing, expected a command, or a Python function as `call`"),
         ({"argv": []}, "argv: found [], expected a list of at least 1"),
         ({"argv": "make all"}, "argv: found 'make all', expected a list"),
         ({"argv": ["sleep", 5]}, "argv[1]: found 5, expected text"),
@@ -229,7 +229,41 @@ def test_a_run_that_can_not_be_used_is_refused_with_its_key(
 
 
 def test_a_run_without_a_command_is_refused() -> None:
-    assert complaints({"name": "a"}) == ["F.toml: argv: found nothing, expected a value"]
+    expected = "F.toml: argv: found nothing, expected a command, or a Python function as `call`"
+    assert complaints({"name": "a"}) == [expected]
+
+
+def test_a_call_becomes_a_spec_with_what_was_said() -> None:
+    data = {"call": "lab:fit", "args": {"rate": 0.1}, "python": "/venv/bin/python", "umask": "077"}
+
+    assert parse_run_file({**data, "shutdown_grace": "9s"}, source="F.toml") == [
+        RunSpec(
+            workload=CallSpec(
+                kind="call",
+                target="lab:fit",
+                args={"rate": 0.1},
+                python="/venv/bin/python",
+                umask=0o77,
+            ),
+            shutdown_grace_s=9,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({"argv": ["a"], "call": "a:b"}, "call: found beside `argv`, expected one of the two"),
+        ({"argv": ["a"], "args": [1]}, "args: found beside `argv`, expected beside `call`"),
+        ({"call": "a:b", "stdin": "x"}, "stdin: found beside `call`, expected beside `argv`"),
+        ({"call": "a:b", "args": 3}, "args: found 3, expected a list or a table"),
+        ({"call": "a:b", "map": [3]}, "map[0]: found 3, expected a list or a table"),
+        ({"call": "a:b", "processes": 2}, "processes are for map"),
+        ({"call": "a:b", "result": "yaml"}, "result: found 'yaml', expected 'json' or 'pickle'"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused(data: object, complaint: str) -> None:
+    assert complaints(data) == [f"F.toml: {complaint}"]
 
 
 def test_a_queue_with_a_space_is_refused() -> None:
@@ -289,7 +323,9 @@ def without_unit(fields: object) -> set[str]:
 
 
 def test_a_file_can_say_all_that_a_spec_can() -> None:
-    in_spec = {*RunSpec.model_fields, *CommandSpec.model_fields} - {"workload", "kind"}
+    workloads = {*CommandSpec.model_fields, *CallSpec.model_fields, "call"}
+    not_said = {"workload", "kind", "target", "pickle_sha256", "retry_of"}
+    in_spec = {*RunSpec.model_fields, *workloads} - not_said
 
     assert set(RunTable.model_fields) == without_unit(in_spec)
     assert set(RetryTable.model_fields) == without_unit(RetryPolicy.model_fields)

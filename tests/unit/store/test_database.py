@@ -33,7 +33,7 @@ def test_migrations_that_do_not_count_are_refused(names: list[str]) -> None:
 
 
 def test_the_package_brings_its_migrations() -> None:
-    assert [migration.number for migration in migrations()] == [1]
+    assert [migration.number for migration in migrations()] == [1, 2]
     assert "CREATE TABLE run" in migrations()[0].script
 
 

@@ -1,0 +1,1 @@
+"""What the daemon costs: every figure beside the floor or a peer, measured in the same run."""

@@ -1,0 +1,96 @@
+"""The results as a table on the terminal and as a file for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from benchmarks.row import Result
+
+HEADINGS = (
+    "row", "unit", "ours", "min", "max", "peer", "ratio", "aim", "met", "peer is",
+)  # fmt: skip
+_MET = {True: "yes", False: "no", None: ""}
+
+
+def table(results: Sequence[Result]) -> str:
+    """A line for each result; figures to the right."""
+    lines = [HEADINGS, *(_cells(result) for result in results)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if 2 <= at <= 6 else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    figures = (result.ours, result.min, result.max, result.peer, result.ratio)
+    return (
+        result.name, result.unit, *map(_figure, figures),
+        result.aim or "", _MET[result.aim_met], result.peer_name,
+    )  # fmt: skip
+
+
+def _figure(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def write(path: Path, results: Sequence[Result]) -> None:
+    """The results as JSON; rows of an earlier run stay if they are of this machine and commit."""
+    origin: dict[str, Any] = {"machine": machine(), "commit": commit()}
+    rows = {row["name"]: row for row in _earlier(path, origin)}
+    rows |= {result.name: _rounded(asdict(result)) for result in results}
+    found = {**origin, "rows": list(rows.values())}
+    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _earlier(path: Path, origin: dict[str, Any]) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    rows: list[dict[str, Any]] = found.pop("rows")
+    return rows if found == origin else []
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()
+    }
+
+
+def machine() -> dict[str, object]:
+    """What the figures depend on."""
+    return {
+        "cpu": _cpu_model(),
+        "cpus": os.cpu_count(),
+        "memory_mib": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def commit() -> str | None:
+    """The commit that was measured, marked where files differ from it; `None` outside git."""
+    here = Path(__file__).parent
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=here, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() or None

@@ -1,0 +1,114 @@
+"""One line of the table: what is measured, against what, and how well it has to do."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+REPEATS = 5
+
+Contest = tuple[Callable[[], float], Callable[[], float]]
+"""Each call measures once: ours, then the peer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """A figure to reach; `is_met` gets ours and the peer's, and says None where it can't be judged.
+
+    An aim that only makes sense on a disk of some speed can't be judged on a slower one.
+    """
+
+    text: str
+    is_met: Callable[[float, float], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure of ours, what it is compared with, and how to get both.
+
+    `contest` is entered once, with an empty folder, and gives the two measurements.
+    """
+
+    name: str
+    unit: str
+    peer_name: str
+    contest: Callable[[Path], AbstractContextManager[Contest]]
+    aim: Aim | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a row gave: medians, and the spread of ours."""
+
+    name: str
+    unit: str
+    ours: float
+    peer: float
+    peer_name: str
+    ratio: float
+    min: float
+    max: float
+    repeats: int
+    aim: str | None
+    aim_met: bool | None
+
+
+def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
+    """Ours and the peer in turn, so that a noisy minute hits both; one round before does not count.
+
+    The round before pays for what happens only once: imports, first connections, cold files.
+    """
+    with row.contest(folder) as (measure_ours, measure_peer):
+        measure_ours(), measure_peer()
+        rounds = [(measure_ours(), measure_peer()) for _ in range(repeats)]
+    ours, peers = zip(*rounds, strict=True)
+    our_median, peer_median = statistics.median(ours), statistics.median(peers)
+    return Result(
+        name=row.name,
+        unit=row.unit,
+        ours=our_median,
+        peer=peer_median,
+        peer_name=row.peer_name,
+        ratio=our_median / peer_median,
+        min=min(ours),
+        max=max(ours),
+        repeats=repeats,
+        aim=None if row.aim is None else row.aim.text,
+        aim_met=None if row.aim is None else row.aim.is_met(our_median, peer_median),
+    )
+
+
+def at_most(limit: float, unit: str) -> Aim:
+    """Ours is small enough."""
+    return Aim(f"≤ {limit:g} {unit}", lambda ours, _: ours <= limit)
+
+
+def at_most_times_peer(factor: float) -> Aim:
+    """Ours costs at most so many times what the peer costs."""
+    return Aim(f"≤ {factor:g} x peer", lambda ours, peer: ours <= factor * peer)
+
+
+def at_least_times_peer(factor: float) -> Aim:
+    """Ours does at least this share of what the peer does."""
+    return Aim(f"≥ {factor:g} x peer", lambda ours, peer: ours >= factor * peer)
+
+
+def at_least_where_peer(limit: float, *, peer_limit: float) -> Aim:
+    """Ours does so much, on a machine where the peer does at least that much."""
+    return Aim(
+        f"≥ {limit:g} where peer ≥ {peer_limit:g}",
+        lambda ours, peer: ours >= limit if peer >= peer_limit else None,
+    )
+
+
+def median_of(samples: Iterator[float]) -> float:
+    """The middle of the samples."""
+    return statistics.median(samples)
+
+
+def p99_of(samples: Iterator[float]) -> float:
+    """What 99 of 100 samples stay below."""
+    return statistics.quantiles(samples, n=100, method="inclusive")[98]

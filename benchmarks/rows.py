@@ -1,0 +1,39 @@
+"""Every row, in the order of the table. To add one: a contest in a module here, a line below."""
+
+from __future__ import annotations
+
+from benchmarks.bus import broker_rps
+from benchmarks.command_line import ls_cold
+from benchmarks.row import (
+    Row,
+    at_least_times_peer,
+    at_least_where_peer,
+    at_most,
+    at_most_times_peer,
+    median_of,
+    p99_of,
+)
+from benchmarks.runs import cancel_to_empty, noop_runs, start_to_response
+from benchmarks.submissions import submissions
+
+FLUSH = "4 KiB append + fdatasync"
+
+ROWS = (
+    Row("start_to_response", "ms", "posix_spawn + wait", start_to_response(median_of, 20),
+        at_most(5, "ms")),
+    Row("start_to_response_p99", "ms", "posix_spawn + wait", start_to_response(p99_of, 100)),
+    Row("noop_runs_per_s_1_slot", "runs/s", "posix_spawn + wait", noop_runs(1, 60),
+        at_least_times_peer(0.1)),
+    Row("noop_runs_per_s_2_slots", "runs/s", "posix_spawn + wait", noop_runs(2, 100),
+        at_least_times_peer(0.1)),
+    Row("noop_runs_per_s_8_slots", "runs/s", "posix_spawn + wait", noop_runs(8, 200),
+        at_least_times_peer(0.1)),
+    Row("submissions_per_s_1_client", "submissions/s", FLUSH, submissions(1, 500),
+        at_least_times_peer(0.25)),
+    Row("submissions_per_s_64_clients", "submissions/s", FLUSH, submissions(64, 6400),
+        at_least_where_peer(8000, peer_limit=3000)),
+    Row("cancel_to_empty", "ms", "SIGTERM + wait", cancel_to_empty(median_of, 20),
+        at_most(20, "ms")),
+    Row("ls_cold", "ms", "python -c 'import zmq, click'", ls_cold, at_most_times_peer(1.5)),
+    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps),
+)  # fmt: skip

@@ -1,0 +1,52 @@
+"""`intendant events`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import click
+
+from intendant.cli import render
+from intendant.cli.parameters import endpoint_option, json_option, runs_argument
+from intendant.cli.session import Session
+
+Thing = TypeVar("Thing")
+
+
+@click.command("events")
+@runs_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
+@click.option("--after", "after_id", metavar="N", type=click.IntRange(0), default=0,
+              help="Only what came after the event with this id.")  # fmt: skip
+@json_option
+@endpoint_option
+@click.pass_obj
+def verb(
+    session: Session, *, selection: list[str], follow: bool, after_id: int, as_json: bool
+) -> None:
+    """Print what happened to runs, the oldest first.
+
+    With --json it is one array; with -f as well, one object a line.
+
+    \b
+    Examples:
+      intendant events 17
+      intendant events -f
+      intendant events -f --json --after 4711
+    """
+    with session.client() as client:
+        found = client.events(selection, after_id=after_id, follow=follow)
+        print_each(found, render.event, as_json=as_json, follow=follow)
+
+
+def print_each(
+    things: Iterable[Thing], as_text: Callable[[Thing], str], *, as_json: bool, follow: bool
+) -> None:
+    """A line for each thing as it comes; as JSON one array, or an object a line when following."""
+    if as_json and not follow:
+        click.echo(render.as_json(list(things)))
+        return
+    for thing in things:
+        click.echo(json.dumps(thing) if as_json else as_text(thing))

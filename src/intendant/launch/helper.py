@@ -1,0 +1,174 @@
+"""Launchers that have a helper process: kept alive, and asked over a socket for each governor.
+
+A request is one packet on a SOCK_SEQPACKET socket, with one end of a report socket of its own; how
+a governor comes to life from there is told in `process.double_fork`. At end-of-file of its socket
+a helper ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import structlog
+
+from intendant.errors import LaunchFailed
+from intendant.launch.base import Launched, LaunchRequest
+from intendant.process.children import Children
+from intendant.process.double_fork import REQUEST_BYTES
+from intendant.process.identity import send_signal, start_time
+from intendant.process.pidfd import Pidfd
+from intendant.process.readiness import wait_writable
+
+log = structlog.get_logger()
+
+_RESTART_FIRST_S = 0.05
+_RESTART_MAX_S = 5.0
+_STEADY_S = 10.0
+"""A helper that lived this long starts the back-off anew."""
+_END_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """A helper that was started, and what gives its exit code once it has ended."""
+
+    pid: int
+    reap: Callable[[], int | None]
+
+
+class HelperLauncher(ABC):
+    """Owns a helper: started, started again when it dies, ended with `run()`."""
+
+    name: ClassVar[str]
+
+    def __init__(self, *, entry: str, preload: Sequence[str], children: Children) -> None:
+        self._children = children
+        self._entry = entry
+        self._preload = list(preload)
+        self._control: socket.socket | None = None
+        self._ready = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self.helper_pid: int | None = None
+        self.restarts = 0
+
+    @abstractmethod
+    def _start_helper(self, control: socket.socket) -> Helper:
+        """Start a helper that serves this end of a socket pair, and is known to be a child."""
+
+    async def run(self) -> None:
+        """Keep a helper alive until cancelled; then it ends."""
+        loop = asyncio.get_running_loop()
+        delay_s = _RESTART_FIRST_S
+        while True:
+            began = loop.time()
+            status = await self._live_once()
+            self.restarts += 1
+            if loop.time() - began > _STEADY_S:
+                delay_s = _RESTART_FIRST_S
+            log.warning("launcher_lost", launcher=self.name, status=status, restart_in_s=delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _RESTART_MAX_S)
+
+    async def launch(self, request: LaunchRequest) -> Launched:
+        """Start a governor; `LaunchFailed` says why none lives."""
+        packet = json.dumps(
+            {
+                "folder": str(request.folder),
+                "environment": request.environment,
+                "order": request.order,
+            }
+        ).encode()
+        if len(packet) > REQUEST_BYTES:
+            raise LaunchFailed(f"the launch request has {len(packet)} bytes, over {REQUEST_BYTES}")
+        await self._ready.wait()
+        report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with report:
+            report.setblocking(False)
+            with theirs:
+                await self._send(packet, theirs)
+            return await self._follow(report)
+
+    async def _live_once(self) -> int | None:
+        """One helper from start to end; its exit code."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with ours, theirs:
+            helper = self._start_helper(theirs)
+            theirs.close()
+            self._children.know(helper.pid)
+            with Pidfd(os.pidfd_open(helper.pid)) as pidfd:
+                try:
+                    await self._serve(helper, ours, pidfd)
+                finally:
+                    self._ready.clear()
+                    self._control, self.helper_pid = None, None
+                    ours.close()
+                    await _see_off(pidfd)
+                    status = helper.reap()
+                    self._children.forget(helper.pid, is_reaped=True)
+            return status
+
+    async def _serve(self, helper: Helper, control: socket.socket, pidfd: Pidfd) -> None:
+        """Send it what is to be launched, from when it is ready until it ends."""
+        loop = asyncio.get_running_loop()
+        self.helper_pid = helper.pid
+        if await loop.sock_recv(control, 16):  # else it died while it imported
+            self._control = control
+            self._ready.set()
+            log.info("launcher_ready", launcher=self.name, pid=helper.pid)
+        await pidfd.wait_exit()
+
+    async def _send(self, packet: bytes, report: socket.socket) -> None:
+        """Hand the request over; wait while the helper's queue is full."""
+        async with self._sending:
+            while self._control is not None:
+                try:
+                    socket.send_fds(self._control, [packet], [report.fileno()])
+                except BlockingIOError:
+                    await wait_writable(self._control.fileno())
+                except OSError as error:
+                    raise LaunchFailed(f"the launcher is gone: {error.strerror}") from error
+                else:
+                    return
+        raise LaunchFailed("the launcher is gone")
+
+    async def _follow(self, report: socket.socket) -> Launched:
+        """Wait for the governor's pid, pin it down, and let the middle process go."""
+        loop = asyncio.get_running_loop()
+        answer = await loop.sock_recv(report, 4096)
+        if not answer:
+            raise LaunchFailed("the governor died before it could say its pid")
+        found = json.loads(answer)
+        if "error" in found:
+            raise LaunchFailed(found["error"])
+        pid = int(found["pid"])
+        # Until the answer below the middle process holds the pid, even if its bearer has died.
+        pidfd = Pidfd(os.pidfd_open(pid))
+        self._children.know(pid)  # before it is our child, or it would be taken for an orphan
+        started = start_time(pid)
+        try:
+            await loop.sock_sendall(report, b"seen")
+        except BrokenPipeError:
+            pass  # the governor has died, and the middle with it: the pidfd says so too
+        except BaseException:
+            pidfd.close()
+            raise
+        return Launched(pid, started or 0, pidfd)
+
+
+async def _see_off(pidfd: Pidfd) -> None:
+    """A helper ends at end-of-file of its control socket; it is killed if it does not."""
+    try:
+        async with asyncio.timeout(_END_S):
+            await pidfd.wait_exit()
+    except TimeoutError:
+        send_signal(pidfd.descriptor, signal.SIGKILL)
+        await pidfd.wait_exit()

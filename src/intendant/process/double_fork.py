@@ -1,0 +1,97 @@
+"""How a governor is born in a process that forks for a living, be it zygote or forkserver.
+
+    forker ── fork ──▶ middle ── fork ──▶ governor
+
+The governor makes its session, reports its pid on the report socket, and goes its way. The middle
+waits until the executor has answered (it holds a pidfd by then), and exits; the governor's parent
+is the executor from then on, which is a subreaper. Where something fails the report says so, or
+ends: a report socket that closes without a pid means that nobody lives.
+
+Both forks happen in a process with a single thread, without an event loop or a zmq Context.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from intendant.process.crashpoints import crash_point, forget_crash_points
+
+REQUEST_BYTES = 128 * 1024
+"""The longest request; the kernel's own bound for one packet is a little above."""
+
+Entry = Callable[[dict[str, Any]], int]
+"""What a governor does with its order; the exit status."""
+
+
+def load_entry(entry: str) -> Entry:
+    """The function that `module:function` names."""
+    module, _, function = entry.partition(":")
+    found: Entry = getattr(importlib.import_module(module), function)
+    return found
+
+
+def failure(text: str) -> bytes:
+    """A report that no governor came to life."""
+    return json.dumps({"error": text}).encode()
+
+
+def be_middle(request: bytes, report: socket.socket, run: Entry) -> NoReturn:
+    """Be the process between the forker and the governor."""
+    try:
+        pid = os.fork()
+    except OSError as error:
+        report.send(failure(f"fork: {error.strerror}"))
+        os._exit(70)
+    if pid == 0:
+        _be_governor(json.loads(request), report, run)
+    crash_point("middle.forked")
+    # Wait for the executor's answer or for the governor's death, whichever comes first; in both
+    # cases the report socket closes with this process.
+    poll = select.poll()
+    poll.register(report, select.POLLIN)
+    poll.register(os.pidfd_open(pid), select.POLLIN)
+    poll.poll()
+    os._exit(0)
+
+
+def _be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> NoReturn:
+    status = 70
+    try:
+        os.setsid()
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, signal.SIG_DFL)
+        _enter_folder(Path(request["folder"]))
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        forget_crash_points()
+        crash_point("governor.session_made")
+        report.send(json.dumps({"pid": os.getpid()}).encode())
+        report.close()
+        status = run(request["order"])
+    except BaseException:  # noqa: BLE001 the top of a process: said to its log, ended below
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _enter_folder(folder: Path) -> None:
+    """Work in `folder`; read nothing; write what is written to the log there."""
+    os.chdir(folder)
+    silence = os.open(os.devnull, os.O_RDONLY)
+    log = os.open("governor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    os.dup2(silence, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(silence)
+    os.close(log)

@@ -1,0 +1,84 @@
+"""Forgetting runs: which may go, and how their rows do.
+
+The row goes first, the folder after it. A crash in between leaves a folder that no run owns, which
+is told from all others by that and removed by the next `prune`; the other order would leave a run
+that claims an end it can no longer prove.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from intendant.protocol.run_states import RunNote
+from intendant.protocol.selectors import Selection
+from intendant.store.base import PrunePage
+from intendant.store.queries import intervals
+from intendant.store.rows import Execute, micros
+from intendant.store.transaction import Transaction
+
+PAGE = 1000
+"""How many runs are looked at, and at most removed, at once: others want to write too."""
+
+_MAY_GO = """state = 'ended' AND finished_at <= :before AND NOT EXISTS (
+    SELECT 1 FROM dependency JOIN run AS child ON child.id = run_id
+    WHERE on_run_id = run.id AND child.state <> 'ended')"""
+
+_LOOK = f"""SELECT id, {_MAY_GO} FROM run WHERE id BETWEEN :low AND :high AND id > :after_id
+    ORDER BY id LIMIT :limit"""  # noqa: S608  a constant of this module is put in
+
+
+def prunable(
+    execute: Execute, selection: Selection | None, *, before: datetime, after_id: int
+) -> PrunePage:
+    """The next page of runs, and those among them that may go."""
+    seen: list[int] = []
+    may_go: list[int] = []
+    for low, high in sorted(intervals(execute, selection)):
+        page = {"low": low, "high": high, "after_id": after_id, "limit": PAGE - len(seen)}
+        for run_id, is_old in execute(_LOOK, {**page, "before": micros(before)}):
+            seen.append(run_id)
+            if is_old:
+                may_go.append(run_id)
+        if len(seen) == PAGE:
+            return PrunePage(may_go, seen[-1])
+    return PrunePage(may_go, None)
+
+
+def prune(
+    tx: Transaction, run_ids: Sequence[int], *, before: datetime, detail: dict[str, JsonValue]
+) -> list[int]:
+    """Remove those of the runs that may (still) go; an event for each stays."""
+    rows = tx.execute(
+        f"SELECT id FROM run WHERE id IN (SELECT value FROM json_each(:ids)) AND {_MAY_GO} "  # noqa: S608
+        "ORDER BY id",
+        {"ids": json.dumps([*run_ids]), "before": micros(before)},
+    ).fetchall()
+    gone = [run_id for (run_id,) in rows]
+    for run_id in gone:
+        tx.note(tx.run(run_id), RunNote.PRUNED, detail=detail)
+    ids = json.dumps(gone)
+    environments = tx.execute(
+        "SELECT DISTINCT environment_id FROM secret "
+        "WHERE run_id IN (SELECT value FROM json_each(?)) AND environment_id IS NOT NULL",
+        (ids,),
+    ).fetchall()
+    tx.execute("DELETE FROM run WHERE id IN (SELECT value FROM json_each(?))", (ids,))
+    tx.execute(
+        "DELETE FROM environment WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND NOT EXISTS (SELECT 1 FROM secret WHERE environment_id = environment.id)",
+        (json.dumps([environment_id for (environment_id,) in environments]),),
+    )
+    return gone
+
+
+def without_row(execute: Execute, run_ids: Collection[int]) -> list[int]:
+    """Those of the ids that no run has."""
+    rows = execute(
+        "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT id FROM run)",
+        (json.dumps([*run_ids]),),
+    )
+    return [run_id for (run_id,) in rows]

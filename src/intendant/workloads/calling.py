@@ -1,0 +1,77 @@
+"""From a name and JSON to a call, and from its value to bytes; what `call` and `map` share."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from intendant.errors import InvalidRequest
+from intendant.workloads.results import Encoding, reason, to_json
+
+
+class Refusal(Exception):
+    """The call failed, but not by an exception of the user's: this is the run's reason."""
+
+
+def flush_each_line() -> None:
+    """Let `logs -f` see each line when it is printed, and a crash lose none."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(line_buffering=True)
+
+
+def find_function(target: str) -> Callable[..., object]:
+    """What `package.module:function` names; raises what the import raises."""
+    module, _, path = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    if not callable(found):
+        raise TypeError(f"{target} is no function: {found!r}")
+    return cast(Callable[..., object], found)
+
+
+def bound_call(function: Callable[..., object], given: Any) -> Callable[[], object]:
+    """The call of a function with JSON arguments, made to fit its annotations."""
+    from intendant.workloads.arguments import bind
+
+    try:
+        args, kwargs = bind(function, given)
+    except InvalidRequest as error:
+        raise Refusal(reason("arguments", str(error))) from error
+    return lambda: function(*args, **kwargs)
+
+
+def encoded(value: object, encoding: Encoding) -> bytes:
+    """A result in one of the two encodings; `Refusal` if it has no JSON."""
+    if encoding == "pickle":
+        from intendant.client.pickles import pack_value
+
+        return pack_value(value)
+    try:
+        return to_json(value)
+    except InvalidRequest as error:
+        raise Refusal(reason("result", str(error))) from error
+
+
+def from_users_code(frames: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame on that is not ours or the standard library's."""
+    ours = Path(__file__).parents[1]
+    library = Path(os.__file__).parent
+    first = frames
+    while first is not None:
+        file = Path(first.tb_frame.f_code.co_filename)
+        if not _is_machinery(file, ours=ours, library=library):
+            return first
+        first = first.tb_next
+    return frames
+
+
+def _is_machinery(file: Path, *, ours: Path, library: Path) -> bool:
+    in_library = file.is_relative_to(library) and "site-packages" not in file.parts
+    return file.is_relative_to(ours) or in_library or str(file).startswith("<frozen ")

@@ -1,0 +1,125 @@
+"""Brokers and workers for tests that need real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+
+from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.server import Server, main
+from intendant.broker.worker import Handler, Worker
+from intendant.process.aio import HelperProcess
+
+
+@contextmanager
+def broker(*uris: str, private: bool = False, **config: object) -> Iterator[list[str]]:
+    """A broker on this loop; the addresses that it listens at."""
+    settings: dict[str, object] = {"open_registration": True, "heartbeat_s": 0.5, **config}
+    endpoints = tuple(Endpoint(uri, private) for uri in uris)
+    with Server(BrokerConfig(endpoints=endpoints, **settings)) as server:  # type: ignore[arg-type]  # a test names its own
+        yield server.listen()
+
+
+@asynccontextmanager
+async def workers(
+    uri: str, service: bytes, handler: Handler, *, count: int = 1,
+    heartbeat_s: float = 0.5, cancel_when_lost: bool = False,
+) -> AsyncIterator[list[Worker]]:  # fmt: skip
+    """Workers that are connected while the block runs."""
+    made = [
+        Worker(uri, service, handler, heartbeat_s=heartbeat_s, cancel_when_lost=cancel_when_lost)
+        for _ in range(count)
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(worker.run()) for worker in made]
+        try:
+            async with asyncio.timeout(20):
+                for worker in made:
+                    await worker.ready.wait()
+            yield made
+        finally:
+            for task in running:
+                task.cancel()
+
+
+class BrokerProcess:
+    """A broker in a process of its own, as the daemon has one, with its control channel."""
+
+    def __init__(self, config: BrokerConfig) -> None:
+        self._config = config
+
+    async def start(self, *orders: dict[str, object]) -> dict[str, object]:
+        """Start it, give it `orders` and let it bind; what it says then."""
+        self._ours, theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self.process = HelperProcess(main, self._config, theirs, name="broker")
+        with theirs:
+            self.process.start()
+        self._unread = b""
+        for order in orders:
+            self.tell(order)
+        self.tell({"bind": True})
+        return await self.said()
+
+    def tell(self, order: dict[str, object]) -> None:
+        """Send one line."""
+        self._ours.send(json.dumps(order).encode() + b"\n")
+
+    async def said(self) -> dict[str, object]:
+        """The next line that it says."""
+        loop = asyncio.get_running_loop()
+        while b"\n" not in self._unread:
+            received = await loop.sock_recv(self._ours, 65_536)
+            if not received:
+                raise EOFError("the broker closed its channel")
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        said: dict[str, object] = json.loads(line)
+        return said
+
+    def hang_up(self) -> None:
+        """Close the channel, as the death of the executor does."""
+        self._ours.close()
+
+    async def kill(self) -> None:
+        """SIGKILL, and wait."""
+        self.process.kill()
+        await self.process.join()
+        self.hang_up()
+
+
+@asynccontextmanager
+async def broker_process(config: BrokerConfig) -> AsyncIterator[BrokerProcess]:
+    """A `BrokerProcess`, not yet started; killed at the end."""
+    process = BrokerProcess(replace(config, log_level="warning"))
+    try:
+        yield process
+    finally:
+        await process.kill()
+
+
+RUN_ALONE = (
+    "import sys; from intendant.broker.server import run_alone; sys.exit(run_alone(sys.argv[1:]))"
+)
+
+
+@contextmanager
+def broker_alone(*uris: str) -> Iterator[subprocess.Popen[str]]:
+    """What `intendant broker` runs, in the foreground; listening when the block begins."""
+    command = [sys.executable, "-c", RUN_ALONE, *uris]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "broker_listening" in process.stderr.readline()
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,97 @@
+"""Runs that are tried again by a person, against a real database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from intendant.errors import IllegalTransition, RunNotFound
+from intendant.protocol.environment import encode_environment
+from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.specs import Secrets
+from tests.helpers.stores import opened, submission
+
+SECRETS = Secrets(environment=encode_environment({b"A": b"1"}), env={"TOKEN": "x"})
+FAILED = Outcome.FAILED
+
+
+async def test_a_retry_is_a_new_run_with_the_spec_and_secrets_that_names_the_old(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as case:
+        old = await case.add("build", secrets=SECRETS, priority=3)
+        await case.complete(old, FAILED, exit_code=2)
+
+        [new] = await case.store.retry([old], account="bob")
+
+        before, after = await case.store.run(old), await case.store.run(new)
+        assert after.spec == before.spec.model_copy(update={"retry_of": old})
+        assert (after.state, after.attempt, after.account) == (RunState.QUEUED, 0, "bob")
+        await case.grant(new)
+        assert (await case.store.grant_info(new)).secrets == SECRETS
+        assert (before.state, before.outcome) == (RunState.ENDED, FAILED)
+
+
+async def test_a_hold_is_not_repeated(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        old = await case.add(hold=True)
+        await case.store.request_stop([old], outcome=Outcome.CANCELLED, reason="by ada")
+
+        [new] = await case.store.retry([old], account="ada")
+
+        assert (await case.store.run(new)).state is RunState.QUEUED
+
+
+async def test_only_what_has_ended_is_tried_again_and_all_or_none(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        ended, queued = await case.add(), await case.add()
+        await case.complete(ended, FAILED)
+
+        with pytest.raises(IllegalTransition, match=f"run {queued} is queued; expected one"):
+            await case.store.retry([ended, queued], account="ada")
+        with pytest.raises(RunNotFound, match="no run 17"):
+            await case.store.retry([ended, 17], account="ada")
+
+        assert len((await case.store.runs())[0]) == 2
+
+
+async def test_the_same_key_gives_the_same_new_runs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        ids = [await case.add(), await case.add()]
+        for run_id in ids:
+            await case.complete(run_id, FAILED)
+
+        first = await case.store.retry(ids, account="ada", key="k")
+        # The second time `last` would be one of the new ones.
+        again = await case.store.retry([first[-1]], account="ada", key="k")
+        others = await case.store.retry(ids, account="ada", key="k/")
+
+        assert first == again == [3, 4]
+        assert others == [5, 6]
+
+
+async def test_runs_tried_again_together_wait_for_each_other_as_before(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        runs = [submission("test", after=["build"]), submission("build")]
+        test, build = await case.store.submit(runs, account="ada")
+        await case.complete(build, FAILED)
+        assert (await case.store.run(test)).reason == "dependency"
+
+        new_test, new_build = await case.store.retry([test, build], account="ada")
+
+        assert [one.run_id for one in await case.store.candidates({"default": 9})] == [new_build]
+        await case.complete(new_build, Outcome.SUCCEEDED)
+        assert [one.run_id for one in await case.store.candidates({"default": 9})] == [new_test]
+
+
+async def test_what_is_tried_again_alone_waits_for_nobody(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        runs = [submission("test", after=["build"]), submission("build")]
+        test, build = await case.store.submit(runs, account="ada")
+        await case.complete(build, FAILED)
+
+        [new] = await case.store.retry([test], account="ada")
+
+        assert (await case.store.run(new)).spec.after == []
+        assert [one.run_id for one in await case.store.candidates({"default": 9})] == [new]

@@ -1,0 +1,153 @@
+"""The daemon's helpers killed under load: they come back, and no run, client or governor minds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import is_alive, run_rows, zombies_of
+from tests.helpers.waiting import wait_for
+from tests.helpers.witness import Gate, Witness
+
+
+@pytest.fixture
+def witness(folders: Daemon) -> Witness:
+    return Witness(folders.home / "witness")
+
+
+def restarted(daemon: Daemon, helper: str, old: int) -> bool:
+    found = daemon.status()[helper]
+    return found["pid"] not in (None, old) and found["restarts"] == 1
+
+
+@pytest.mark.parametrize("helper", ["broker", "zygote"])
+def test_a_helper_killed_under_load_is_back_within_2_s_and_harms_no_run(
+    folders: Daemon, witness: Witness, helper: str
+) -> None:
+    folders.start("--slots", "8")
+    ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=120)
+    waiting = folders.popen("wait", "all")
+    witness.wait_said("start", times=20)
+    old = folders.status()[helper]["pid"]
+    os.kill(old, signal.SIGKILL)
+    wait_for("it is back", lambda: restarted(folders, helper, old), within_s=2.0)
+    out, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, (out, errors)
+    rows = run_rows(folders.state_dir)
+    assert {row["outcome"] for row in rows.values()} == {"succeeded"}
+    assert sorted({line.run_id for line in witness.lines("end")}) == ids
+    assert len(witness.lines("start")) == len(ids)
+    witness.assert_no_attempt_started_twice()
+    wait_for("no zombie is left", lambda: not zombies_of(folders.pid))
+
+
+def test_a_client_that_submits_goes_on_over_the_death_of_the_broker(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "4")
+    ids: list[int] = []
+
+    def submit_sixty(client: Any) -> None:
+        for number in range(60):
+            ids.append(client.submit(["true"], key=f"key-{number}").id)
+
+    with folders.client() as client:
+        submitting = in_background(lambda: submit_sixty(client))
+        wait_for("some are submitted", lambda: len(ids) > 10)
+        os.kill(folders.status()["broker"]["pid"], signal.SIGKILL)
+        submitting.join(30)
+        assert len(ids) == 60
+    assert len(set(ids)) == 60
+    wait_for("all ended", lambda: all_succeeded(folders, 60), within_s=30.0)
+
+
+def in_background(act: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=act)
+    thread.start()
+    return thread
+
+
+def all_succeeded(daemon: Daemon, times: int) -> bool:
+    outcomes = [row["outcome"] for row in run_rows(daemon.state_dir).values()]
+    return outcomes == ["succeeded"] * times
+
+
+def test_governors_are_under_control_again_after_the_death_of_the_broker(
+    daemon: Daemon, witness: Witness
+) -> None:
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    old = daemon.status()["broker"]["pid"]
+    os.kill(old, signal.SIGKILL)
+    wait_for("it is back", lambda: restarted(daemon, "broker", old), within_s=2.0)
+    assert daemon.run("cancel", str(run_id)).returncode == 0
+    run = daemon.wait_state(run_id, "ended")
+    assert (run["outcome"], run["signal"]) == ("cancelled", signal.SIGTERM)
+    assert not is_alive(pid)
+
+
+def test_runs_end_truly_while_the_broker_is_stopped(daemon: Daemon, witness: Witness) -> None:
+    with Gate(daemon.home / "gate") as gate:
+        [run_id] = daemon.submit_scripts(witness.patient(gate, status=3))
+        [pid] = witness.wait_started()
+        daemon.wait_state(run_id, "running")
+        broker = daemon.status()["broker"]["pid"]
+        os.kill(broker, signal.SIGSTOP)
+        gate.open()
+        wait_for("the workload is gone", lambda: not is_alive(pid))
+        wait_for("the record is there", (daemon.attempt_folder(run_id) / "exit.json").exists)
+        os.kill(broker, signal.SIGCONT)
+        run = daemon.wait_state(run_id, "ended")
+    assert (run["exit_code"], run["outcome"]) == (3, "failed")
+
+
+def test_a_zygote_killed_between_request_and_fork_costs_no_run(
+    daemon: Daemon, witness: Witness
+) -> None:
+    zygote = daemon.status()["zygote"]["pid"]
+    os.kill(zygote, signal.SIGSTOP)
+    ids = daemon.submit_scripts(witness.says("start"), times=4)
+    for run_id in ids:
+        daemon.wait_state(run_id, "starting")
+    os.kill(zygote, signal.SIGKILL)
+    for run_id in ids:
+        assert daemon.wait_state(run_id, "ended")["outcome"] == "succeeded"
+    assert sorted(line.run_id for line in witness.lines("start")) == ids
+    wait_for("no zombie is left", lambda: not zombies_of(daemon.pid))
+
+
+def test_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
+    daemon: Daemon, witness: Witness
+) -> None:
+    with Gate(daemon.home / "gate") as gate:
+        [run_id] = daemon.submit_scripts(witness.patient(gate, status=3))
+        [pid] = witness.wait_started()
+        daemon.wait_state(run_id, "running")
+        kill_every_broker(daemon)
+        assert daemon.wait() == 70
+        assert is_alive(pid)
+        daemon.start("--slots", "4")
+        gate.open()
+        assert daemon.wait_state(run_id, "ended")["exit_code"] == 3
+
+
+def kill_every_broker(daemon: Daemon) -> None:
+    """As often as one comes to life, until the daemon gives up."""
+    for times in range(1, 6):
+        wait_for("a broker listens", lambda: daemon.log_text().count("broker_ready") >= times)  # noqa: B023 used at once
+        for pid in brokers(daemon):
+            os.kill(pid, signal.SIGKILL)
+
+
+def brokers(daemon: Daemon) -> list[int]:
+    pids = [
+        int(line) for line in open(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read().split()
+    ]  # noqa: E501, SIM115
+    return [pid for pid in pids if "broker" in open(f"/proc/{pid}/cmdline").read()]  # noqa: SIM115

@@ -1,0 +1,360 @@
+"""What a daemon that was killed leaves to the next: judged by rows, spool, /proc and witness."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+
+import pytest
+
+from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import (
+    attempt_rows,
+    event_names,
+    is_alive,
+    none_alive,
+    run_rows,
+)
+from tests.helpers.stores import check_invariants
+from tests.helpers.waiting import wait_for
+from tests.helpers.witness import Gate, Witness
+
+
+@pytest.fixture
+def witness(folders: Daemon) -> Witness:
+    return Witness(folders.home / "witness")
+
+
+def kill_daemon(daemon: Daemon) -> None:
+    """SIGKILL to the daemon; its helpers must follow within a second."""
+    status = daemon.status()
+    helpers = [status["broker"]["pid"], status["zygote"]["pid"], *trackers(daemon)]
+    assert len(helpers) == 3
+    daemon.kill()
+    wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
+
+
+def trackers(daemon: Daemon) -> list[int]:
+    """The resource tracker that multiprocessing starts beside the daemon's helpers."""
+    return [pid for pid, what in daemon.processes().items() if "resource_tracker" in what]
+
+
+# --- the queue -----------------------------------------------------------------------------------
+
+
+def test_two_hundred_queued_runs_outlive_a_kill_and_all_end_in_their_order(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "1")
+    with Gate(folders.home / "gate") as gate:
+        [first] = folders.submit_scripts(witness.patient(gate))
+        witness.wait_started()
+        low = folders.submit_scripts(witness.says("start"), times=100)
+        high = folders.submit_scripts(witness.says("start"), times=100, priority=5)
+        kill_daemon(folders)
+        before = run_rows(folders.state_dir)
+        assert {before[run_id]["state"] for run_id in low + high} == {"queued"}
+        folders.start("--slots", "1")
+        gate.open()
+        wait_for("all have ended", lambda: have_ended(folders), within_s=60.0)
+    rows = run_rows(folders.state_dir)
+    assert {row["outcome"] for row in rows.values()} == {"succeeded"}
+    assert [line.run_id for line in witness.lines("start")] == [first, *high, *low]
+    witness.assert_no_attempt_started_twice()
+    check_invariants(folders.state_dir / "intendant.db")
+
+
+def test_many_kills_lose_no_run_and_start_no_attempt_twice(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "4")
+    ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=120)
+    for round_ in range(1, 6):
+        witness.wait_said("start", times=15 * round_)
+        folders.kill()
+        folders.start("--slots", "4")
+    wait_for("all have ended", lambda: have_ended(folders), within_s=60.0)
+    rows = run_rows(folders.state_dir)
+    assert [*rows] == ids
+    # A run that was claimed but lost its record is told as such; that takes a killed governor.
+    assert {row["outcome"] for row in rows.values()} == {"succeeded"}
+    assert sorted({line.run_id for line in witness.lines("end")}) == ids
+    witness.assert_no_attempt_started_twice()
+    check_invariants(folders.state_dir / "intendant.db")
+
+
+def have_ended(daemon: Daemon) -> bool:
+    return all(row["state"] == "ended" for row in run_rows(daemon.state_dir).values())
+
+
+# --- runs that live ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_a_run_that_outlives_the_daemon_is_recorded_with_its_true_exit_code(
+    folders: Daemon, witness: Witness, when: str
+) -> None:
+    folders.start("--slots", "3")
+    with Gate(folders.home / "gate") as gate:
+        ids = folders.submit_scripts(witness.patient(gate, status=7), times=3)
+        pids = witness.wait_started(3)
+        for run_id in ids:
+            folders.wait_state(run_id, "running")
+        kill_daemon(folders)
+        assert all(map(is_alive, pids))
+        if when == "before":
+            gate.open()
+            for run_id in ids:
+                exit_file = folders.attempt_folder(run_id) / "exit.json"
+                wait_for("the exit record is there", exit_file.exists)
+        if when == "during":
+            folders.launch("--slots", "3")
+            gate.open()
+            wait_for("the daemon serves", folders.serves)
+        if when == "after":
+            folders.start("--slots", "3")
+            gate.open()
+        wait_for("all have ended", lambda: have_ended(folders))
+    rows = run_rows(folders.state_dir)
+    assert {(row["exit_code"], row["outcome"]) for row in rows.values()} == {(7, "failed")}
+    assert {row["attempt"] for row in rows.values()} == {1}
+    assert len(witness.lines("end")) == 3
+    folders.stop()
+    folders.assert_nothing_left()
+
+
+def test_an_adopted_run_can_be_cancelled(daemon: Daemon, witness: Witness) -> None:
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    daemon.kill()
+    daemon.start("--slots", "4")
+    assert is_alive(pid)
+    assert daemon.run("cancel", str(run_id)).returncode == 0
+    assert daemon.wait_state(run_id, "ended")["outcome"] == "cancelled"
+    wait_for("the workload is gone", lambda: not is_alive(pid))
+
+
+def test_a_cancel_that_the_daemon_could_not_pass_on_is_passed_on_by_the_next(
+    daemon: Daemon, witness: Witness
+) -> None:
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    governor = daemon.claim(run_id)["pid"]
+    os.kill(governor, signal.SIGSTOP)
+    assert daemon.run("cancel", str(run_id)).returncode == 0
+    daemon.kill()
+    os.kill(governor, signal.SIGCONT)
+    daemon.start("--slots", "4")
+    run = daemon.wait_state(run_id, "ended")
+    assert (run["outcome"], run["attempt"]) == ("cancelled", 1)
+    wait_for("the workload is gone", lambda: not is_alive(pid))
+
+
+def test_five_restarts_during_one_run_leave_it_its_first_attempt_and_all_its_output(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "1")
+    enough = folders.home / "enough"
+    script = (
+        f"{witness.says('start')}; n=0; while [ ! -e {enough} ]; "
+        "do n=$((n+1)); echo $n; sleep 0.01; done; echo end; exit 5"
+    )
+    [run_id] = folders.submit_scripts(script)
+    witness.wait_started()
+    for _ in range(5):
+        folders.kill()
+        folders.start("--slots", "1")
+    folders.wait_state(run_id, "running")
+    enough.touch()
+    run = folders.wait_state(run_id, "ended")
+    assert (run["exit_code"], run["attempt"]) == (5, 1)
+    *numbers, last = folders.run("logs", str(run_id)).stdout.splitlines()
+    assert last == "end"
+    assert [int(line) for line in numbers] == [*range(1, len(numbers) + 1)]
+    assert len(witness.lines("start")) == 1
+
+
+def test_a_hundred_runs_are_back_under_control_after_a_restart(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "100")
+    with Gate(folders.home / "gate") as gate:
+        ids = folders.submit_scripts(witness.patient(gate, status=9), times=100)
+        witness.wait_started(100)
+        wait_for("all are running", lambda: states(folders) == {"running"})
+        folders.kill()
+        folders.start("--slots", "100")
+        assert states(folders) == {"running"}
+        gate.open()
+        wait_for("all have ended", lambda: have_ended(folders), within_s=30.0)
+    rows = run_rows(folders.state_dir)
+    assert [row["exit_code"] for row in rows.values()] == [9] * len(ids)
+    assert {row["attempt"] for row in rows.values()} == {1}
+
+
+def states(daemon: Daemon) -> set[str]:
+    return {row["state"] for row in run_rows(daemon.state_dir).values()}
+
+
+# --- what stands in the spool decides ------------------------------------------------------------
+
+
+def test_an_exit_record_is_believed_before_anybody_is_judged(
+    daemon: Daemon, witness: Witness
+) -> None:
+    with Gate(daemon.home / "gate") as gate:
+        [run_id] = daemon.submit_scripts(witness.patient(gate, status=4))
+        witness.wait_started()
+        daemon.wait_state(run_id, "running")
+        governor = daemon.claim(run_id)["pid"]
+        daemon.kill()
+        gate.open()
+        wait_for("the record is there", (daemon.attempt_folder(run_id) / "exit.json").exists)
+        with suppress(ProcessLookupError):  # it may have gone by itself already
+            os.kill(governor, signal.SIGKILL)
+        assert run_rows(daemon.state_dir)[run_id]["state"] == "running"
+        daemon.start("--slots", "4")
+    run = daemon.show(run_id)
+    assert (run["state"], run["outcome"], run["exit_code"]) == ("ended", "failed", 4)
+
+
+def test_an_attempt_that_nobody_claimed_is_burnt_and_its_run_starts_once(
+    folders: Daemon, witness: Witness
+) -> None:
+    with suppress(AssertionError):  # the daemon dies before it can tell that it serves
+        folders.start("--slots", "1", environment={"INTENDANT_CRASHPOINT": "executor.granted:1"})
+    [run_id] = submit_to_a_dying_daemon(folders, witness.says("start"))
+    folders.wait(within_s=5.0)
+    assert run_rows(folders.state_dir)[run_id]["state"] == "starting"
+    assert not (folders.attempt_folder(run_id) / "claim").exists()
+    folders.start("--slots", "1")
+    run = folders.wait_state(run_id, "ended")
+    assert (run["outcome"], run["attempt"]) == ("succeeded", 2)
+    claim = json.loads((folders.attempt_folder(run_id) / "claim").read_bytes())
+    assert claim["kind"] == "tombstone"
+    assert [row["outcome"] for row in attempt_rows(folders.state_dir, run_id)] == [
+        "interrupted",
+        "succeeded",
+    ]
+    assert [line.attempt for line in witness.lines("start")] == [2]
+
+
+def submit_to_a_dying_daemon(daemon: Daemon, script: str) -> list[int]:
+    """Submit one run; the daemon may die before or after it has answered."""
+    daemon.run("submit", "--", "sh", "-c", script, within_s=10.0)
+    return [*run_rows(daemon.state_dir)]
+
+
+def test_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_is_burnt(
+    folders: Daemon, witness: Witness
+) -> None:
+    folders.start("--slots", "1")
+    zygote = folders.status()["zygote"]["pid"]
+    os.kill(zygote, signal.SIGSTOP)  # whatever is launched now comes to life only after SIGCONT
+    [run_id] = folders.submit_scripts(witness.says("start"))
+    folders.wait_state(run_id, "starting")
+    folders.kill()
+    folders.start("--slots", "1")
+    with suppress(ProcessLookupError):
+        os.kill(zygote, signal.SIGCONT)
+    run = folders.wait_state(run_id, "ended")
+    assert (run["outcome"], run["attempt"]) == ("succeeded", 2)
+    wait_for("the old zygote is gone", lambda: not is_alive(zygote), within_s=2.0)
+    assert [line.attempt for line in witness.lines("start")] == [2]
+
+
+# --- governors -----------------------------------------------------------------------------------
+
+
+def test_a_killed_governors_run_is_interrupted_and_its_tree_gone(
+    daemon: Daemon, witness: Witness
+) -> None:
+    [run_id] = daemon.submit_scripts(witness.stubborn())
+    [pid] = witness.wait_started()
+    began = time.monotonic()
+    os.kill(daemon.claim(run_id)["pid"], signal.SIGKILL)
+    wait_for("the tree is gone", lambda: not is_alive(pid))
+    assert time.monotonic() - began < 2.0
+    run = daemon.wait_state(run_id, "ended")
+    assert (run["outcome"], run["reason"], run["exit_code"]) == (
+        "interrupted",
+        "governor_lost",
+        None,
+    )
+
+
+def test_a_killed_governors_restartable_run_starts_again_after_its_tree_is_gone(
+    daemon: Daemon, witness: Witness
+) -> None:
+    script = f"{witness.says('start')}; [ $INTENDANT_ATTEMPT = 2 ] || exec sleep 600"
+    run_id = daemon.submit("sh", "-c", script, flags=["--restartable", "--retry", "1"])
+    [pid] = witness.wait_started()
+    os.kill(daemon.claim(run_id)["pid"], signal.SIGKILL)
+    run = daemon.wait_state(run_id, "ended")
+    assert (run["outcome"], run["attempt"]) == ("succeeded", 2)
+    assert not is_alive(pid)
+
+
+def test_a_governor_killed_while_no_daemon_watched_leaves_no_tree_behind(
+    daemon: Daemon, witness: Witness
+) -> None:
+    [run_id] = daemon.submit_scripts(witness.stubborn())
+    [pid] = witness.wait_started()
+    governor = daemon.claim(run_id)["pid"]
+    daemon.kill()
+    os.kill(governor, signal.SIGKILL)
+    wait_for("the governor is gone", lambda: not is_alive(governor))
+    daemon.start("--slots", "4")
+    run = daemon.wait_state(run_id, "ended")
+    assert run["outcome"] == "interrupted"
+    assert run["reason"].startswith("governor_lost")
+    assert not is_alive(pid)
+
+
+def test_a_stopped_governors_run_is_not_restarted_and_goes_on_after_sigcont(
+    folders: Daemon, witness: Witness
+) -> None:
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 2\nheartbeat_s = 0.2\nliveness = 3\n")
+    folders.start("--config", str(config))
+    with Gate(folders.home / "gate") as gate:
+        [run_id] = folders.submit_scripts(witness.patient(gate, status=6))
+        witness.wait_started()
+        folders.wait_state(run_id, "running")
+        governor = folders.claim(run_id)["pid"]
+        os.kill(governor, signal.SIGSTOP)
+        wait_for("it is missed", lambda: "disconnected" in event_names(folders.state_dir, run_id))
+        folders.kill()  # nor does another daemon take a stopped governor for a dead one
+        folders.start("--config", str(config))
+        assert folders.show(run_id)["state"] == "running"
+        assert folders.submit_scripts("true") == [run_id + 1]
+        folders.wait_state(run_id + 1, "ended")
+        os.kill(governor, signal.SIGCONT)
+        gate.open()
+        run = folders.wait_state(run_id, "ended")
+    assert (run["exit_code"], run["attempt"]) == (6, 1)
+    assert len(witness.lines("start")) == 1
+
+
+def test_another_boots_claim_signals_nobody(daemon: Daemon, witness: Witness) -> None:
+    """After a reboot the claim's pid may be anybody's: here it is that of a bystander."""
+    with Gate(daemon.home / "gate") as gate:
+        [run_id] = daemon.submit_scripts(witness.patient(gate))
+        [pid] = witness.wait_started()
+        daemon.wait_state(run_id, "running")
+        daemon.kill()
+        path = daemon.attempt_folder(run_id) / "claim"
+        claim = json.loads(path.read_bytes())
+        path.write_text(json.dumps(claim | {"boot_id": "another", "cgroup": None}))
+        daemon.start("--slots", "4")
+        run = daemon.show(run_id)
+        assert (run["outcome"], run["reason"]) == ("interrupted", "host_rebooted")
+        assert is_alive(pid)
+        assert is_alive(claim["pid"])
+        gate.open()
+        wait_for("the bystanders are gone", lambda: none_alive([pid, claim["pid"]]))
