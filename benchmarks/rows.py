@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bus import broker_rps
 from benchmarks.command_line import ls_cold
+from benchmarks.launchers import launches
 from benchmarks.row import (
     Row,
     at_least_times_peer,
@@ -22,6 +23,8 @@ ROWS = (
     Row("start_to_response", "ms", "posix_spawn + wait", start_to_response(median_of, 20),
         at_most(5, "ms")),
     Row("start_to_response_p99", "ms", "posix_spawn + wait", start_to_response(p99_of, 100)),
+    Row("launch_portable", "ms", "launch by the zygote", launches(1)),
+    Row("launch_portable_8_at_once", "ms", "launch by the zygote", launches(8)),
     Row("noop_runs_per_s_1_slot", "runs/s", "posix_spawn + wait", noop_runs(1, 60),
         at_least_times_peer(0.1)),
     Row("noop_runs_per_s_2_slots", "runs/s", "posix_spawn + wait", noop_runs(2, 100),

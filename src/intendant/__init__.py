@@ -1,7 +1,7 @@
 """Intendant: an executor daemon for long runs.
 
-`Client`, `Command` and `Run` are the interface for programs; `errors` holds what they raise. They
-are imported when they are first used, so that the daemon's processes carry none of it.
+`Client`, `AsyncClient`, `Command`, `Call` and `Run` are the interface for programs; `errors` holds
+what they raise. They are imported when first used: the daemon's processes carry none of it.
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from intendant import errors as errors
+    from intendant.client.async_client import AsyncClient as AsyncClient
+    from intendant.client.call import Call as Call
     from intendant.client.client import Client as Client
     from intendant.client.command import Command as Command
     from intendant.client.run import Run as Run
 
-__all__ = ["Client", "Command", "Run", "__version__", "errors"]
+__all__ = ["AsyncClient", "Call", "Client", "Command", "Run", "__version__", "errors"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsyncClient": "intendant.client.async_client",
+    "Call": "intendant.client.call",
     "Client": "intendant.client.client",
     "Command": "intendant.client.command",
     "Run": "intendant.client.run",

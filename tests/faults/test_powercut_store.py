@@ -199,7 +199,7 @@ def _events_by_run(path: Path) -> dict[int, int]:
 async def test_no_power_cut_loses_what_was_acknowledged(
     vfs: PowerCutVfs, tmp_path: Path, is_long: bool
 ) -> None:
-    findings = await Trial(vfs, tmp_path).run(2000 if is_long else 60)
+    findings = await Trial(vfs, tmp_path).run(2000 if is_long else 40)
 
     assert findings.damaged == []
     assert findings.lost == []

@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from intendant.governor.escalation import Escalation
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup
@@ -61,7 +60,6 @@ async def keep(method: str, grace_s: float, arguments: list[str]) -> dict[str, o
         is_empty = tree.is_empty()
     if cgroup is not None:
         cgroup.remove()
-        is_empty = is_empty and not Path(cgroup.path).exists()
     return {"method": tree.method, "took_s": took_s, "notes": notes, "is_empty": is_empty}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from intendant.protocol.run_states import Outcome
+from intendant.protocol.specs import CommandSpec
 from tests.helpers.fake_daemon import fake_daemon
 from tests.helpers.fake_executor import Ending, FakeExecutor
 
@@ -57,7 +58,9 @@ async def test_a_run_is_submitted_and_awaited(endpoint: str, executor: FakeExecu
     executor.ending = Ending(Outcome.FAILED, 3)
     found = await intendant(endpoint, "submit", "--wait", "--", "make", "all")
     assert found == (3, b"1\n", b"")
-    assert executor.submissions[0].spec.workload.argv == ["make", "all"]
+    workload = executor.submissions[0].spec.workload
+    assert isinstance(workload, CommandSpec)
+    assert workload.argv == ["make", "all"]
 
 
 async def test_a_log_of_many_pieces_arrives_whole(endpoint: str, executor: FakeExecutor) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +64,7 @@ async def grant(case: StoreCase, run_id: int) -> None:
 
 
 @pytest.fixture
-async def state(tmp_path: Path) -> AsyncIterator[State]:
+async def state(tmp_path: Path) -> State:
     state = State(tmp_path, Spool(tmp_path / "spool"))
     state.spool.root.mkdir()
     async with opened(tmp_path) as case:
@@ -81,7 +80,7 @@ async def state(tmp_path: Path) -> AsyncIterator[State]:
         state.spool.attempt(3, 1).entomb(by="test", at=case.clock())
         await case.store.tombstoned(3, 1, reason="test")
     case.path.rename(tmp_path / DATABASE)
-    yield state
+    return state
 
 
 def test_what_fits_has_no_findings(state: State) -> None:

@@ -19,13 +19,21 @@ from tests.helpers.waiting import wait_for
 LAUNCHERS = ("zygote", "portable")
 
 
-@pytest.fixture(params=LAUNCHERS)
+@pytest.fixture(scope="module", params=LAUNCHERS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def host(name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """One for the whole module: leave it as it was."""
+    with host_of(name, cwd=tmp_path_factory.mktemp("host")) as host:
+        yield host
+
+
 @pytest.fixture
-def host(name: str, tmp_path: Path) -> Iterator[Host]:
+def doomed(name: str, tmp_path: Path) -> Iterator[Host]:
+    """One that may come to harm."""
     with host_of(name, cwd=tmp_path) as host:
         yield host
 
@@ -122,8 +130,9 @@ def test_governors_come_to_life_at_the_same_time(host: Host, tmp_path: Path) -> 
 
     answers = host.ask("launch_all", [str(folder) for folder in folders])
 
-    host.governors += [answer["pid"] for answer in answers]
-    assert [facts(folder)["pid"] for folder in folders] == host.governors
+    pids = [answer["pid"] for answer in answers]
+    host.governors += pids
+    assert [facts(folder)["pid"] for folder in folders] == pids
     assert [start_time(answer["pid"]) for answer in answers] == [
         answer["start_time"] for answer in answers
     ]
@@ -160,48 +169,50 @@ def test_many_launches_leave_nothing_in_the_helper(host: Host, tmp_path: Path) -
 # --- who outlives whom ---------------------------------------------------------------------------
 
 
-def test_governors_outlive_the_executor_and_its_helpers_do_not(host: Host, tmp_path: Path) -> None:
-    governors = [host.launch(tmp_path / "1"), host.launch(tmp_path / "2")]
+def test_governors_outlive_the_executor_and_its_helpers_do_not(
+    doomed: Host, tmp_path: Path
+) -> None:
+    governors = [doomed.launch(tmp_path / "1"), doomed.launch(tmp_path / "2")]
     facts(tmp_path / "2")
-    helpers = all_helpers(host, governors)
+    helpers = all_helpers(doomed, governors)
     assert helpers
 
-    host.process.kill()
-    host.process.wait()
+    doomed.process.kill()
+    doomed.process.wait()
 
     wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
     assert all(map(is_alive, governors))
 
 
 def test_at_its_orderly_end_the_executor_leaves_governors_and_no_helpers(
-    host: Host, tmp_path: Path
+    doomed: Host, tmp_path: Path
 ) -> None:
-    governor = host.launch(tmp_path / "1")
+    governor = doomed.launch(tmp_path / "1")
     facts(tmp_path / "1")
-    helpers = all_helpers(host, [governor])
+    helpers = all_helpers(doomed, [governor])
 
-    assert host.end() == 0
+    assert doomed.end() == 0
 
     wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
     assert is_alive(governor)
 
 
 def test_a_helper_that_is_killed_is_started_again_and_its_governors_live(
-    host: Host, tmp_path: Path
+    doomed: Host, tmp_path: Path
 ) -> None:
-    governor = host.launch(tmp_path / "1")
-    before = host.look()
+    governor = doomed.launch(tmp_path / "1")
+    before = doomed.look()
 
     os.kill(before["helper"], signal.SIGKILL)
     wait_for(
-        "another helper is there", lambda: host.look()["helper"] not in (None, before["helper"])
+        "another helper is there", lambda: doomed.look()["helper"] not in (None, before["helper"])
     )
 
-    assert is_alive(host.launch(tmp_path / "2"))
-    assert host.look()["restarts"] == 1
-    assert host.ask("reap", governor, int(signal.SIGKILL)) == -signal.SIGKILL
+    assert is_alive(doomed.launch(tmp_path / "2"))
+    assert doomed.look()["restarts"] == 1
+    assert doomed.ask("reap", governor, int(signal.SIGKILL)) == -signal.SIGKILL
     wait_for("the old one left nothing", lambda: none_alive(before["below"]))
-    wait_for("and no zombie", lambda: host.look()["orphans"] == [])
+    wait_for("and no zombie", lambda: doomed.look()["orphans"] == [])
 
 
 def test_a_forkserver_that_is_killed_is_started_again_with_its_helper(tmp_path: Path) -> None:

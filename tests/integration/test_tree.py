@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from intendant.process.cgroup import make_child, own_cgroup
 from tests.helpers import unruly
 from tests.helpers.ground_truth import processes_with
+from tests.helpers.trees import METHODS
 from tests.helpers.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 KINDS = sorted(kind for kind in unruly.KINDS if kind != "leaves_a_daemon_and_ends")
-
-
-def methods_here() -> list[str]:
-    """What this machine offers; a subreaper always, a cgroup where one can be made."""
-    home = own_cgroup()
-    probe = None if home is None else make_child(home, f"intendant-test.{os.getpid()}")
-    if probe is None:
-        return ["subreaper"]
-    probe.remove()
-    return ["subreaper", "cgroup"]
-
-
-METHODS = methods_here()
 
 
 @pytest.fixture
@@ -43,14 +31,8 @@ def marker() -> Iterator[str]:
     yield text
     while left := processes_with(text):
         for pid in left:
-            with_kill(pid)
-
-
-def with_kill(pid: int) -> None:
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

@@ -84,6 +84,16 @@ def test_many_kills_lose_no_run_and_start_no_attempt_twice(
     assert sorted({line.run_id for line in witness.lines("end")}) == ids
     witness.assert_no_attempt_started_twice()
     check_invariants(folders.state_dir / "intendant.db")
+    wait_governors_gone(folders)
+
+
+def wait_governors_gone(daemon: Daemon) -> None:
+    """Return once the daemon has confirmed to every governor that its end is recorded."""
+
+    def are_gone() -> bool:
+        return not any("intendant: governor" in what for what in daemon.processes().values())
+
+    wait_for("the governors are gone", are_gone, within_s=8.0)
 
 
 def have_ended(daemon: Daemon) -> bool:
@@ -110,6 +120,7 @@ def test_a_run_that_outlives_the_daemon_is_recorded_with_its_true_exit_code(
             for run_id in ids:
                 exit_file = folders.attempt_folder(run_id) / "exit.json"
                 wait_for("the exit record is there", exit_file.exists)
+            folders.start("--slots", "3")
         if when == "during":
             folders.launch("--slots", "3")
             gate.open()
@@ -122,7 +133,8 @@ def test_a_run_that_outlives_the_daemon_is_recorded_with_its_true_exit_code(
     assert {(row["exit_code"], row["outcome"]) for row in rows.values()} == {(7, "failed")}
     assert {row["attempt"] for row in rows.values()} == {1}
     assert len(witness.lines("end")) == 3
-    folders.stop()
+    wait_governors_gone(folders)
+    assert folders.stop() == 143
     folders.assert_nothing_left()
 
 

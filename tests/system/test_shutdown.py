@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 
@@ -259,7 +258,7 @@ def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_unharmed(
     assert daemon.run("submit", "--wait", "--", "true").returncode == 0
 
 
-def test_a_log_that_nobody_reads_any_more_harms_no_run(folders: Daemon, tmp_path: Path) -> None:
+def test_a_log_that_nobody_reads_any_more_harms_no_run(folders: Daemon) -> None:
     reader, writer = os.pipe()
     folders.launch_logging_to(writer)
     os.close(reader)

@@ -304,7 +304,7 @@ class BrokerCore:
         """A valid command at the wrong moment: DISCONNECT, then silence (RFC 18)."""
         self._count["invalid"] += 1
         if (worker := self._workers.get(peer)) is not None:
-            self._dismiss(worker, f"unexpected command {frames[1]!r}")
+            self._dismiss_offender(worker, f"unexpected command {frames[1]!r}")
         else:
             self._send_disconnect(peer)
 
@@ -347,7 +347,7 @@ class BrokerCore:
     def _on_invalid(self, peer: Peer) -> None:
         self._count["invalid"] += 1
         if (worker := self._workers.get(peer)) is not None:
-            self._dismiss(worker, "invalid message")
+            self._dismiss_offender(worker, "invalid message")
         else:
             log.debug("message_dropped", account=peer.account, pid=peer.pid)
 
@@ -481,9 +481,14 @@ class BrokerCore:
 
     def _dismiss(self, worker: Worker, reason: str) -> None:
         """Tell `worker` to go, and lose it."""
-        log.info("worker_dismissed", service=worker.service.name.decode(), reason=reason)
+        log.debug("worker_dismissed", service=worker.service.name.decode(), reason=reason)
         self._send_disconnect(worker.peer)
         self._remove(worker)
+
+    def _dismiss_offender(self, worker: Worker, offence: str) -> None:
+        """Dismiss `worker` for what it sent."""
+        log.warning("worker_misbehaved", service=worker.service.name.decode(), offence=offence)
+        self._dismiss(worker, offence)
 
     def _remove(self, worker: Worker) -> None:
         """Lose `worker`; what it had in hand is refused or given to another one."""

@@ -19,8 +19,9 @@ from intendant.cli.session import Session
 from intendant.errors import IntendantError
 
 VERBS = (
-    "serve", "run", "submit", "ls", "show", "explain", "wait", "logs", "events", "cancel", "hold",
-    "release", "priority", "retry", "queue", "status", "shutdown", "prune", "fsck", "broker",
+    "serve", "run", "submit", "ls", "show", "explain", "wait", "logs", "result", "events", "cancel",
+    "hold", "release", "priority", "retry", "queue", "status", "shutdown", "prune", "fsck",
+    "broker",
 )  # fmt: skip
 """In the order of `--help`; each is the attribute `verb` of the module with its name."""
 

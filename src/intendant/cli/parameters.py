@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar
 
@@ -55,6 +56,23 @@ class Variable(click.ParamType[tuple[str, str]]):
         if not (name and equals):
             self.fail(f"found {value!r}, expected K=V", param, ctx)
         return name, text
+
+
+class JsonArguments(click.ParamType[list[object] | dict[str, object]]):
+    """Arguments of a function as JSON: a list, or an object."""
+
+    name = "JSON"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[object] | dict[str, object]:
+        try:
+            arguments = json.loads(str(value))
+        except ValueError as error:
+            self.fail(f"found no JSON: {error}", param, ctx)
+        if not isinstance(arguments, list | dict):
+            self.fail(f"found {value}, expected a list or an object", param, ctx)
+        return arguments
 
 
 class ArgvCommand(click.Command):

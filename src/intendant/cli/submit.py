@@ -14,12 +14,14 @@ from intendant.cli.parameters import (
     PRIORITY,
     ArgvCommand,
     Duration,
+    JsonArguments,
     Variable,
     argv_of,
     endpoint_option,
     json_option,
 )
 from intendant.cli.session import Session
+from intendant.client.call import Call, CallArguments, is_target
 from intendant.client.client import Client
 from intendant.client.command import RunOptions
 from intendant.client.run import Run
@@ -28,7 +30,9 @@ _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
 
 
 @click.command("submit", cls=ArgvCommand, options_metavar="[OPTIONS]")
-@click.argument("file", required=False, metavar="(FILE | -- ARGV...)")
+@click.argument("file", required=False, metavar="(FILE | MODULE:FUNCTION | -- ARGV...)")
+@click.option("--args", "call_args", type=JsonArguments(),
+              help="Arguments of the function: a list, or an object by name.")  # fmt: skip
 @click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`.")
 @click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
@@ -52,6 +56,7 @@ def verb(
     /,
     *,
     file: str | None,
+    call_args: CallArguments | None,
     key: str | None,
     secret_env: tuple[tuple[str, str], ...],
     variables: tuple[tuple[str, str], ...],
@@ -59,25 +64,38 @@ def verb(
     as_json: bool,
     **options: Unpack[RunOptions],
 ) -> int:
-    """Queue a command, or the runs of a file; prints their ids.
+    """Queue a command, a Python function, or the runs of a file; prints their ids.
 
     \b
     Examples:
       intendant submit -- make -j4 all
+      intendant submit lab.models:fit --args '{"rate": 0.1}'
       intendant submit -n train --timeout 2h --retry 2 -- python train.py
       intendant submit nightly.toml --wait
     """
-    argv = argv_of(ctx)
+    what = _one_run(ctx, file, call_args)
     options["env"] = dict(variables)
     session: Session = ctx.obj
     with session.client() as client:
-        if argv is not None:
-            if file is not None:
-                raise click.UsageError(f"found {file!r} before --, expected options alone", ctx)
-            submitted = [client.submit(argv, key=key, secret_env=dict(secret_env), **options)]
+        if what is not None:
+            submitted = [client.submit(what, key=key, secret_env=dict(secret_env), **options)]
         else:
             submitted = _submit_file(ctx, client, file, key=key)
-        return _follow_up(client, submitted, is_one=argv is not None, wait=wait, as_json=as_json)
+        return _follow_up(client, submitted, is_one=what is not None, wait=wait, as_json=as_json)
+
+
+def _one_run(
+    ctx: click.Context, file: str | None, call_args: CallArguments | None
+) -> list[str] | Call | None:
+    """The command or the function on the command line; None where there is a file instead."""
+    argv = argv_of(ctx)
+    if argv is not None and file is not None:
+        raise click.UsageError(f"found {file!r} before --, expected options alone", ctx)
+    if file is not None and is_target(file) and not Path(file).exists():
+        return Call(file, args=call_args or ())
+    if argv is not None and call_args is not None:
+        raise click.UsageError("found --args with a command, expected them behind --", ctx)
+    return argv
 
 
 def _submit_file(

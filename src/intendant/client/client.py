@@ -11,20 +11,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Protocol, Self, Unpack, cast
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
 
+from intendant.client import conversations as talk
 from intendant.client import wire
 from intendant.client.command import (
     Command,
     RunOptions,
+    Submission,
     Submitter,
-    fresh_key,
-    spec_of,
-    submission,
+    Work,
+    submissions,
+    submitted,
 )
+from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import is_local, require_life, resolve_endpoint
 from intendant.client.events import EventCursor
 from intendant.client.logs import LogCursor
+from intendant.client.result import RunResult
 from intendant.client.run import Run, Selection, Stream, texts
 from intendant.client.shapes import (
     Change,
@@ -38,10 +42,12 @@ from intendant.client.shapes import (
 )
 from intendant.client.system_log import SystemLogCursor
 
+if TYPE_CHECKING:
+    from intendant.client.futures import RunExecutor
+
 __all__ = ["Client", "Command", "Run"]
 
-PAGE = 1000
-"""The most runs that one answer holds."""
+T = TypeVar("T")
 
 
 class Connection(Protocol):
@@ -98,7 +104,7 @@ class Client:
 
     def submit(
         self,
-        what: Command | Sequence[str] | Mapping[str, object],
+        what: Work,
         *,
         key: str | None = None,
         secret_env: Mapping[str, str] | None = None,
@@ -106,10 +112,8 @@ class Client:
     ) -> Run:
         """Queue a run; it is on disk when this returns. The same `key` again gives the same run."""
         submitter = self._submitter()
-        spec = spec_of(what, **options)
-        [run] = self._submit(
-            [submission(spec, key=key, secret_env=secret_env, submitter=submitter)], submitter
-        )
+        one = submitted(what, key=key, secret_env=secret_env, submitter=submitter, **options)
+        [run] = self._submit([one], submitter)
         return run
 
     def submit_all(
@@ -117,14 +121,13 @@ class Client:
     ) -> list[Run]:
         """Queue several runs, all or none; `after` names runs among them."""
         submitter = self._submitter()
-        keys = [f"{key}/{at}" if key else None for at in range(1, len(specs) + 1)]
-        return self._submit(
-            [
-                submission(spec, key=one, submitter=submitter)
-                for spec, one in zip(specs, keys, strict=True)
-            ],
-            submitter,
-        )
+        return self._submit(submissions(specs, key=key, submitter=submitter), submitter)
+
+    def executor(self, **options: Unpack[RunOptions]) -> RunExecutor:
+        """A `concurrent.futures.Executor` whose calls are runs with these options."""
+        from intendant.client.futures import RunExecutor
+
+        return RunExecutor(self.endpoint, options)
 
     def run(self, run_id: int) -> Run:
         """The run with this id; `RunNotFound` if there is none."""
@@ -132,13 +135,11 @@ class Client:
 
     def show(self, selection: Selection) -> RunDetails:
         """One run, its attempts and its folder."""
-        answer = self._ask("run_show", selection=texts(selection))
-        return cast(RunDetails, answer)
+        return self._converse(talk.show(selection))
 
     def explain(self, selection: Selection) -> Explanation:
         """Why one run waits, or what it does."""
-        answer = self._ask("run_explain", selection=texts(selection))
-        return cast(Explanation, wire.content(answer, until=None, waits_for=[]))
+        return self._converse(talk.explain(selection))
 
     def runs(
         self,
@@ -150,23 +151,15 @@ class Client:
         limit: int | None = 100,
     ) -> list[RunInfo]:
         """Runs, newest first; `limit` None gives all of them, page by page."""
-        wanted = {
-            "states": list(states),
-            "outcomes": list(outcomes),
-            "queue": queue,
-            "selection": texts(selection),
-        }
-        found: list[RunInfo] = []
-        before_id: int | None = None
-        while limit is None or len(found) < limit:
-            size = PAGE if limit is None else min(limit - len(found), PAGE)
-            answer = self._ask("run_list", limit=size, before_id=before_id, **wanted)
-            page = cast(list[RunInfo], answer["runs"])
-            found += page
-            if not (page and answer["has_more"]):
-                break
-            before_id = page[-1]["id"]
-        return found
+        return self._converse(
+            talk.runs(
+                states=states, outcomes=outcomes, queue=queue, selection=selection, limit=limit
+            )
+        )
+
+    def result(self, run_id: int) -> RunResult:
+        """How a run ended, which it must have, and the bytes of what it returned."""
+        return self._converse(talk.result(run_id))
 
     def watch(
         self,
@@ -177,16 +170,7 @@ class Client:
         timeout_s: float | None = None,
     ) -> Iterator[RunInfo]:
         """Each run as it is now and as it changes, until all (or any) have ended."""
-        body = wire.request(
-            "run_wait_request", selection=texts(selection), any=any, changes=changes
-        )
-        for is_final, answer in self._stream(lambda: body, timeout_s):
-            if is_final:
-                wire.response(answer, "run_wait_response")
-                return
-            message = wire.response(answer, "run_changed", "stream_tick")
-            if message["kind"] == "run_changed":
-                yield cast(RunInfo, message["run"])
+        return self._read(WaitReading(selection, any=any, changes=changes), timeout_s)
 
     def wait(
         self, selection: Selection, *, any: bool = False, timeout_s: float | None = None
@@ -204,123 +188,116 @@ class Client:
         attempt: int | None = None,
     ) -> Iterator[bytes]:
         """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
-        cursor = LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
-        for is_final, answer in self._stream(cursor.request, None):
-            if is_final:
-                wire.response(answer, "log_response")
-                return
-            if data := cursor.take(answer):
-                yield data
+        return self._read(
+            LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
+        )
 
     def events(
         self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
     ) -> Iterator[EventInfo]:
         """What happened, oldest first; `follow` for ever, without loss or repetition."""
-        cursor = EventCursor(texts(selection), after_id=after_id, follow=follow)
-        for is_final, answer in self._stream(cursor.request, None):
-            if is_final:
-                wire.response(answer, "event_list_response")
-                return
-            yield from cursor.take(answer)
+        return self._read(EventCursor(texts(selection), after_id=after_id, follow=follow))
+
+    def last_event_id(self) -> int:
+        """Where the events that are still to come begin, for `events`."""
+        return self._converse(talk.last_event_id(), service=wire.STREAM)
 
     def system_log(
         self, selection: Selection = (), *, level: str = "debug", follow: bool = False
     ) -> Iterator[LogLineInfo]:
         """What daemon and governors have logged, by time; `follow` for ever."""
-        cursor = SystemLogCursor(texts(selection), level=level, follow=follow)
-        for is_final, answer in self._stream(cursor.request, None):
-            if is_final:
-                wire.response(answer, "system_log_response")
-                return
-            yield from cursor.take(answer)
+        return self._read(SystemLogCursor(texts(selection), level=level, follow=follow))
 
     def cancel(
-        self, selection: Selection, *, reason: str | None = None, now: bool = False
+        self,
+        selection: Selection,
+        *,
+        reason: str | None = None,
+        now: bool = False,
+        grace_s: float | None = None,
     ) -> Change:
-        """End runs, wherever they are; what has ended stays as it is."""
-        answer = self._ask("run_cancel", selection=texts(selection), reason=reason, now=now)
-        return cast(Change, answer)
+        """End runs, wherever they are; what has ended stays as it is.
+
+        `grace_s` stands for the graces that the runs were submitted with.
+        """
+        return self._converse(talk.cancel(selection, reason=reason, now=now, grace_s=grace_s))
 
     def hold(self, selection: Selection) -> Change:
         """Keep queued runs from starting."""
-        return self._change("run_hold_request", selection=texts(selection))
+        return self._converse(talk.hold(selection))
 
     def release(self, selection: Selection) -> Change:
         """Let held runs start."""
-        return self._change("run_release_request", selection=texts(selection))
+        return self._converse(talk.release(selection))
 
     def set_priority(self, selection: Selection, priority: int) -> Change:
         """Move one run in its queue: higher starts first."""
-        return self._change("run_priority_request", selection=texts(selection), priority=priority)
+        return self._converse(talk.set_priority(selection, priority))
 
     def retry(self, selection: Selection, *, key: str | None = None) -> list[Run]:
         """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
-        answer = self._ask("run_retry", selection=texts(selection), retry_key=key or fresh_key())
-        return [Run(self, run_id) for run_id in cast(list[int], answer["run_ids"])]
+        return [Run(self, run_id) for run_id in self._converse(talk.retry(selection, key=key))]
 
     def prune(self, *, older_s: float, selection: Selection = ()) -> Iterator[list[int]]:
         """Forget runs that ended so long ago; the ids that are gone, a page at a time."""
         after_id: int | None = 0
         while after_id is not None:
-            answer = self._ask(
-                "run_prune", older_s=older_s, selection=texts(selection) or None, after_id=after_id
+            run_ids, after_id = self._converse(
+                talk.prune_page(older_s=older_s, selection=selection, after_id=after_id)
             )
-            page = wire.content(answer, next_after_id=None)
-            yield cast(list[int], page["run_ids"])
-            after_id = cast(int | None, page["next_after_id"])
+            yield run_ids
 
     def status(self) -> DaemonInfo:
         """What the daemon is doing."""
-        return cast(DaemonInfo, self._ask("status")["daemon"])
+        return self._converse(talk.status())
 
     def queues(self) -> list[QueueInfo]:
         """Every queue, by name."""
-        return cast(list[QueueInfo], self._ask("queue_list")["queues"])
+        return self._converse(talk.queues())
 
     def queue_set(self, name: str, *, slots: int) -> QueueInfo:
         """Make a queue, or change its slots."""
-        return self._queue("queue_set_request", name=name, slots=slots)
+        return self._converse(talk.queue_set(name, slots=slots))
 
     def queue_pause(self, name: str) -> QueueInfo:
         """Start nothing from this queue until it is resumed."""
-        return self._queue("queue_pause_request", name=name)
+        return self._converse(talk.queue_pause(name))
 
     def queue_resume(self, name: str) -> QueueInfo:
         """Start runs from this queue again."""
-        return self._queue("queue_resume_request", name=name)
+        return self._converse(talk.queue_resume(name))
 
     def shutdown(self, policy: str = "stop") -> str:
         """End the daemon: `stop`, `drain`, `leave` or `now`; the state it is in then."""
-        return str(self._ask("shutdown", policy=policy)["state"])
+        return self._converse(talk.shutdown(policy))
 
     def _submitter(self) -> Submitter | None:
         return Submitter.this_process() if is_local(self.endpoint) else None
 
-    def _submit(
-        self, submissions: list[dict[str, object]], submitter: Submitter | None
-    ) -> list[Run]:
-        environment = submitter.encoded_environment() if submitter else None
-        answer = self._ask("run_submit", runs=submissions, environment=environment)
-        return [Run(self, run_id) for run_id in cast(list[int], answer["run_ids"])]
+    def _submit(self, several: list[Submission], submitter: Submitter | None) -> list[Run]:
+        run_ids = self._converse(talk.submit(several, submitter))
+        return [Run(self, run_id, is_own=True) for run_id in run_ids]
 
-    def _queue(self, kind: str, **fields: object) -> QueueInfo:
-        return cast(QueueInfo, self._request(kind, "queue_response", **fields)["queue"])
+    def _converse(self, conversation: Conversation[T], *, service: bytes = wire.EXECUTOR) -> T:
+        """Carry a conversation to its end, over the one connection for requests."""
+        try:
+            body = next(conversation)
+            while True:
+                if self._connection is None:
+                    self._connection = self._connect(self.endpoint)
+                answer = self._connection.request(service, body, timeout_s=self._timeout_s)
+                body = conversation.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
 
-    def _change(self, kind: str, **fields: object) -> Change:
-        return cast(Change, self._request(kind, "run_change_response", **fields))
-
-    def _ask(self, verb: str, **fields: object) -> dict[str, object]:
-        return self._request(f"{verb}_request", f"{verb}_response", **fields)
-
-    def _request(self, kind: str, expected: str, **fields: object) -> dict[str, object]:
-        body = wire.request(kind, **fields)
-        if self._connection is None:
-            self._connection = self._connect(self.endpoint)
-        answer = self._connection.request(wire.EXECUTOR, body, timeout_s=self._timeout_s)
-        return wire.response(answer, expected)
-
-    def _stream(
-        self, body: Callable[[], list[bytes]], timeout_s: float | None
-    ) -> Iterator[tuple[bool, list[bytes]]]:
+    def _read(self, reading: Reading[T], timeout_s: float | None = None) -> Iterator[T]:
+        """What a stream gives, over a connection of its own."""
         with closing(self._connect(self.endpoint)) as connection:
-            yield from connection.stream(wire.STREAM, body, timeout_s=timeout_s)
+            for is_final, answer in connection.stream(
+                wire.STREAM, reading.request, timeout_s=timeout_s
+            ):
+                if is_final:
+                    wire.response(answer, reading.final)
+                    return
+                yield from reading.take(answer)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypeAlias, TypedDict, Unpack
 
+from intendant.client.call import Call
 from intendant.errors import InvalidRequest
 from intendant.protocol.environment import encode_environment
 
@@ -47,6 +49,7 @@ class RunOptions(TypedDict, total=False):
     priority: int | None
     timeout_s: float | None
     grace_s: float | None
+    shutdown_grace_s: float | None
     retry: int | None  # attempts after the first
     restartable: bool | None
     hold: bool | None
@@ -61,6 +64,7 @@ class Submitter:
     cwd: str
     environment: Mapping[bytes, bytes] = field(repr=False)
     umask: int
+    python: str | None = None
 
     def encoded_environment(self) -> str:
         """The environment as it travels."""
@@ -68,15 +72,18 @@ class Submitter:
 
     @classmethod
     def this_process(cls) -> Submitter:
-        """The folder, environment and file mode mask of the calling process."""
-        return cls(str(Path.cwd()), dict(os.environb), _umask())
+        """The folder, environment, file mode mask and interpreter of the calling process."""
+        return cls(str(Path.cwd()), dict(os.environb), _umask(), sys.executable or None)
 
 
-def spec_of(
-    what: Command | Sequence[str] | Mapping[str, object], **options: Unpack[RunOptions]
-) -> dict[str, object]:
-    """The run spec of a command, of bare arguments or of a spec; `options` win over it."""
-    spec = dict(what) if isinstance(what, Mapping) else _command(what).spec()
+Work: TypeAlias = Command | Call | Sequence[str] | Mapping[str, object]
+"""What can be submitted: a command, a call, bare arguments, or a run spec."""
+Submission: TypeAlias = dict[str, object]
+
+
+def spec_of(what: Work, **options: Unpack[RunOptions]) -> dict[str, object]:
+    """The run spec of whatever can be submitted; `options` win over it."""
+    spec = dict(what) if isinstance(what, Mapping) else _described(what).spec()
     retry, cwd, env = options.pop("retry", None), options.pop("cwd", None), options.pop("env", None)
     spec |= said(options)
     if retry is not None:
@@ -85,19 +92,49 @@ def spec_of(
     return {**spec, "workload": {**_workload(spec), **workload}}
 
 
+def submitted(
+    what: Work,
+    *,
+    key: str | None = None,
+    secret_env: Mapping[str, str] | None = None,
+    submitter: Submitter | None = None,
+    **options: Unpack[RunOptions],
+) -> Submission:
+    """One run of a submission, of whatever can be submitted."""
+    return submission(
+        spec_of(what, **options),
+        key=key,
+        secret_env=secret_env,
+        pickle=what.pickle if isinstance(what, Call) else None,
+        submitter=submitter,
+    )
+
+
+def submissions(
+    specs: Sequence[Mapping[str, object]], *, key: str | None, submitter: Submitter | None
+) -> list[Submission]:
+    """The runs of one submission, each with a key of its own."""
+    keys = [f"{key}/{at}" if key else None for at in range(1, len(specs) + 1)]
+    return [
+        submission(spec, key=one, submitter=submitter)
+        for spec, one in zip(specs, keys, strict=True)
+    ]
+
+
 def submission(
     spec: Mapping[str, object],
     *,
     key: str | None = None,
     secret_env: Mapping[str, str] | None = None,
+    pickle: str | None = None,
     submitter: Submitter | None = None,
-) -> dict[str, object]:
+) -> Submission:
     """One run of a submission. It always has a key, so that sending it twice is harmless.
 
     A `submitter` is given where the daemon shares its machine: the run gets its folder, and (with
     the request) its environment. From afar it gets the daemon's.
     """
-    secrets = said({"env": dict(secret_env or {}) or None})
+    secrets = said({"env": dict(secret_env or {}) or None, "pickle": pickle})
     return said(
         {
             "spec": _at_home(spec, submitter) if submitter else dict(spec),
@@ -118,16 +155,19 @@ def said(fields: Mapping[str, object]) -> dict[str, object]:
 
 
 def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, object]:
-    """The spec with its command's folder seen from the submitter's, and the submitter's mask."""
+    """The spec with its folder seen from the submitter's, and what it inherits from there."""
     workload = _workload(spec)
+    inherited: dict[str, object] = {"umask": submitter.umask}
+    if workload.get("kind") == "call" and submitter.python is not None:
+        inherited["python"] = submitter.python
     cwd = Path(submitter.cwd, str(workload.get("cwd") or ""))
-    return {**spec, "workload": {"umask": submitter.umask, **workload, "cwd": str(cwd)}}
+    return {**spec, "workload": {**inherited, **workload, "cwd": str(cwd)}}
 
 
-def _command(what: Command | Sequence[str]) -> Command:
+def _described(what: Command | Call | Sequence[str]) -> Command | Call:
     if isinstance(what, str):
         raise InvalidRequest(f"{what!r} is one text: a command is a list of arguments")
-    return what if isinstance(what, Command) else Command(what)
+    return what if isinstance(what, Command | Call) else Command(what)
 
 
 def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:

@@ -12,6 +12,8 @@ from intendant.client.shapes import EventInfo
 class EventCursor:
     """The place in the log: after a lost connection the same events neither miss nor repeat."""
 
+    final = "event_list_response"
+
     def __init__(self, selection: list[str], *, after_id: int, follow: bool) -> None:
         self._selection = selection
         self._last_id = after_id

@@ -12,6 +12,8 @@ from intendant.errors import ProtocolError
 class LogCursor:
     """The place in a run's log: after a lost connection the same bytes neither miss nor repeat."""
 
+    final = "log_response"
+
     def __init__(
         self, selection: list[str], *, stream: Stream, attempt: int | None, follow: bool
     ) -> None:
@@ -34,11 +36,11 @@ class LogCursor:
             and_later=(self._is_free and self._attempt is not None) or None,
         )
 
-    def take(self, body: Sequence[bytes]) -> bytes:
+    def take(self, body: Sequence[bytes]) -> list[bytes]:
         """The new bytes in a PARTIAL: none in a tick, none in what was already taken."""
         chunk = wire.response(body, "log_chunk", "stream_tick")
         if chunk["kind"] == "stream_tick":
-            return b""
+            return []
         attempt, offset, data = _read_chunk(chunk, body)
         if attempt != self._attempt:
             self._attempt, self._offset = attempt, offset
@@ -46,7 +48,7 @@ class LogCursor:
             raise ProtocolError(f"the log goes on at byte {offset}; expected {self._offset}")
         new = data[self._offset - offset :]
         self._offset += len(new)
-        return new
+        return [new] if new else []
 
 
 def _read_chunk(chunk: dict[str, object], body: Sequence[bytes]) -> tuple[int, int, bytes]:

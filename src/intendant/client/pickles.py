@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import pickle
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from intendant.errors import InvalidRequest, RemoteTraceback
 
@@ -20,8 +19,7 @@ _EXCEPTION = b"e"
 _PYTHON = sys.version_info[:2]
 
 
-@dataclass(frozen=True, slots=True)
-class PackedCall:
+class PackedCall(NamedTuple):
     """A function and its arguments, ready to be called."""
 
     function: Callable[..., object]
@@ -49,6 +47,11 @@ def open_call(data: bytes) -> PackedCall:
     return PackedCall(*pickle.loads(call))  # noqa: S301  as above
 
 
+def call_each(function: Callable[..., object], several: Sequence[tuple[Any, ...]]) -> list[object]:
+    """A chunk of a `map`, called in the run."""
+    return [function(*args) for args in several]
+
+
 def pack_value(value: object) -> bytes:
     """A result as bytes; raises whatever the value raises when it can't be pickled."""
     return _VALUE + _dumps(value)
@@ -56,6 +59,8 @@ def pack_value(value: object) -> bytes:
 
 def pack_exception(error: BaseException) -> bytes:
     """An exception with its traceback; one that can't be pickled travels as text alone."""
+    import traceback
+
     from tblib import pickling_support
 
     text = "".join(traceback.format_exception(error))

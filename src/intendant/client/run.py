@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
 from intendant.client import wire
+from intendant.client.result import RunResult, result_of
 from intendant.client.shapes import Change, RunDetails, RunInfo
-from intendant.errors import RunFailed
 
 Stream = Literal["stdout", "stderr"]
 Selection = int | str | Sequence[int | str]
@@ -30,6 +30,8 @@ class RunService(Protocol):
         self, selection: Selection, *, any: bool = False, timeout_s: float | None = None
     ) -> list[RunInfo]: ...
 
+    def result(self, run_id: int) -> RunResult: ...
+
     def logs(
         self,
         selection: Selection,
@@ -40,17 +42,33 @@ class RunService(Protocol):
     ) -> Iterator[bytes]: ...
 
     def cancel(
-        self, selection: Selection, *, reason: str | None = None, now: bool = False
+        self,
+        selection: Selection,
+        *,
+        reason: str | None = None,
+        now: bool = False,
+        grace_s: float | None = None,
     ) -> Change: ...
 
 
 class Run:
-    """One run: its id, and what the daemon said about it last."""
+    """One run: its id, and what the daemon said about it last.
 
-    def __init__(self, service: RunService, run_id: int, info: RunInfo | None = None) -> None:
+    `is_own`: this program submitted it, so that a pickled result is its own.
+    """
+
+    def __init__(
+        self,
+        service: RunService,
+        run_id: int,
+        info: RunInfo | None = None,
+        *,
+        is_own: bool = False,
+    ) -> None:
         self.id = run_id
         self._service = service
         self._info = info
+        self._is_own = is_own
 
     def __repr__(self) -> str:
         return f"Run({self.id})"
@@ -70,17 +88,14 @@ class Run:
         [self._info] = self._service.wait(self.id, timeout_s=timeout_s)
         return self._info
 
-    def result(self, timeout_s: float | None = None) -> int | None:
-        """Wait, then give the exit code of a run that succeeded; `RunFailed` if it did not."""
+    def result(self, timeout_s: float | None = None) -> object:
+        """Wait, then give what a call returned, or a command's exit code; raise if it failed.
+
+        `RunFailed` says how; an exception that travelled as a pickle is raised itself.
+        """
         info = self.wait(timeout_s)
-        if info["outcome"] != "succeeded":
-            raise RunFailed(
-                self.id,
-                outcome=info["outcome"] or info["state"],
-                reason=info["reason"],
-                exit_code=info["exit_code"],
-            )
-        return info["exit_code"]
+        found = self._service.result(self.id) if info["kind"] == "call" else result_of(info)
+        return found.value(may_unpickle=self._is_own)
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None
@@ -88,6 +103,9 @@ class Run:
         """The bytes of its output, in pieces as they come."""
         return self._service.logs(self.id, follow=follow, stream=stream, attempt=attempt)
 
-    def cancel(self, reason: str | None = None, *, now: bool = False) -> bool:
+    def cancel(
+        self, reason: str | None = None, *, now: bool = False, grace_s: float | None = None
+    ) -> bool:
         """End the run; whether there was anything left to end."""
-        return self.id in self._service.cancel(self.id, reason=reason, now=now)["changed"]
+        change = self._service.cancel(self.id, reason=reason, now=now, grace_s=grace_s)
+        return self.id in change["changed"]

@@ -12,6 +12,8 @@ from intendant.client.shapes import LogLineInfo
 class SystemLogCursor:
     """The place in the log is a moment: after a lost connection its lines come again."""
 
+    final = "system_log_response"
+
     def __init__(self, selection: list[str], *, level: str, follow: bool) -> None:
         self._selection = selection
         self._level = level

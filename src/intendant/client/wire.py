@@ -23,8 +23,9 @@ def request(kind: str, **fields: object) -> list[bytes]:
     try:
         frame = json.dumps(message, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
-        found = error.object[max(error.start - 20, 0) : error.end]
-        raise InvalidRequest(f"the request holds text that is not UTF-8: …{found!r}") from error
+        # Not what stands around it: that may be a secret.
+        found = error.object[error.start]
+        raise InvalidRequest(f"the request holds text that is not UTF-8: {found!r}") from error
     except ValueError as error:
         raise InvalidRequest(f"the request holds a number that JSON has not: {error}") from error
     if len(frame) > MAX_FRAME_BYTES:

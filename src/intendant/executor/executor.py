@@ -171,9 +171,6 @@ class Executor:
             system_log=system_log(self._state_dir),
             log_level=settings.log_level,
         )
-        embedded_in = None
-        if self._life_line is not None:
-            embedded_in = (os.getpid(), start_time(os.getpid()) or 0)
         parts = Parts(
             settings=settings,
             state_dir=self._state_dir,
@@ -188,7 +185,7 @@ class Executor:
             governors=ConnectionPool(private, size=GOVERNOR_CONNECTIONS),
             cgroup_home=_cgroup_home(settings),
             umask=self._umask,
-            embedded_in=embedded_in,
+            is_embedded=self._life_line is not None,
         )
         return Desk(
             parts, self._hub, self._lifecycle, self._runtime_dir, utc_now(),
@@ -211,7 +208,7 @@ class Executor:
             await parts.broker.run()
         except HelperLost as error:
             log.critical("broker_given_up", error=str(error))
-            policy = Policy.LEAVE if parts.embedded_in is None else Policy.STOP
+            policy = Policy.STOP if parts.is_embedded else Policy.LEAVE
             self._lifecycle.order(Order(policy, Cause.BROKER_LOST))
 
     async def _follow_owner(self, desk: Desk) -> None:

@@ -118,7 +118,7 @@ class EndCommands:
         """Run a command to its end; what went wrong, if anything did."""
         limit_s = self._parts.settings.on_end_timeout_s
         try:
-            with _readable(record.model_dump_json().encode()) as stdin:
+            with _readable(record.model_dump_json(exclude_defaults=True).encode()) as stdin:
                 child = subprocess.Popen(  # noqa: S603, ASYNC220 an argv that was asked for
                     argv,
                     stdin=stdin,

@@ -46,8 +46,8 @@ class Parts:
     """Where attempts get cgroups of their own; without one a subreaper keeps their trees."""
     umask: int
     """What the daemon was started with: what runs inherit. Its own is stricter."""
-    embedded_in: tuple[int, int] | None
-    """Pid and start time of this daemon, if its governors must not outlive it."""
+    is_embedded: bool
+    """Whether its runs must not outlive this daemon."""
 
 
 def utc_now() -> datetime:

@@ -35,7 +35,7 @@ from intendant.launch.base import LaunchRequest
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import VARIABLE as CRASH_VARIABLE
 from intendant.process.crashpoints import crash_point
-from intendant.process.identity import send_signal
+from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.tree import descendants, signal_each
 from intendant.process.waits import first_of, settled
@@ -230,7 +230,8 @@ class Supervision:
             log_level=settings.log_level,
             umask=self._parts.umask,
             cgroup_home=None if home is None else str(home.path),
-            embedded_in=self._parts.embedded_in,
+            daemon=(os.getpid(), start_time(os.getpid()) or 0),
+            is_embedded=self._parts.is_embedded,
         )
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         return LaunchRequest(self._folder.path, order.model_dump(mode="json"), environment)

@@ -50,7 +50,7 @@ def start_time(pid: int) -> int | None:
 
 def boot_id() -> str:
     """What tells this boot of the machine from every other (random(4))."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return Path("/proc/sys/kernel/random/boot_id").read_bytes().decode().strip()
 
 
 def open_pidfd(pid: int, expected_start_time: int | None) -> int | None:
@@ -92,8 +92,7 @@ def children(pid: int) -> list[int]:
     with suppress(FileNotFoundError, ProcessLookupError):
         for thread in Path(f"/proc/{pid}/task").iterdir():
             with suppress(FileNotFoundError, ProcessLookupError):
-                text = (thread / "children").read_text(encoding="ascii")
-                found.extend(map(int, text.split()))
+                found.extend(map(int, (thread / "children").read_bytes().split()))
     return found
 
 

@@ -178,7 +178,8 @@ def _set_title(title: str) -> None:
 def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The order and its descriptors; `None` if the stub is not needed."""
     space = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
-    head, ancillary, _, _ = channel.recvmsg(_LENGTH.size, space)
+    # Close-on-exec: the program gets their copies, under the numbers that it expects.
+    head, ancillary, _, _ = channel.recvmsg(_LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
     if not head:
         return None
     descriptors = array.array("i")

@@ -23,9 +23,8 @@ class GovernorOrder(Model):
     cgroup_home: str | None = Field(
         description="cgroup v2 folder in which the workload gets a group; null: no cgroup"
     )
-    embedded_in: tuple[int, int] | None = Field(
-        default=None, description="pid and start time of the daemon it must not outlive"
-    )
+    daemon: tuple[int, int] = Field(description="pid and start time of who launched it")
+    is_embedded: bool = Field(description="whether the run must not outlive that daemon")
 
     @property
     def service(self) -> str:

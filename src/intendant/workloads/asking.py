@@ -6,7 +6,6 @@ watch it: a function may fork, and a sleep ends at once. SIGINT and SIGTERM stay
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 import select
@@ -38,6 +37,7 @@ class Asking:
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end; being asked cancels it, once."""
+        import asyncio
 
         async def run() -> T:
             loop, task = asyncio.get_running_loop(), asyncio.current_task()

@@ -1,17 +1,15 @@
 """The process of one call: `python -m intendant.workloads.callee ORDER REPORT LIFE`.
 
 Its arguments are descriptors; what they are stands in `workloads.call`. It starts in milliseconds:
-pydantic, cloudpickle and the rest are imported when a call needs them.
+asyncio, pydantic, cloudpickle and the rest are imported when a call needs them.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sys
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -64,14 +62,21 @@ def _failure(order: Mapping[str, Any], asking: Asking) -> str | None:
         raise
     except BaseException as error:  # noqa: BLE001  the edge around the user's code
         with asking.held_off():
-            error.__traceback__ = from_users_code(error.__traceback__)
-            traceback.print_exception(error)
-            if encoding == "pickle":
-                from intendant.client.pickles import pack_exception
-
-                _keep(folder, encoding, pack_exception(error))
-        return reason("exception", "".join(traceback.format_exception_only(error)).strip())
+            return _explained(error, folder, encoding)
     return None
+
+
+def _explained(error: BaseException, folder: Path, encoding: Encoding) -> str:
+    """The reason, after the exception has been printed and, if it is wanted, kept."""
+    import traceback
+
+    error.__traceback__ = from_users_code(error.__traceback__)
+    traceback.print_exception(error)
+    if encoding == "pickle":
+        from intendant.client.pickles import pack_exception
+
+        _keep(folder, encoding, pack_exception(error))
+    return reason("exception", "".join(traceback.format_exception_only(error)).strip())
 
 
 def _called(order: Mapping[str, Any], encoding: Encoding, asking: Asking) -> bytes:
@@ -86,7 +91,7 @@ def _called(order: Mapping[str, Any], encoding: Encoding, asking: Asking) -> byt
             raise Refusal(reason("process_lost", str(error))) from error
     call = _pickled(order["pickle"]) if order["target"] is None else _named(order)
     result = call()
-    if inspect.isawaitable(result):
+    if isinstance(result, Awaitable):
         result = asking.run(_awaited(result))
     return encoded(result, encoding)
 

@@ -84,7 +84,7 @@ def test_an_error_is_a_message_that_clients_understand() -> None:
 def test_b8_a_flood_of_one_client_does_not_starve_another() -> None:
     bus = Bus()
     worker, flood, other = bus.worker(), bus.peer(), bus.peer()
-    for _ in range(1000):
+    for _ in range(300):
         bus.ask(flood, b"flood")
     for _ in range(10):
         bus.ask(other, b"other")

@@ -13,36 +13,15 @@ from intendant.cli.session import Session
 from intendant.errors import Busy, Unreachable
 from intendant.protocol import messages as m
 from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.specs import CommandSpec
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+from tests.helpers.shell import Shell
 
 RUN_KEYS = [
     "id", "name", "kind", "state", "outcome", "reason", "exit_code", "signal", "attempt", "queue",
     "priority", "account", "submitted_at", "started_at", "finished_at", "spec",
 ]  # fmt: skip
 TWO_RUNS = '[[runs]]\nname = "a"\nargv = ["true"]\n[[runs]]\nafter = ["a"]\nargv = ["true"]\n'
-
-
-class Shell:
-    """Types command lines and reads what they print."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], executor: FakeExecutor) -> None:
-        self.executor = executor
-        self.interrupt_after: int | None = None
-        self._capfd = capfd
-
-    def __call__(self, *args: str) -> tuple[int, str, str]:
-        """Exit status, stdout, stderr."""
-        session = Session(
-            environ={"INTENDANT_ENDPOINT": "ipc:///nowhere"},
-            connect=lambda _: FakeConnection(self.executor, interrupt_after=self.interrupt_after),
-        )
-        status = run(args, session)
-        return (status, *self._capfd.readouterr())
-
-
-@pytest.fixture
-def shell(capfd: pytest.CaptureFixture[str]) -> Shell:
-    return Shell(capfd, FakeExecutor())
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -55,6 +34,7 @@ def test_every_verb_explains_itself_with_examples(shell: Shell, verb: str) -> No
 def test_submit_prints_the_id_alone(shell: Shell) -> None:
     assert shell("submit", "--", "echo", "--", "--json") == (0, "1\n", "")
     [submission] = shell.executor.submissions
+    assert isinstance(submission.spec.workload, CommandSpec)
     assert submission.spec.workload.argv == ["echo", "--", "--json"]
     assert submission.spec.workload.cwd == os.getcwd()  # noqa: PTH109  as text, as it is
 

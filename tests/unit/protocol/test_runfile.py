@@ -36,6 +36,7 @@ FULL = RunSpec(
     restartable=True,
     hold=True,
     after=["sources"],
+    on_end=["notify", "me"],
 )
 
 FULL_TOML = """
@@ -58,6 +59,7 @@ shutdown_grace = 1.5
 restartable = true
 hold = true
 after = ["sources"]
+on_end = ["notify", "me"]
 
 [runs.retry]
 attempts = 2
@@ -84,6 +86,7 @@ runs:
   restartable: true
   hold: true
   after: [sources]
+  on_end: [notify, me]
   retry: {attempts: 2, on: [failed], backoff: 5s, backoff_max: 2m}
 """
 
@@ -216,6 +219,9 @@ def test_a_file_that_is_neither_one_run_nor_several_is_refused(
         ({"restartable": "yes"}, "restartable: found 'yes', expected true or false"),
         ({"hold": 1}, "hold: found 1, expected true or false"),
         ({"timeout_s": 3}, "timeout_s: found an unknown key, expected 'timeout' perhaps"),
+        ({"on_end": "a"}, "on_end: found 'a', expected a list"),
+        ({"on_end": ["a\0"]},
+         "on_end: argument 0 holds a NUL character, which no process can be given"),
         ({"after": "a"}, "after: found 'a', expected a list"),
         ({"after": ["a"]}, "after[0]: found 'a', expected the name of a run in this file"),
     ],

@@ -100,6 +100,9 @@ def test_a_command_says_that_it_is_one() -> None:
         ("shutdown_grace_s", float("nan"), "shutdown_grace_s: Input should be"),
         ("after", ["x"] * 1001, "after: List should have at most 1000 items"),
         ("after", [""], "after.0: String should have at least 1 character"),
+        ("on_end", [], "on_end: List should have at least 1 item"),
+        ("on_end", [""], "on_end: Value error, the program's name is empty"),
+        ("on_end", "mail", "on_end: Input should be a valid list"),
         ("colour", "red", "colour: Extra inputs are not permitted"),
     ],
 )

@@ -1,0 +1,338 @@
+"""The client of the daemon for programs with an event loop.
+
+Any number of requests may be under way at once, over a few connections; each stream has one of its
+own. Everything may be sent twice, so what is below sends again by itself when the broker was lost
+and came back, and a stream goes on from its place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+
+from intendant.client import conversations as talk
+from intendant.client import wire
+from intendant.client.command import (
+    RunOptions,
+    Submission,
+    Submitter,
+    Work,
+    submissions,
+    submitted,
+)
+from intendant.client.conversations import Conversation, Reading, WaitReading
+from intendant.client.endpoint import is_local, require_life, resolve_endpoint
+from intendant.client.events import EventCursor
+from intendant.client.logs import LogCursor
+from intendant.client.result import RunResult, result_of
+from intendant.client.run import Selection, Stream, texts
+from intendant.client.shapes import (
+    Change,
+    DaemonInfo,
+    EventInfo,
+    Explanation,
+    LogLineInfo,
+    QueueInfo,
+    RunDetails,
+    RunInfo,
+)
+from intendant.client.system_log import SystemLogCursor
+
+if TYPE_CHECKING:
+    from intendant.broker.client import ConnectionPool
+
+T = TypeVar("T")
+
+CONNECTIONS = 16
+"""Requests that are under way at once; more wait for their turn."""
+
+
+class AsyncClient:
+    """Everything that can be asked of the daemon; `Client` without the waiting."""
+
+    def __init__(self, endpoint: str | None = None, *, timeout_s: float = 30.0) -> None:
+        self.endpoint = endpoint or resolve_endpoint(None, os.environ)
+        self._timeout_s = timeout_s
+        self._pool: ConnectionPool | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back; a later request makes new ones."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    async def submit(
+        self,
+        what: Work,
+        *,
+        key: str | None = None,
+        secret_env: Mapping[str, str] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncRun:
+        """Queue a run; it is on disk when this returns. The same `key` again gives the same run."""
+        submitter = self.submitter()
+        one = submitted(what, key=key, secret_env=secret_env, submitter=submitter, **options)
+        [run] = await self._submit([one], submitter)
+        return run
+
+    async def submit_all(
+        self, specs: Sequence[Mapping[str, object]], *, key: str | None = None
+    ) -> list[AsyncRun]:
+        """Queue several runs, all or none; `after` names runs among them."""
+        submitter = self.submitter()
+        return await self._submit(submissions(specs, key=key, submitter=submitter), submitter)
+
+    async def run(self, run_id: int) -> AsyncRun:
+        """The run with this id; `RunNotFound` if there is none."""
+        return AsyncRun(self, run_id, (await self.show(run_id))["run"])
+
+    async def show(self, selection: Selection) -> RunDetails:
+        """One run, its attempts and its folder."""
+        return await self.converse(talk.show(selection))
+
+    async def explain(self, selection: Selection) -> Explanation:
+        """Why one run waits, or what it does."""
+        return await self.converse(talk.explain(selection))
+
+    async def runs(
+        self,
+        *,
+        states: Sequence[str] = (),
+        outcomes: Sequence[str] = (),
+        queue: str | None = None,
+        selection: Selection = (),
+        limit: int | None = 100,
+    ) -> list[RunInfo]:
+        """Runs, newest first; `limit` None gives all of them, page by page."""
+        return await self.converse(
+            talk.runs(
+                states=states, outcomes=outcomes, queue=queue, selection=selection, limit=limit
+            )
+        )
+
+    async def result(self, run_id: int) -> RunResult:
+        """How a run ended, which it must have, and the bytes of what it returned."""
+        return await self.converse(talk.result(run_id))
+
+    def watch(
+        self, selection: Selection, *, any: bool = False, changes: bool = False
+    ) -> AsyncIterator[RunInfo]:
+        """Each run as it is now and as it changes, until all (or any) have ended."""
+        return self.read(WaitReading(selection, any=any, changes=changes))
+
+    async def wait(self, selection: Selection, *, any: bool = False) -> list[RunInfo]:
+        """The runs once all (or any) have ended, by id. Bound it with `asyncio.timeout`."""
+        latest = {info["id"]: info async for info in self.watch(selection, any=any)}
+        return [latest[run_id] for run_id in sorted(latest)]
+
+    def logs(
+        self,
+        selection: Selection,
+        *,
+        follow: bool = False,
+        stream: Stream = "stdout",
+        attempt: int | None = None,
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
+        return self.read(LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow))
+
+    def events(
+        self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
+    ) -> AsyncIterator[EventInfo]:
+        """What happened, oldest first; `follow` for ever, without loss or repetition."""
+        return self.read(EventCursor(texts(selection), after_id=after_id, follow=follow))
+
+    async def last_event_id(self) -> int:
+        """Where the events that are still to come begin, for `events`."""
+        return await self.converse(talk.last_event_id(), service=wire.STREAM)
+
+    def system_log(
+        self, selection: Selection = (), *, level: str = "debug", follow: bool = False
+    ) -> AsyncIterator[LogLineInfo]:
+        """What daemon and governors have logged, by time; `follow` for ever."""
+        return self.read(SystemLogCursor(texts(selection), level=level, follow=follow))
+
+    async def cancel(
+        self,
+        selection: Selection,
+        *,
+        reason: str | None = None,
+        now: bool = False,
+        grace_s: float | None = None,
+    ) -> Change:
+        """End runs, wherever they are; what has ended stays as it is.
+
+        `grace_s` stands for the graces that the runs were submitted with.
+        """
+        return await self.converse(talk.cancel(selection, reason=reason, now=now, grace_s=grace_s))
+
+    async def hold(self, selection: Selection) -> Change:
+        """Keep queued runs from starting."""
+        return await self.converse(talk.hold(selection))
+
+    async def release(self, selection: Selection) -> Change:
+        """Let held runs start."""
+        return await self.converse(talk.release(selection))
+
+    async def set_priority(self, selection: Selection, priority: int) -> Change:
+        """Move one run in its queue: higher starts first."""
+        return await self.converse(talk.set_priority(selection, priority))
+
+    async def retry(self, selection: Selection, *, key: str | None = None) -> list[AsyncRun]:
+        """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
+        run_ids = await self.converse(talk.retry(selection, key=key))
+        return [AsyncRun(self, run_id) for run_id in run_ids]
+
+    async def prune(self, *, older_s: float, selection: Selection = ()) -> AsyncIterator[list[int]]:
+        """Forget runs that ended so long ago; the ids that are gone, a page at a time."""
+        after_id: int | None = 0
+        while after_id is not None:
+            run_ids, after_id = await self.converse(
+                talk.prune_page(older_s=older_s, selection=selection, after_id=after_id)
+            )
+            yield run_ids
+
+    async def status(self) -> DaemonInfo:
+        """What the daemon is doing."""
+        return await self.converse(talk.status())
+
+    async def queues(self) -> list[QueueInfo]:
+        """Every queue, by name."""
+        return await self.converse(talk.queues())
+
+    async def queue_set(self, name: str, *, slots: int) -> QueueInfo:
+        """Make a queue, or change its slots."""
+        return await self.converse(talk.queue_set(name, slots=slots))
+
+    async def queue_pause(self, name: str) -> QueueInfo:
+        """Start nothing from this queue until it is resumed."""
+        return await self.converse(talk.queue_pause(name))
+
+    async def queue_resume(self, name: str) -> QueueInfo:
+        """Start runs from this queue again."""
+        return await self.converse(talk.queue_resume(name))
+
+    async def shutdown(self, policy: str = "stop") -> str:
+        """End the daemon: `stop`, `drain`, `leave` or `now`; the state it is in then."""
+        return await self.converse(talk.shutdown(policy))
+
+    # --- what carries it -------------------------------------------------------------------------
+
+    def submitter(self) -> Submitter | None:
+        """What a run inherits from this process; nothing where the daemon is elsewhere."""
+        return Submitter.this_process() if is_local(self.endpoint) else None
+
+    async def converse(self, conversation: Conversation[T], *, service: bytes = wire.EXECUTOR) -> T:
+        """Carry a conversation to its end; each of its requests has the client's time-out."""
+        try:
+            body = next(conversation)
+            while True:
+                async with asyncio.timeout(self._timeout_s):
+                    answer = await self._connections().request(service, body)
+                body = conversation.send(answer)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+
+    async def read(self, reading: Reading[T]) -> AsyncIterator[T]:
+        """What a stream gives, over a connection of its own; read again, it goes on from there."""
+        from intendant.broker.client import Connection
+
+        require_life(self.endpoint)
+        connection = Connection(self.endpoint)
+        try:
+            async with aclosing(connection.stream(wire.STREAM, reading.request)) as answers:
+                async for is_final, answer in answers:
+                    if is_final:
+                        wire.response(answer, reading.final)
+                        return
+                    for one in reading.take(answer):
+                        yield one
+        finally:
+            connection.close()
+
+    async def _submit(
+        self, several: list[Submission], submitter: Submitter | None
+    ) -> list[AsyncRun]:
+        run_ids = await self.converse(talk.submit(several, submitter))
+        return [AsyncRun(self, run_id, is_own=True) for run_id in run_ids]
+
+    def _connections(self) -> ConnectionPool:
+        if self._pool is None:
+            from intendant.broker.client import ConnectionPool
+
+            require_life(self.endpoint)
+            self._pool = ConnectionPool(self.endpoint, size=CONNECTIONS)
+        return self._pool
+
+
+class AsyncRun:
+    """One run: its id, and what the daemon said about it last. `Run` without the waiting."""
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        run_id: int,
+        info: RunInfo | None = None,
+        *,
+        is_own: bool = False,
+    ) -> None:
+        self.id = run_id
+        self._client = client
+        self._info = info
+        self._is_own = is_own
+
+    def __repr__(self) -> str:
+        return f"AsyncRun({self.id})"
+
+    async def info(self) -> RunInfo:
+        """What the daemon said last; it is asked the first time."""
+        return self._info or await self.refresh()
+
+    async def refresh(self) -> RunInfo:
+        """Ask the daemon again."""
+        self._info = (await self._client.show(self.id))["run"]
+        return self._info
+
+    async def wait(self) -> RunInfo:
+        """The run once it has ended, however."""
+        [self._info] = await self._client.wait(self.id)
+        return self._info
+
+    async def result(self) -> object:
+        """Wait, then give what a call returned, or a command's exit code; raise if it failed.
+
+        `RunFailed` says how; an exception that travelled as a pickle is raised itself.
+        """
+        info = await self.wait()
+        is_call = info["kind"] == "call"
+        found = await self._client.result(self.id) if is_call else result_of(info)
+        return found.value(may_unpickle=self._is_own)
+
+    def logs(
+        self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes of its output, in pieces as they come."""
+        return self._client.logs(self.id, follow=follow, stream=stream, attempt=attempt)
+
+    async def cancel(
+        self, reason: str | None = None, *, now: bool = False, grace_s: float | None = None
+    ) -> bool:
+        """End the run; whether there was anything left to end."""
+        change = await self._client.cancel(self.id, reason=reason, now=now, grace_s=grace_s)
+        return self.id in change["changed"]

@@ -1,0 +1,242 @@
+"""What is said to the daemon and how its answers are read, whoever carries the messages.
+
+A conversation is a generator: it yields the body of a request, is sent the body of the answer, and
+returns what was wanted. `Client` and `AsyncClient` carry the same conversations and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol, TypeAlias, TypeVar, cast
+
+from intendant.client import wire
+from intendant.client.command import Submitter, fresh_key
+from intendant.client.result import RunResult
+from intendant.client.run import Selection, texts
+from intendant.client.shapes import (
+    Change,
+    DaemonInfo,
+    Explanation,
+    QueueInfo,
+    RunDetails,
+    RunInfo,
+)
+from intendant.errors import ProtocolError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Conversation: TypeAlias = Generator[list[bytes], list[bytes], T]
+
+PAGE = 1000
+"""The most runs that one answer holds."""
+
+
+class Reading(Protocol[T_co]):
+    """A stream: what to ask for (again, from its place) and what is new in an answer."""
+
+    @property
+    def final(self) -> str: ...
+
+    def request(self) -> list[bytes]: ...
+
+    def take(self, body: Sequence[bytes]) -> Sequence[T_co]: ...
+
+
+class WaitReading:
+    """Each run as it is now and as it changes, until all (or any) have ended."""
+
+    final = "run_wait_response"
+
+    def __init__(self, selection: Selection, *, any: bool, changes: bool) -> None:
+        self._body = wire.request(
+            "run_wait_request", selection=texts(selection), any=any, changes=changes
+        )
+
+    def request(self) -> list[bytes]:
+        """Always the same: the answer begins with how things are."""
+        return self._body
+
+    def take(self, body: Sequence[bytes]) -> list[RunInfo]:
+        """The run in a PARTIAL: none in a tick."""
+        message = wire.response(body, "run_changed", "stream_tick")
+        return [cast(RunInfo, message["run"])] if message["kind"] == "run_changed" else []
+
+
+def submit(
+    submissions: list[dict[str, object]], submitter: Submitter | None
+) -> Conversation[list[int]]:
+    """Queue runs, all or none; their ids, in order."""
+    environment = submitter.encoded_environment() if submitter else None
+    answer = yield from _ask("run_submit", runs=submissions, environment=environment)
+    return cast(list[int], answer["run_ids"])
+
+
+def show(selection: Selection) -> Conversation[RunDetails]:
+    """One run, its attempts and its folder."""
+    return cast(RunDetails, (yield from _ask("run_show", selection=texts(selection))))
+
+
+def explain(selection: Selection) -> Conversation[Explanation]:
+    """Why one run waits, or what it does."""
+    answer = yield from _ask("run_explain", selection=texts(selection))
+    return cast(Explanation, wire.content(answer, until=None, waits_for=[]))
+
+
+def runs(
+    *,
+    states: Sequence[str],
+    outcomes: Sequence[str],
+    queue: str | None,
+    selection: Selection,
+    limit: int | None,
+) -> Conversation[list[RunInfo]]:
+    """Runs, newest first, page by page up to `limit`."""
+    wanted = {
+        "states": list(states),
+        "outcomes": list(outcomes),
+        "queue": queue,
+        "selection": texts(selection),
+    }
+    found: list[RunInfo] = []
+    before_id: int | None = None
+    while limit is None or len(found) < limit:
+        size = PAGE if limit is None else min(limit - len(found), PAGE)
+        answer = yield from _ask("run_list", limit=size, before_id=before_id, **wanted)
+        page = cast(list[RunInfo], answer["runs"])
+        found += page
+        if not (page and answer["has_more"]):
+            break
+        before_id = page[-1]["id"]
+    return found
+
+
+def result(run_id: int) -> Conversation[RunResult]:
+    """How a run ended and what it left, piece by piece."""
+    data = bytearray()
+    while True:
+        offset = len(data) or None
+        body = yield wire.request("run_result_request", selection=[str(run_id)], offset=offset)
+        answer = wire.response(body, "run_result_response")
+        said = wire.content(answer, reason=None, exit_code=None, encoding=None, size=0)
+        piece = body[1] if len(body) == 2 else b""
+        data += piece
+        size = cast(int, said["size"])
+        if len(data) >= size:
+            break
+        if not piece:
+            raise ProtocolError(f"the result of run {run_id} ends at {len(data)} of {size} bytes")
+    return RunResult(
+        run_id,
+        outcome=str(said["outcome"]),
+        reason=cast(str | None, said["reason"]),
+        exit_code=cast(int | None, said["exit_code"]),
+        encoding=cast(str | None, said["encoding"]),
+        data=bytes(data),
+    )
+
+
+def cancel(
+    selection: Selection,
+    *,
+    reason: str | None = None,
+    now: bool = False,
+    grace_s: float | None = None,
+    only_waiting: bool = False,
+) -> Conversation[Change]:
+    """End runs, wherever they are."""
+    answer = yield from _ask(
+        "run_cancel",
+        selection=texts(selection),
+        reason=reason,
+        now=now,
+        grace_s=grace_s,
+        only_waiting=only_waiting or None,
+    )
+    return cast(Change, answer)
+
+
+def hold(selection: Selection) -> Conversation[Change]:
+    """Keep queued runs from starting."""
+    return _change("run_hold_request", selection=texts(selection))
+
+
+def release(selection: Selection) -> Conversation[Change]:
+    """Let held runs start."""
+    return _change("run_release_request", selection=texts(selection))
+
+
+def set_priority(selection: Selection, priority: int) -> Conversation[Change]:
+    """Move one run in its queue."""
+    return _change("run_priority_request", selection=texts(selection), priority=priority)
+
+
+def retry(selection: Selection, *, key: str | None) -> Conversation[list[int]]:
+    """Queue ended runs anew; the new ids."""
+    answer = yield from _ask("run_retry", selection=texts(selection), retry_key=key or fresh_key())
+    return cast(list[int], answer["run_ids"])
+
+
+def prune_page(
+    *, older_s: float, selection: Selection, after_id: int
+) -> Conversation[tuple[list[int], int | None]]:
+    """Forget some runs that ended so long ago: their ids, and where the next page begins."""
+    answer = yield from _ask(
+        "run_prune", older_s=older_s, selection=texts(selection) or None, after_id=after_id
+    )
+    page = wire.content(answer, next_after_id=None)
+    return cast(list[int], page["run_ids"]), cast(int | None, page["next_after_id"])
+
+
+def last_event_id() -> Conversation[int]:
+    """The newest event there is; asked of the stream service."""
+    answer = yield from _ask("event_list", from_now=True)
+    return cast(int, answer["last_id"])
+
+
+def status() -> Conversation[DaemonInfo]:
+    """What the daemon is doing."""
+    return cast(DaemonInfo, (yield from _ask("status"))["daemon"])
+
+
+def queues() -> Conversation[list[QueueInfo]]:
+    """Every queue, by name."""
+    return cast(list[QueueInfo], (yield from _ask("queue_list"))["queues"])
+
+
+def queue_set(name: str, *, slots: int) -> Conversation[QueueInfo]:
+    """Make a queue, or change its slots."""
+    return _queue("queue_set_request", name=name, slots=slots)
+
+
+def queue_pause(name: str) -> Conversation[QueueInfo]:
+    """Start nothing from this queue until it is resumed."""
+    return _queue("queue_pause_request", name=name)
+
+
+def queue_resume(name: str) -> Conversation[QueueInfo]:
+    """Start runs from this queue again."""
+    return _queue("queue_resume_request", name=name)
+
+
+def shutdown(policy: str) -> Conversation[str]:
+    """End the daemon; the state it is in then."""
+    return str((yield from _ask("shutdown", policy=policy))["state"])
+
+
+def _queue(kind: str, **fields: object) -> Conversation[QueueInfo]:
+    answer = yield from _request(kind, "queue_response", **fields)
+    return cast(QueueInfo, answer["queue"])
+
+
+def _change(kind: str, **fields: object) -> Conversation[Change]:
+    return cast(Change, (yield from _request(kind, "run_change_response", **fields)))
+
+
+def _ask(verb: str, **fields: object) -> Conversation[dict[str, object]]:
+    return _request(f"{verb}_request", f"{verb}_response", **fields)
+
+
+def _request(kind: str, expected: str, **fields: object) -> Conversation[dict[str, object]]:
+    body = yield wire.request(kind, **fields)
+    return wire.response(body, expected)

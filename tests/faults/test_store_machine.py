@@ -1,0 +1,323 @@
+"""Any sequence of requests, crashes among them: the store does what its model does.
+
+A crash leaves what is in the database's files at that moment: with a request in the middle of its
+transaction, or with one that is committed and not yet answered. The next life opens a copy of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from intendant.errors import IntendantError
+from intendant.protocol.records import RunRecord
+from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.specs import Submission
+from intendant.store.base import AttemptEnd
+from intendant.store.sqlite import SqliteStore
+from tests.faults.ledger import Ledger
+from tests.helpers.stores import TOKEN, ManualClock, check_invariants, submission
+
+QUEUES = ("default", "wide", "narrow")
+
+outcomes = st.sampled_from(Outcome)
+numbers = st.integers(0, 12)
+"""Which run, counted back from the newest."""
+offsets = st.sampled_from([0, 0, 0, 0, -1, 1])
+"""Which attempt, counted from the one that is due."""
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[Submission]:
+    """One to three runs, each after some of those before it."""
+    names = ["first", "second", "third"][: draw(st.integers(1, 3))]
+    return [
+        submission(
+            name,
+            key=draw(st.sampled_from([None, None, "a", "b", "c", "d"])),
+            queue=draw(st.sampled_from([*QUEUES[:2], *QUEUES])),
+            priority=draw(st.integers(-1, 1)),
+            hold=draw(st.integers(0, 4)) == 0,
+            restartable=draw(st.booleans()),
+            retry={"attempts": draw(st.sampled_from([0, 0, 2])), "backoff_s": 1},
+            after=[earlier for earlier in names[:at] if draw(st.booleans())],
+        )
+        for at, name in enumerate(names)
+    ]
+
+
+@dataclass
+class CrashClock(ManualClock):
+    """A clock that can copy the database when it is next looked at: amid a transaction."""
+
+    database: Path = Path()
+    copy_to: Path | None = None
+
+    def __call__(self) -> datetime:
+        self.copy()
+        return super().__call__()
+
+    def copy(self) -> bool:
+        """Keep what a kill would leave now, if that is wanted; whether it was."""
+        folder, self.copy_to = self.copy_to, None
+        if folder is not None:
+            folder.mkdir()
+            for file in self.database.parent.glob(f"{self.database.name}*"):
+                if not file.name.endswith("-shm"):  # of no worth to the next life
+                    shutil.copy(file, folder)
+        return folder is not None
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Requests to a store and to its model, and what must be so after each."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = TemporaryDirectory()
+        self.runner = asyncio.Runner()
+        self.clock = CrashClock(database=Path(self.folder.name) / "store.db")
+        self.ledger = Ledger()
+        self.ended_records: dict[int, RunRecord] = {}
+        self.lives = 0
+        self.crashes_next = False
+        self.store = self.opened()
+
+    def opened(self) -> SqliteStore:
+        return self.runner.run(
+            SqliteStore.open(self.clock.database, now=self.clock, on_change=lambda _changes: None)
+        )
+
+    def teardown(self) -> None:
+        self.runner.run(self.store.close())
+        check_invariants(self.clock.database)
+        self.runner.close()
+        self.folder.cleanup()
+
+    def ask(
+        self,
+        model: Callable[[Ledger], object],
+        real: Callable[[SqliteStore], Coroutine[Any, Any, object]],
+    ) -> None:
+        """Have both do it; they refuse alike, or the answer of both is the same."""
+        after = deepcopy(self.ledger)
+        expected = answer_of(lambda: model(after))
+        if self.crashes_next:
+            self.clock.copy_to = Path(self.folder.name) / f"life-{self.lives}"
+        found = answer_of(lambda: self.runner.run(real(self.store)))
+        assert found == expected
+        is_done = not isinstance(expected, type)
+        if self.crashes_next:
+            is_done = self.clock.copy() and is_done  # else the kill came amid the transaction
+            self.reopen(Path(self.folder.name) / f"life-{self.lives}")
+        if is_done:
+            self.ledger = after
+
+    def reopen(self, folder: Path) -> None:
+        self.runner.run(self.store.close())
+        self.crashes_next = False
+        self.lives += 1
+        self.clock.database = folder / self.clock.database.name
+        self.store = self.opened()
+
+    def run_id(self, back: int) -> int:
+        return max(1, len(self.ledger.runs) - back)
+
+    def has_runs(self) -> bool:
+        return bool(self.ledger.runs)
+
+    # --- requests --------------------------------------------------------------------------------
+
+    @rule()
+    def crash_at_the_next_request(self) -> None:
+        self.crashes_next = True
+
+    @rule(seconds=st.sampled_from([0.05, 3, 60]))
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(batch=batches())
+    def submit(self, batch: list[Submission]) -> None:
+        self.ask(
+            lambda ledger: ledger.submit(batch),
+            lambda store: store.submit(batch, account="ada"),
+        )
+
+    @precondition(has_runs)
+    @rule(back=numbers, offset=offsets)
+    def grant(self, back: int, offset: int) -> None:
+        run_id = self.run_id(back)
+        number = len(self.ledger.runs[run_id].attempts) + 1 + offset
+        self.ask(
+            lambda ledger: ledger.grant(run_id, number),
+            lambda store: done(store.grant(run_id, number, token_sha256=TOKEN)),
+        )
+
+    @precondition(has_runs)
+    @rule(queue=st.sampled_from(QUEUES))
+    def grant_the_next(self, queue: str) -> None:
+        for run_id in self.ledger.candidates(queue, self.clock.at)[:1]:
+            self.grant(len(self.ledger.runs) - run_id, 0)
+
+    @precondition(has_runs)
+    @rule(back=numbers, offset=offsets)
+    def start(self, back: int, offset: int) -> None:
+        run_id = self.run_id(back)
+        number = len(self.ledger.runs[run_id].attempts) + offset
+        self.ask(
+            lambda ledger: ledger.started(run_id, number),
+            lambda store: done(store.started(run_id, number, at=self.clock.at, pid=4711)),
+        )
+
+    @precondition(has_runs)
+    @rule(back=numbers, offset=offsets, outcome=outcomes, daemon_lost=st.booleans())
+    def end(self, back: int, offset: int, outcome: Outcome, daemon_lost: bool) -> None:
+        run_id, now = self.run_id(back), self.clock.at
+        number = len(self.ledger.runs[run_id].attempts) + offset
+        end = AttemptEnd(outcome, "told", None, None, None, now, daemon_lost=daemon_lost)
+        self.ask(
+            lambda ledger: ledger.ended(run_id, number, outcome, daemon_lost=daemon_lost, now=now),
+            lambda store: done(store.ended(run_id, number, end=end)),
+        )
+
+    @precondition(has_runs)
+    @rule(back=numbers, offset=offsets)
+    def bury(self, back: int, offset: int) -> None:
+        run_id = self.run_id(back)
+        number = len(self.ledger.runs[run_id].attempts) + offset
+        self.ask(
+            lambda ledger: ledger.tombstoned(run_id, number, now=self.clock.at),
+            lambda store: done(store.tombstoned(run_id, number, reason="no governor")),
+        )
+
+    @precondition(has_runs)
+    @rule(
+        backs=st.lists(numbers, min_size=1, max_size=3),
+        outcome=st.sampled_from([Outcome.CANCELLED, Outcome.INTERRUPTED]),
+    )
+    def stop(self, backs: list[int], outcome: Outcome) -> None:
+        run_ids = [self.run_id(back) for back in backs]
+        self.ask(
+            lambda ledger: ledger.request_stop(run_ids, outcome),
+            lambda store: done(store.request_stop(run_ids, outcome=outcome, reason="asked")),
+        )
+
+    @precondition(has_runs)
+    @rule(back=numbers)
+    def hold(self, back: int) -> None:
+        run_id = self.run_id(back)
+        self.ask(lambda ledger: ledger.hold(run_id), lambda store: done(store.hold([run_id])))
+
+    @precondition(has_runs)
+    @rule(back=numbers)
+    def release(self, back: int) -> None:
+        run_id = self.run_id(back)
+        self.ask(lambda ledger: ledger.release(run_id), lambda store: done(store.release([run_id])))
+
+    @precondition(has_runs)
+    @rule(back=numbers, priority=st.integers(-2, 2))
+    def prioritize(self, back: int, priority: int) -> None:
+        run_id = self.run_id(back)
+        self.ask(
+            lambda ledger: ledger.set_priority(run_id, priority),
+            lambda store: done(store.set_priority(run_id, priority)),
+        )
+
+    @rule(name=st.sampled_from(QUEUES), slots=st.integers(1, 3))
+    def set_queue(self, name: str, slots: int) -> None:
+        self.ask(
+            lambda ledger: ledger.queue_set(name),
+            lambda store: done(store.queue_set(name, slots=slots)),
+        )
+
+    # --- what must be so -------------------------------------------------------------------------
+
+    @invariant()
+    def nothing_is_lost_and_all_is_where_it_should_be(self) -> None:
+        found = {record.id: record for record in self.records()}
+        assert found.keys() == self.ledger.runs.keys()
+        for run_id, run in self.ledger.runs.items():
+            record = found[run_id]
+            seen = (record.state, record.outcome, record.attempt, record.priority)
+            assert seen == (run.state, run.outcome, len(run.attempts), run.priority)
+
+    @invariant()
+    def what_has_ended_stays_as_it_is(self) -> None:
+        for record in self.records():
+            if record.state is RunState.ENDED:
+                assert self.ended_records.setdefault(record.id, record) == record
+
+    @invariant()
+    def attempts_are_numbered_without_a_gap(self) -> None:
+        for run in list(self.ledger.runs.values())[-3:]:
+            attempts = self.runner.run(self.store.attempts(run.id))
+            assert [known.attempt for known in attempts] == [*range(1, len(run.attempts) + 1)]
+            ended = [known.finished_at is not None for known in attempts]
+            assert ended == [attempt.has_ended for attempt in run.attempts]
+
+    @invariant()
+    def the_next_to_start_is_the_first_of_the_highest(self) -> None:
+        for queue in QUEUES:
+            turn = self.ledger.candidates(queue, self.clock.at)
+            for limit in (1, 3):
+                found = self.runner.run(self.store.candidates({queue: limit}))
+                assert [candidate.run_id for candidate in found] == turn[:limit]
+
+    @invariant()
+    def counts_are_right(self) -> None:
+        states = [run.state for run in self.ledger.runs.values()]
+        found = self.runner.run(self.store.counts())
+        assert found == {state: states.count(state) for state in RunState}
+        live = self.runner.run(self.store.live())
+        assert [(known.run.id, known.stop_outcome, known.burnt) for known in live] == [
+            (run.id, run.stop, run.burnt) for run in self.ledger.live()
+        ]
+
+    def records(self) -> list[RunRecord]:
+        found, has_more = self.runner.run(self.store.runs(limit=1000))
+        assert not has_more
+        return found
+
+
+async def done(request: Coroutine[Any, Any, object]) -> None:
+    """A request whose answer is looked at in other ways."""
+    await request
+
+
+def answer_of(request: Callable[[], object]) -> object:
+    """What it gives, or the class of its refusal."""
+    try:
+        return request()
+    except IntendantError as refusal:
+        return type(refusal)
+
+
+def test_the_store_does_what_its_model_does(is_long: bool) -> None:
+    run_state_machine_as_test(
+        StoreMachine,
+        settings=settings(
+            max_examples=600 if is_long else 25,
+            stateful_step_count=60 if is_long else 35,
+            derandomize=not is_long,
+            database=None,
+            deadline=None,
+            suppress_health_check=[*HealthCheck],
+        ),
+    )

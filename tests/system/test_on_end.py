@@ -1,0 +1,303 @@
+"""Commands that are told of a run's end: when, with what, how often, and for how long."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+from tests.helpers.daemon import INTENDANT, Daemon
+from tests.helpers.ground_truth import processes_with
+from tests.helpers.waiting import wait_for
+
+TELL = 'cat > "$0.new" && mv "$0.new" "$0"'
+"""A shell's line that keeps what is on stdin in the file `$0`."""
+RECORD = 'while [ ! -e "$1" ]; do sleep 0.05; done; echo "$INTENDANT_RUN_ID" >> "$0"'
+"""One that waits for the file `$1`, then adds the run to the file `$0`."""
+
+
+def told(daemon: Daemon, name: str = "told") -> Any:
+    """What a command has been told, once it has."""
+    path = daemon.home / name
+    wait_for(f"{name} is there", path.exists)
+    return json.loads(path.read_text())
+
+
+def lines(daemon: Daemon, name: str = "lines") -> list[str]:
+    """The lines that commands have written."""
+    path = daemon.home / name
+    return path.read_text().split() if path.exists() else []
+
+
+def tell(daemon: Daemon, name: str = "told") -> list[str]:
+    """A command that keeps what it is told."""
+    return ["sh", "-c", TELL, str(daemon.home / name)]
+
+
+def record(daemon: Daemon) -> list[str]:
+    """A command that is over when there is a file `go`, and leaves a line."""
+    return ["sh", "-c", RECORD, str(daemon.home / "lines"), str(daemon.home / "go")]
+
+
+def go(daemon: Daemon) -> None:
+    (daemon.home / "go").touch()
+
+
+def settings(daemon: Daemon, **values: object) -> list[str]:
+    """The flags of a daemon with these settings."""
+    path = daemon.home / "settings.toml"
+    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    return ["--config", str(path)]
+
+
+def submit(daemon: Daemon, script: str = ":", **options: object) -> int:
+    [run_id] = daemon.submit_scripts(script, times=1, **options)
+    return run_id
+
+
+def end_many(daemon: Daemon, times: int, **options: object) -> list[int]:
+    """Have many runs end at the same moment; the ids."""
+    ids = daemon.submit_scripts(":", times=times, hold=True, **options)
+    assert daemon.run("cancel", "all").returncode == 0
+    return ids
+
+
+# --- what it is told -----------------------------------------------------------------------------
+
+
+def test_the_command_gets_the_run_as_show_prints_it(daemon: Daemon) -> None:
+    run_id = submit(daemon, "exit 3", name="sum", on_end=tell(daemon))
+
+    found = told(daemon)
+
+    assert found == daemon.show(run_id)
+    assert (found["id"], found["outcome"], found["exit_code"]) == (run_id, "failed", 3)
+
+
+def test_the_runs_own_command_comes_before_the_daemons(folders: Daemon) -> None:
+    ours = ["sh", "-c", 'echo daemon >> "$0"', str(folders.home / "lines")]
+    folders.start(*settings(folders, on_end=ours))
+
+    submit(folders, on_end=["sh", "-c", 'echo run >> "$0"', str(folders.home / "lines")])
+    submit(folders)
+
+    wait_for("both are told", lambda: len(lines(folders)) == 3)
+    assert sorted(lines(folders)) == ["daemon", "daemon", "run"]
+    assert lines(folders).index("run") < 2
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "outcome"),
+    [
+        (":", {}, "succeeded"),
+        ("kill -9 $$", {}, "failed"),
+        ("sleep 60", {"timeout_s": 0.2}, "timed_out"),
+    ],
+)
+def test_every_outcome_is_told(
+    daemon: Daemon, script: str, options: dict[str, object], outcome: str
+) -> None:
+    submit(daemon, script, on_end=tell(daemon), **options)
+
+    assert told(daemon)["outcome"] == outcome
+
+
+def test_a_run_that_is_cancelled_before_it_started_is_told(daemon: Daemon) -> None:
+    run_id = submit(daemon, on_end=tell(daemon), hold=True)
+
+    daemon.run("cancel", str(run_id))
+
+    assert told(daemon)["outcome"] == "cancelled"
+
+
+def test_a_run_that_is_tried_again_is_told_once_at_its_end(daemon: Daemon) -> None:
+    go(daemon)
+    run_id = submit(
+        daemon, "exit 1", on_end=record(daemon), retry={"attempts": 2, "backoff_s": 0}
+    )  # fmt: skip
+
+    wait_for("it is told", lambda: lines(daemon))
+    assert daemon.show(run_id)["attempt"] == 3
+    assert daemon.stop() == 128 + signal.SIGTERM
+    assert lines(daemon) == [str(run_id)]
+
+
+def test_the_command_can_ask_the_daemon(daemon: Daemon) -> None:
+    ask = f'{INTENDANT} show --json "$INTENDANT_RUN_ID" | ( {TELL} )'
+    run_id = submit(daemon, on_end=["sh", "-c", ask, str(daemon.home / "told")])
+
+    assert told(daemon)["id"] == run_id
+
+
+def test_the_command_gets_no_secret(folders: Daemon) -> None:
+    folders.start(environment={"OF_THE_DAEMON": "hidden-1"})
+    everything = ["sh", "-c", 'env > "$0.new"; cat >> "$0.new"; mv "$0.new" "$0"']
+    spec = {"workload": {"kind": "command", "argv": ["true"]}}
+    with folders.client() as client:
+        client.submit(
+            {**spec, "on_end": [*everything, str(folders.home / "all")]},
+            secret_env={"OF_THE_RUN": "hidden-2"},
+        )
+
+    wait_for("it is told", (folders.home / "all").exists)
+    assert "hidden" not in (folders.home / "all").read_text()
+    assert "INTENDANT_RUN_ID=1" in (folders.home / "all").read_text()
+
+
+def test_a_command_that_does_not_read_holds_nobody_up(daemon: Daemon) -> None:
+    large = ["true", *["x" * 1000] * 500]
+    spec = {"workload": {"kind": "command", "argv": large}, "on_end": ["true"]}
+    with daemon.client() as client:
+        client.submit(spec).wait()
+        client.submit({**spec, "on_end": tell(daemon)})
+
+    assert len(told(daemon)["spec"]["workload"]["argv"]) == 501
+    assert "on_end_failed" not in daemon.log_text()
+
+
+def test_a_run_file_and_an_embedded_daemon_know_it(folders: Daemon) -> None:
+    path = folders.home / "run.toml"
+    path.write_text(f'argv = ["true"]\non_end = {json.dumps(tell(folders))}\n')
+
+    done = folders.run("run", str(path))
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((folders.home / "told").read_text())["outcome"] == "succeeded"
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["sh", "-c", "exit 3"], "exit status 3"),
+        (["sh", "-c", "kill -9 $$"], "ended by signal 9"),
+        (["/no/such/program"], "not started"),
+        (["sleep", "60"], "killed: not over after 0.3 s"),
+    ],
+)
+def test_a_failure_is_logged_and_changes_nothing(
+    folders: Daemon, argv: list[str], says: str
+) -> None:
+    folders.start(*settings(folders, on_end_timeout_s=0.3))
+    run_id = submit(folders, on_end=argv)
+
+    wait_for("it is logged", lambda: "on_end_failed" in folders.log_text())
+    [line] = [line for line in folders.log_text().splitlines() if "on_end_failed" in line]
+    assert says in json.loads(line)["failure"]
+    assert json.loads(line)["run_id"] == run_id
+    assert folders.show(run_id)["outcome"] == "succeeded"
+
+
+def test_what_a_command_started_is_killed_with_it(folders: Daemon) -> None:
+    folders.start(*settings(folders, on_end_timeout_s=0.5))
+    hang = "sleep 1000.5 & sleep 1000.5"
+    leave = "sleep 1000.5 &"
+    for script in (hang, leave):
+        submit(folders, on_end=["sh", "-c", script])
+
+    wait_for("the first is killed", lambda: "on_end_failed" in folders.log_text())
+    wait_for("nothing is left", lambda: not processes_with("sleep 1000.5"))
+
+
+def test_only_a_few_commands_run_at_once(daemon: Daemon) -> None:
+    mark = 'echo "+" >> "$0"; sleep 0.2; echo "-" >> "$0"'
+    end_many(daemon, 12, on_end=["sh", "-c", mark, str(daemon.home / "lines")])
+
+    wait_for("all are told", lambda: lines(daemon).count("-") == 12)
+    running, most = 0, 0
+    for line in lines(daemon):
+        running += 1 if line == "+" else -1
+        most = max(most, running)
+    assert most == 4
+
+
+# --- the daemon's end ----------------------------------------------------------------------------
+
+
+def test_a_daemon_that_ends_gives_the_commands_their_time(daemon: Daemon) -> None:
+    slow = f"sleep 1; {TELL}"
+    run_id = submit(daemon, on_end=["sh", "-c", slow, str(daemon.home / "told")])
+    daemon.wait_state(run_id, "ended")
+
+    assert daemon.stop() == 128 + signal.SIGTERM
+
+    assert (daemon.home / "told").exists()
+
+
+def test_the_end_of_a_run_that_the_daemon_stops_is_told_before_it_exits(daemon: Daemon) -> None:
+    run_id = submit(daemon, "sleep 60", on_end=tell(daemon))
+    daemon.wait_state(run_id, "running")
+
+    assert daemon.stop() == 128 + signal.SIGTERM
+
+    assert told(daemon)["outcome"] == "interrupted"
+
+
+def test_a_command_that_hangs_is_killed_when_its_time_is_up_and_what_waits_is_kept(
+    folders: Daemon,
+) -> None:
+    folders.start(*settings(folders, on_end_timeout_s=2))
+    end_many(folders, 20, on_end=record(folders))
+
+    assert folders.stop(within_s=10) == 128 + signal.SIGTERM
+    folders.assert_nothing_left()
+    assert lines(folders) == []
+
+    go(folders)
+    folders.start()
+    wait_for("what waited is told", lambda: len(lines(folders)) >= 8)
+
+
+def test_a_second_signal_ends_the_commands_at_once(daemon: Daemon) -> None:
+    run_id = submit(daemon, on_end=record(daemon))
+    daemon.wait_state(run_id, "ended")
+    wait_for("it runs", lambda: processes_with(str(daemon.home / "lines")))
+    daemon.send(signal.SIGTERM)
+    wait_for("the daemon stops", lambda: '"after": "stopping"' in daemon.log_text())
+
+    assert daemon.stop(within_s=5) == 128 + signal.SIGTERM
+    daemon.assert_nothing_left()
+
+
+def test_a_daemon_that_leaves_waits_for_what_runs_and_leaves_what_waits(daemon: Daemon) -> None:
+    ids = end_many(daemon, 6, on_end=record(daemon))
+    wait_for("four run", lambda: len(processes_with(str(daemon.home / "lines"))) == 4)
+    daemon.run("shutdown", "--leave")
+    wait_for("the daemon leaves", lambda: '"after": "exited"' in daemon.log_text())
+    go(daemon)
+
+    assert daemon.wait() == 0
+    assert len(lines(daemon)) == 4
+
+    daemon.start()
+    wait_for("the others are told", lambda: len(lines(daemon)) == 6)
+    assert sorted(lines(daemon)) == sorted(map(str, ids))
+
+
+def test_a_daemon_that_is_killed_has_nobody_told_twice(daemon: Daemon) -> None:
+    ids = end_many(daemon, 6, on_end=record(daemon))
+    wait_for("four run", lambda: len(processes_with(str(daemon.home / "lines"))) == 4)
+
+    daemon.kill()
+    daemon.start()
+    go(daemon)
+
+    wait_for("all are told", lambda: len(lines(daemon)) >= 6)
+    assert daemon.stop() == 128 + signal.SIGTERM
+    assert sorted(lines(daemon)) == sorted(map(str, ids))
+
+
+def test_the_daemons_command_can_be_changed_while_it_runs(folders: Daemon) -> None:
+    folders.start(*settings(folders))
+    folders.wait_state(submit(folders), "ended")
+    settings(folders, on_end=tell(folders))
+    folders.send(signal.SIGHUP)
+    wait_for("the settings apply", lambda: "settings_applied" in folders.log_text())
+
+    run_id = submit(folders)
+
+    assert told(folders)["id"] == run_id

@@ -1,0 +1,262 @@
+"""What starts when: priority, order of submission, slots of queues and of the daemon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from intendant.protocol.records import EventRecord
+from tests.helpers.daemon import Daemon
+from tests.helpers.waiting import wait_for
+
+
+def test_e1_runs_of_one_priority_start_in_the_order_of_their_submission(daemon: Daemon) -> None:
+    ids = submit_to_one_slot(daemon, [{} for _ in range(12)])
+
+    assert granted(daemon.events()) == ids
+
+
+def test_e1_a_higher_priority_starts_first_then_the_older(daemon: Daemon) -> None:
+    priorities = [0, 5, -3, 5, 0, 9, -3, 0]
+
+    ids = submit_to_one_slot(daemon, [{"priority": priority} for priority in priorities])
+
+    best_first = sorted(zip(priorities, ids, strict=True), key=lambda pair: (-pair[0], pair[1]))
+    assert granted(daemon.events()) == [run_id for _, run_id in best_first]
+
+
+def test_e1_one_request_takes_several_runs_or_none(daemon: Daemon) -> None:
+    with daemon.client() as client:
+        runs = client.submit_all([a_spec("true"), a_spec("true"), a_spec("true")])
+
+    assert [run.id for run in runs] == [1, 2, 3]
+
+
+def test_e2_no_more_runs_live_at_once_than_there_are_slots(folders: Daemon) -> None:
+    folders.start("--slots", "3")
+    with folders.client() as client:
+        ids = [run.id for run in client.submit_all([a_spec("sleep", "0.1")] * 15)]
+        client.wait(ids)
+        runs = client.runs(limit=None)
+
+    assert {run["outcome"] for run in runs} == {"succeeded"}
+    assert most_at_once(runs) == 3
+
+
+def test_e2_a_slot_is_given_again_the_moment_it_is_free(folders: Daemon) -> None:
+    folders.start("--slots", "1")
+    with folders.client() as client:
+        ids = [run.id for run in client.submit_all([a_spec("true")] * 20)]
+        client.wait(ids)
+        runs = client.runs(limit=None)[::-1]
+
+    gaps_s = sorted(seconds(one["finished_at"], two["started_at"]) for one, two in pairwise(runs))
+    # The median, since single gaps belong to the machine; looking once a second would give 500 ms.
+    assert gaps_s[len(gaps_s) // 2] < 0.25
+
+
+def test_e2_starts_do_not_wait_for_each_other(folders: Daemon) -> None:
+    folders.start("--slots", "8")
+    with folders.client() as client:
+        ids = [run.id for run in client.submit_all([a_spec("sleep", "1")] * 8)]
+        client.wait(ids)
+        runs = client.runs(limit=None)
+
+    assert most_at_once(runs) == 8
+
+
+def test_a_queue_has_its_own_slots_below_those_of_the_daemon(daemon: Daemon) -> None:
+    daemon.run("queue", "set", "narrow", "--slots", "1")
+    with daemon.client() as client:
+        narrow = client.submit_all([a_spec("sleep", "0.2") | {"queue": "narrow"}] * 4)
+        wide = client.submit_all([a_spec("sleep", "0.2")] * 6)
+        client.wait([run.id for run in [*narrow, *wide]])
+
+    assert most_at_once(daemon.json("ls", "-q", "narrow")) == 1
+    assert most_at_once(daemon.json("ls", "-q", "default")) <= 4
+    assert most_at_once(daemon.json("ls")) <= 4
+
+
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(daemon: Daemon) -> None:
+    daemon.run("queue", "pause", "default")
+    daemon.run("queue", "set", "other", "--slots", "1")
+    waits = daemon.submit("true")
+
+    passes = daemon.submit("true", flags=["-q", "other"])
+    daemon.wait_state(passes, "ended")
+
+    assert daemon.show(waits)["state"] == "queued"
+    daemon.run("queue", "resume", "default")
+    assert daemon.wait_state(waits, "ended")["outcome"] == "succeeded"
+
+
+def test_pausing_a_queue_leaves_what_runs_alone(daemon: Daemon) -> None:
+    run_id = daemon.submit("sh", "-c", "until test -e go; do sleep 0.05; done")
+    daemon.wait_state(run_id, "running")
+
+    daemon.run("queue", "pause", "default")
+    (daemon.home / "go").touch()
+
+    assert daemon.wait_state(run_id, "ended")["outcome"] == "succeeded"
+
+
+def test_fewer_slots_end_nothing_and_more_are_used_at_once(daemon: Daemon) -> None:
+    daemon.run("queue", "set", "default", "--slots", "2")
+    ids = [daemon.submit("sleep", "60") for _ in range(4)]
+    wait_for("two run", lambda: states(daemon, ids).count("running") == 2)
+
+    daemon.run("queue", "set", "default", "--slots", "1")
+    assert states(daemon, ids).count("running") == 2
+
+    daemon.run("queue", "set", "default", "--slots", "4")
+    wait_for("four run", lambda: states(daemon, ids).count("running") == 4)
+    daemon.run("cancel", "all")
+
+
+def test_pause_and_slots_are_still_there_after_a_restart(daemon: Daemon) -> None:
+    daemon.run("queue", "set", "gpu", "--slots", "3")
+    daemon.run("queue", "pause", "gpu")
+
+    daemon.stop()
+    daemon.start()
+
+    [gpu] = [queue for queue in daemon.json("queue", "ls") if queue["name"] == "gpu"]
+    assert (gpu["slots"], gpu["paused"]) == (3, True)
+
+
+def test_e5_what_is_queued_is_still_there_after_a_restart_in_the_same_order(
+    daemon: Daemon,
+) -> None:
+    daemon.run("queue", "pause", "default")
+    with daemon.client() as client:
+        ids = [run.id for run in client.submit_all([a_spec("true")] * 10)]
+
+    daemon.stop()
+    daemon.start("--slots", "1")
+    assert {run["state"] for run in daemon.json("ls")} == {"queued"}
+    daemon.run("queue", "resume", "default")
+    assert daemon.run("wait", "1-10").returncode == 0
+
+    assert granted(daemon.events()) == ids
+
+
+def test_the_same_key_gives_the_same_run_and_another_spec_with_it_is_refused(
+    daemon: Daemon,
+) -> None:
+    first = daemon.submit("true", flags=["--key", "nightly"])
+
+    again = daemon.submit("true", flags=["--key", "nightly"])
+    other = daemon.run("submit", "--key", "nightly", "--json", "--", "false")
+
+    assert again == first
+    assert other.returncode == 1
+    assert json.loads(other.stderr)["error"]["code"] == "key_conflict"
+
+
+def test_a_held_run_takes_no_slot(folders: Daemon) -> None:
+    folders.start("--slots", "1")
+    held = folders.submit("true", flags=["--hold"])
+
+    assert folders.run("submit", "--wait", "--", "true").returncode == 0
+
+    assert folders.show(held)["state"] == "held"
+
+
+def test_a_run_that_fails_is_tried_again_as_often_as_it_may_be(daemon: Daemon) -> None:
+    (daemon.home / "retry.json").write_text(
+        json.dumps(
+            {
+                "argv": ["sh", "-c", "echo attempt $INTENDANT_ATTEMPT; exit 3"],
+                "retry": {"attempts": 2, "backoff": 0.05},
+            }
+        )
+    )
+
+    done = daemon.run("submit", "retry.json", "--wait")
+
+    assert done.returncode == 3
+    assert daemon.show(1)["attempt"] == 3
+    assert [event.event for event in daemon.events(1)].count("retry_granted") == 2
+
+
+def test_e20_each_attempt_keeps_its_own_output(daemon: Daemon) -> None:
+    (daemon.home / "retry.json").write_text(
+        json.dumps(
+            {
+                "argv": ["sh", "-c", "echo out $INTENDANT_ATTEMPT; echo err >&2; exit 3"],
+                "retry": {"attempts": 1, "backoff": 0.05},
+            }
+        )
+    )
+    daemon.run("submit", "retry.json", "--wait")
+
+    said = [daemon.run("logs", "1", "--attempt", str(attempt)).stdout for attempt in (1, 2)]
+
+    assert said == ["out 1\n", "out 2\n"]
+    assert daemon.run("logs", "1").stdout == "out 2\n"
+    assert daemon.run("logs", "1", "--stderr", "--attempt", "1").stdout == "err\n"
+
+
+@pytest.mark.parametrize("policy", ["--drain", "--leave"])
+def test_e11_a_shutdown_that_spares_the_runs_keeps_the_queue(daemon: Daemon, policy: str) -> None:
+    running = daemon.submit("sh", "-c", "until test -e go; do sleep 0.05; done")
+    daemon.wait_state(running, "running")
+    daemon.run("queue", "pause", "default")
+    queued = daemon.submit("true")
+
+    daemon.run("shutdown", policy)
+    (daemon.home / "go").touch()
+    assert daemon.wait() == 0
+
+    daemon.start()
+    assert daemon.wait_state(running, "ended")["outcome"] == "succeeded"
+    assert daemon.show(queued)["state"] == "queued"
+
+
+def submit_to_one_slot(daemon: Daemon, runs: list[dict[str, Any]]) -> list[int]:
+    """Submit, one by one, to a paused queue of one slot; then see them all through."""
+    daemon.run("queue", "set", "default", "--slots", "1")
+    daemon.run("queue", "pause", "default")
+    with daemon.client() as client:
+        ids = [client.submit(["true"], **options).id for options in runs]
+        client.queue_resume("default")
+        client.wait(ids)
+    return ids
+
+
+def a_spec(*argv: str) -> dict[str, Any]:
+    return {"workload": {"kind": "command", "argv": list(argv)}}
+
+
+def granted(events: Iterable[EventRecord]) -> list[int]:
+    """The runs in the order in which they were given a slot."""
+    return [event.run_id for event in events if event.event == "slot_granted"]
+
+
+def states(daemon: Daemon, ids: list[int]) -> list[str]:
+    with daemon.client() as client:
+        return [run["state"] for run in client.runs(selection=ids)]
+
+
+def most_at_once(runs: Iterable[Any]) -> int:
+    """How many of the runs were running at the same time, at most."""
+    moments = [(moment(run["started_at"]), 1) for run in runs]
+    moments += [(moment(run["finished_at"]), -1) for run in runs]
+    live = most = 0
+    for _, change in sorted(moments):
+        live += change
+        most = max(most, live)
+    return most
+
+
+def seconds(begin: Any, end: Any) -> float:
+    return (moment(end) - moment(begin)).total_seconds()
+
+
+def moment(text: Any) -> datetime:
+    return datetime.fromisoformat(str(text))
