@@ -16,6 +16,7 @@ from benchmarks.row import Result
 HEADINGS = (
     "row", "unit", "ours", "min", "max", "peer", "ratio", "aim", "met", "peer is",
 )  # fmt: skip
+_AS_COMMIT = ("--always", "--dirty", "--abbrev=40", "--exclude=*")
 _MET = {True: "yes", False: "no", None: ""}
 
 
@@ -90,7 +91,10 @@ def commit() -> str | None:
     """The commit that was measured, marked where files differ from it; `None` outside git."""
     here = Path(__file__).parent
     done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=here, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        ["git", "--no-optional-locks", "describe", *_AS_COMMIT],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() or None

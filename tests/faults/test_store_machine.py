@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 
 from intendant.errors import IntendantError
 from intendant.protocol.records import RunRecord
-from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.specs import Submission
 from intendant.store.base import AttemptEnd
 from intendant.store.sqlite import SqliteStore
@@ -39,8 +39,8 @@ from tests.helpers.stores import TOKEN, ManualClock, check_invariants, submissio
 QUEUES = ("default", "wide", "narrow")
 
 outcomes = st.sampled_from(Outcome)
-numbers = st.integers(0, 12)
-"""Which run, counted back from the newest."""
+numbers = st.integers(0, 23)
+"""Which run: see `StoreMachine.run_id`."""
 offsets = st.sampled_from([0, 0, 0, 0, -1, 1])
 """Which attempt, counted from the one that is due."""
 
@@ -137,8 +137,12 @@ class StoreMachine(RuleBasedStateMachine):
         self.clock.database = folder / self.clock.database.name
         self.store = self.opened()
 
-    def run_id(self, back: int) -> int:
-        return max(1, len(self.ledger.runs) - back)
+    def run_id(self, number: int, *likely: RunState) -> int:
+        """A run; three times of four one in the states where the request makes sense."""
+        runs = [run for run in self.ledger.runs.values() if run.state in likely]
+        if not runs or number % 4 == 0:
+            runs = [*self.ledger.runs.values()]
+        return runs[-1 - number // 4 % len(runs)].id
 
     def has_runs(self) -> bool:
         return bool(self.ledger.runs)
@@ -161,80 +165,85 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     @precondition(has_runs)
-    @rule(back=numbers, offset=offsets)
-    def grant(self, back: int, offset: int) -> None:
-        run_id = self.run_id(back)
-        number = len(self.ledger.runs[run_id].attempts) + 1 + offset
+    @rule(number=numbers, offset=offsets)
+    def grant(self, number: int, offset: int) -> None:
+        run_id = self.run_id(number, RunState.QUEUED)
+        attempt = len(self.ledger.runs[run_id].attempts) + 1 + offset
         self.ask(
-            lambda ledger: ledger.grant(run_id, number),
-            lambda store: done(store.grant(run_id, number, token_sha256=TOKEN)),
+            lambda ledger: ledger.grant(run_id, attempt),
+            lambda store: done(store.grant(run_id, attempt, token_sha256=TOKEN)),
         )
 
     @precondition(has_runs)
     @rule(queue=st.sampled_from(QUEUES))
     def grant_the_next(self, queue: str) -> None:
-        for run_id in self.ledger.candidates(queue, self.clock.at)[:1]:
-            self.grant(len(self.ledger.runs) - run_id, 0)
+        if turn := self.ledger.candidates(queue, self.clock.at):
+            run_id = turn[0]
+            attempt = len(self.ledger.runs[run_id].attempts) + 1
+            self.ask(
+                lambda ledger: ledger.grant(run_id, attempt),
+                lambda store: done(store.grant(run_id, attempt, token_sha256=TOKEN)),
+            )
 
     @precondition(has_runs)
-    @rule(back=numbers, offset=offsets)
-    def start(self, back: int, offset: int) -> None:
-        run_id = self.run_id(back)
-        number = len(self.ledger.runs[run_id].attempts) + offset
+    @rule(number=numbers, offset=offsets)
+    def start(self, number: int, offset: int) -> None:
+        run_id = self.run_id(number, RunState.STARTING, RunState.STOPPING)
+        attempt = len(self.ledger.runs[run_id].attempts) + offset
         self.ask(
-            lambda ledger: ledger.started(run_id, number),
-            lambda store: done(store.started(run_id, number, at=self.clock.at, pid=4711)),
+            lambda ledger: ledger.started(run_id, attempt),
+            lambda store: done(store.started(run_id, attempt, at=self.clock.at, pid=4711)),
         )
 
     @precondition(has_runs)
-    @rule(back=numbers, offset=offsets, outcome=outcomes, daemon_lost=st.booleans())
-    def end(self, back: int, offset: int, outcome: Outcome, daemon_lost: bool) -> None:
-        run_id, now = self.run_id(back), self.clock.at
-        number = len(self.ledger.runs[run_id].attempts) + offset
+    @rule(number=numbers, offset=offsets, outcome=outcomes, daemon_lost=st.booleans())
+    def end(self, number: int, offset: int, outcome: Outcome, daemon_lost: bool) -> None:
+        run_id, now = self.run_id(number, *LIVE), self.clock.at
+        attempt = len(self.ledger.runs[run_id].attempts) + offset
         end = AttemptEnd(outcome, "told", None, None, None, now, daemon_lost=daemon_lost)
         self.ask(
-            lambda ledger: ledger.ended(run_id, number, outcome, daemon_lost=daemon_lost, now=now),
-            lambda store: done(store.ended(run_id, number, end=end)),
+            lambda ledger: ledger.ended(run_id, attempt, outcome, daemon_lost=daemon_lost, now=now),
+            lambda store: done(store.ended(run_id, attempt, end=end)),
         )
 
     @precondition(has_runs)
-    @rule(back=numbers, offset=offsets)
-    def bury(self, back: int, offset: int) -> None:
-        run_id = self.run_id(back)
-        number = len(self.ledger.runs[run_id].attempts) + offset
+    @rule(number=numbers, offset=offsets)
+    def bury(self, number: int, offset: int) -> None:
+        run_id = self.run_id(number, RunState.STARTING, RunState.STOPPING)
+        attempt = len(self.ledger.runs[run_id].attempts) + offset
         self.ask(
-            lambda ledger: ledger.tombstoned(run_id, number, now=self.clock.at),
-            lambda store: done(store.tombstoned(run_id, number, reason="no governor")),
+            lambda ledger: ledger.tombstoned(run_id, attempt, now=self.clock.at),
+            lambda store: done(store.tombstoned(run_id, attempt, reason="no governor")),
         )
 
     @precondition(has_runs)
     @rule(
-        backs=st.lists(numbers, min_size=1, max_size=3),
+        numbers=st.lists(numbers, min_size=1, max_size=3),
         outcome=st.sampled_from([Outcome.CANCELLED, Outcome.INTERRUPTED]),
     )
-    def stop(self, backs: list[int], outcome: Outcome) -> None:
-        run_ids = [self.run_id(back) for back in backs]
+    def stop(self, numbers: list[int], outcome: Outcome) -> None:
+        run_ids = [self.run_id(number) for number in numbers]
         self.ask(
             lambda ledger: ledger.request_stop(run_ids, outcome),
             lambda store: done(store.request_stop(run_ids, outcome=outcome, reason="asked")),
         )
 
     @precondition(has_runs)
-    @rule(back=numbers)
-    def hold(self, back: int) -> None:
-        run_id = self.run_id(back)
+    @rule(number=numbers)
+    def hold(self, number: int) -> None:
+        run_id = self.run_id(number, RunState.QUEUED)
         self.ask(lambda ledger: ledger.hold(run_id), lambda store: done(store.hold([run_id])))
 
     @precondition(has_runs)
-    @rule(back=numbers)
-    def release(self, back: int) -> None:
-        run_id = self.run_id(back)
+    @rule(number=numbers)
+    def release(self, number: int) -> None:
+        run_id = self.run_id(number, RunState.HELD)
         self.ask(lambda ledger: ledger.release(run_id), lambda store: done(store.release([run_id])))
 
     @precondition(has_runs)
-    @rule(back=numbers, priority=st.integers(-2, 2))
-    def prioritize(self, back: int, priority: int) -> None:
-        run_id = self.run_id(back)
+    @rule(number=numbers, priority=st.integers(-2, 2))
+    def prioritize(self, number: int, priority: int) -> None:
+        run_id = self.run_id(number, RunState.QUEUED)
         self.ask(
             lambda ledger: ledger.set_priority(run_id, priority),
             lambda store: done(store.set_priority(run_id, priority)),

@@ -139,8 +139,8 @@ class Daemon:
     def popen(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """One command line against this daemon, while it runs; it ends with the test."""
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        place = {"env": self.environment, "cwd": self.home}
-        client = subprocess.Popen([INTENDANT, *arguments], **(pipes | place | options))
+        given: dict[str, Any] = {"env": self.environment, "cwd": self.home, **pipes, **options}
+        client: subprocess.Popen[str] = subprocess.Popen([INTENDANT, *arguments], **given)
         self._clients.append(client)
         return client
 

@@ -40,8 +40,8 @@ def double_forks_a_daemon() -> None:
     middle = os.fork()
     if middle == 0:
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if os.fork() == 0:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             wait_for_ever()
         os._exit(0)
     os.waitpid(middle, 0)

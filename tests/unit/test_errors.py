@@ -21,7 +21,8 @@ DRAWN_NAME = re.compile(r"[│├└─ ]*\w+")
 def drawn(branch: type[Exception], indent: str = "") -> list[str]:
     """The tree below `branch`, as the docstring draws it."""
     lines = []
-    leaves = branch.__subclasses__()
+    # Not those of other modules, which are there only if a test has imported them.
+    leaves = [leaf for leaf in branch.__subclasses__() if leaf.__module__ == errors.__name__]
     for leaf in leaves:
         is_last = leaf is leaves[-1]
         lines.append(f"{indent}{'└── ' if is_last else '├── '}{leaf.__name__}")

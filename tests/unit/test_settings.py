@@ -67,7 +67,7 @@ def test_several_endpoints_fit_into_one_variable() -> None:
         pytest.param("heartbeat_s = inf", "heartbeat_s: found inf, expected ", id="infinite"),
         pytest.param("start_deadline_s = 0", "start_deadline_s: found 0, expected more", id="zero"),
         pytest.param("on_signal = 'run'", "on_signal: found 'run', expected 'stop', ", id="word"),
-        pytest.param("launcher = 'spawn'", "launcher: found 'spawn', expected 'zygote' or", id="one"),
+        pytest.param("launcher = 'fork'", "launcher: found 'fork', expected 'zygote' or", id="one"),
         pytest.param("on_end = 'mail'", "on_end: found 'mail', expected a list", id="a line"),
         pytest.param("on_end = []", "on_end: found [], expected a list of at least 1", id="empty"),
         pytest.param("on_end_timeout_s = 0", "on_end_timeout_s: found 0, expected more", id="none"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
@@ -131,7 +131,7 @@ class AsyncClient:
 
     def watch(
         self, selection: Selection, *, any: bool = False, changes: bool = False
-    ) -> AsyncIterator[RunInfo]:
+    ) -> AsyncGenerator[RunInfo, None]:
         """Each run as it is now and as it changes, until all (or any) have ended."""
         return self.read(WaitReading(selection, any=any, changes=changes))
 
@@ -147,13 +147,13 @@ class AsyncClient:
         follow: bool = False,
         stream: Stream = "stdout",
         attempt: int | None = None,
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
         return self.read(LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow))
 
     def events(
         self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
-    ) -> AsyncIterator[EventInfo]:
+    ) -> AsyncGenerator[EventInfo, None]:
         """What happened, oldest first; `follow` for ever, without loss or repetition."""
         return self.read(EventCursor(texts(selection), after_id=after_id, follow=follow))
 
@@ -163,7 +163,7 @@ class AsyncClient:
 
     def system_log(
         self, selection: Selection = (), *, level: str = "debug", follow: bool = False
-    ) -> AsyncIterator[LogLineInfo]:
+    ) -> AsyncGenerator[LogLineInfo, None]:
         """What daemon and governors have logged, by time; `follow` for ever."""
         return self.read(SystemLogCursor(texts(selection), level=level, follow=follow))
 
@@ -198,7 +198,9 @@ class AsyncClient:
         run_ids = await self.converse(talk.retry(selection, key=key))
         return [AsyncRun(self, run_id) for run_id in run_ids]
 
-    async def prune(self, *, older_s: float, selection: Selection = ()) -> AsyncIterator[list[int]]:
+    async def prune(
+        self, *, older_s: float, selection: Selection = ()
+    ) -> AsyncGenerator[list[int], None]:
         """Forget runs that ended so long ago; the ids that are gone, a page at a time."""
         after_id: int | None = 0
         while after_id is not None:
@@ -249,7 +251,7 @@ class AsyncClient:
             value: T = end.value
             return value
 
-    async def read(self, reading: Reading[T]) -> AsyncIterator[T]:
+    async def read(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
         """What a stream gives, over a connection of its own; read again, it goes on from there."""
         from intendant.broker.client import Connection
 
@@ -326,7 +328,7 @@ class AsyncRun:
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """The bytes of its output, in pieces as they come."""
         return self._client.logs(self.id, follow=follow, stream=stream, attempt=attempt)
 

@@ -27,8 +27,9 @@ from intendant.errors import IntendantError, SupervisionError
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, client_endpoint
 
 START_S = 30.0
-STOP_S = 15.0
-"""How long an orderly shutdown may take: escalation (grace 3, reap 3) and the daemon's own end."""
+STOP_S = 45.0
+"""How long an orderly shutdown may take: escalation (grace 3, reap 3), the commands that are told
+of ends (30), and the daemon's own end."""
 TERM_S = 5.0
 
 _TAIL_BYTES = 4096

@@ -17,6 +17,7 @@ from intendant.executor.broker_link import BrokerLink
 from intendant.launch.base import Launcher
 from intendant.process.cgroup import Cgroup
 from intendant.process.children import Children
+from intendant.protocol.order import cgroup_name, governor_service
 from intendant.settings import Settings
 from intendant.store.base import Store
 from intendant.store.spool import Spool
@@ -48,6 +49,13 @@ class Parts:
     """What the daemon was started with: what runs inherit. Its own is stricter."""
     is_embedded: bool
     """Whether its runs must not outlive this daemon."""
+
+    def cgroup_of(self, run_id: int, attempt: int, token_sha256: str) -> Cgroup | None:
+        """The group in which an attempt's workload is, or would have been."""
+        if self.cgroup_home is None:
+            return None
+        service = governor_service(run_id, attempt)
+        return Cgroup(self.cgroup_home.path / cgroup_name(service, token_sha256))
 
 
 def utc_now() -> datetime:

@@ -16,6 +16,7 @@ import structlog
 
 from intendant.executor.desk import Desk
 from intendant.executor.parts import insist, utc_now
+from intendant.executor.remains import clear_cgroup
 from intendant.executor.supervise import Supervision, end_of, loss, stop_of
 from intendant.process.identity import boot_id, open_pidfd
 from intendant.process.pidfd import Pidfd
@@ -49,10 +50,12 @@ async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
     record = await asyncio.to_thread(folder.read_exit)
     if record is not None and record.token_sha256 == live.token_sha256:
         await _record(desk, live, end_of(record))
+        await _clear_cgroup(desk, live)
         return None
     claim = await asyncio.to_thread(_read_or_entomb, desk, live)
     if isinstance(claim, TombstoneRecord):
         await parts.store.tombstoned(run_id, attempt, reason=claim.by)
+        await _clear_cgroup(desk, live)
         return None
     if claim.boot_id != boot_id():
         stop = stop_of(live)
@@ -91,6 +94,12 @@ def _bury(desk: Desk, live: LiveAttempt, claim: ClaimRecord) -> Inherited:
 def _supervision(desk: Desk, live: LiveAttempt) -> Supervision:
     run = live.run
     return Supervision(desk.parts, run_id=run.id, attempt=run.attempt, queue=run.queue)
+
+
+async def _clear_cgroup(desk: Desk, live: LiveAttempt) -> None:
+    """Its governor may have died before it could; in another place it is not looked for."""
+    run = live.run
+    await clear_cgroup(desk.parts.cgroup_of(run.id, run.attempt, live.token_sha256))
 
 
 async def _record(desk: Desk, live: LiveAttempt, end: AttemptEnd) -> None:

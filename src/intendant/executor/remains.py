@@ -45,6 +45,22 @@ async def clear_remains(
         wait_s = min(2 * wait_s, _RETRY_MAX_S)
 
 
+async def clear_cgroup(cgroup: Cgroup | None) -> None:
+    """Remove the group of an attempt that is over, which its governor could not do if it died.
+
+    Whoever is in it yet was waiting to become a workload that will never be.
+    """
+    if cgroup is None or not await asyncio.to_thread(cgroup.path.exists):
+        return
+    cgroup.kill()
+    try:
+        async with asyncio.timeout(KILL_WAIT_S):
+            await cgroup.wait_empty()
+    except TimeoutError:
+        log.warning("cgroup_not_empty", cgroup=str(cgroup.path))
+    cgroup.remove()
+
+
 async def _clear(claim: ClaimRecord, children: Children | None) -> bool:
     if claim.cgroup is not None:
         cgroup = Cgroup(Path(claim.cgroup))

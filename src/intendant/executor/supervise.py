@@ -30,7 +30,7 @@ from intendant.errors import (
     refusal,
 )
 from intendant.executor.parts import Parts, insist, utc_now
-from intendant.executor.remains import clear_remains
+from intendant.executor.remains import clear_cgroup, clear_remains
 from intendant.launch.base import LaunchRequest
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import VARIABLE as CRASH_VARIABLE
@@ -189,7 +189,11 @@ class Supervision:
     async def bury(self, live: LiveAttempt, claim: ClaimRecord) -> None:
         """An attempt whose governor died while no daemon watched."""
         self._take_up(live)
-        await self._record_loss(claim, is_ours=False)
+        self._token_sha256 = live.token_sha256
+        if (record := await self._read_exit()) is not None:  # written since it was looked for
+            await self._record_end(record)
+        else:
+            await self._record_loss(claim, is_ours=False)
 
     def _take_up(self, live: LiveAttempt) -> None:
         self._spec = live.run.spec
@@ -255,6 +259,9 @@ class Supervision:
                     await self._see_off(watched)
                 else:
                     await self._record_what_is_found(watched)
+                await clear_cgroup(
+                    self._parts.cgroup_of(self.run_id, self.attempt, self._token_sha256)
+                )
             finally:
                 if watched.is_child:
                     is_reaped = watched.pidfd.reap() is not None
@@ -365,9 +372,8 @@ class Supervision:
 
     async def _pass_on(self, watched: Watched, stop: Stop) -> None:
         """Give the attempt up if nobody has claimed it; else tell the governor."""
-        if not self._is_started and await insist(
-            "tombstone", lambda: self._give_up("executor: stopped before the start")
-        ):
+        by = f"executor: stopped before the start: {stop.reason}"
+        if not self._is_started and await insist("tombstone", lambda: self._give_up(by)):
             send_signal(watched.pidfd.descriptor, signal.SIGKILL)
             return
         await self._ask(
@@ -398,17 +404,23 @@ class Supervision:
 
     async def _record_what_is_found(self, watched: Watched) -> None:
         """The governor is gone without a word: exit record, tombstone and claim say what was."""
-        record = await asyncio.to_thread(self._folder.read_exit)
-        if record is not None and record.token_sha256 == self._token_sha256:
+        if (record := await self._read_exit()) is not None:
             await self._record_end(record)
-        elif await insist("tombstone", lambda: self._give_up("executor: governor gone")):
+        elif await insist("tombstone", lambda: self._give_up("governor: gone before the claim")):
             if watched.is_child:  # its stub came to us, and goes without having become anything
                 await first_of(self._parts.children.end_orphans(), limit_s=KILL_S)
-            await self._record_tombstone("governor: gone before the claim")
+            tombstone = await asyncio.to_thread(self._folder.read_claim)
+            assert isinstance(tombstone, TombstoneRecord)  # noqa: S101 what stands there is final
+            await self._record_tombstone(tombstone.by)
         else:
             claim = await asyncio.to_thread(self._folder.read_claim)
             assert isinstance(claim, ClaimRecord)  # noqa: S101 it was no tombstone, and it is final
             await self._record_loss(claim, is_ours=watched.is_child)
+
+    async def _read_exit(self) -> ExitRecord | None:
+        record = await asyncio.to_thread(self._folder.read_exit)
+        is_ours = record is not None and record.token_sha256 == self._token_sha256
+        return record if is_ours else None
 
     async def _record_end(self, record: ExitRecord) -> None:
         await self._record(end_of(record))

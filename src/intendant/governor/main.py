@@ -16,7 +16,7 @@ from intendant.governor.governor import Governor
 from intendant.process.cgroup import Cgroup, make_child
 from intendant.process.stub import Stub
 from intendant.process.subreaper import become_subreaper
-from intendant.protocol.order import GovernorOrder
+from intendant.protocol.order import GovernorOrder, cgroup_name
 
 
 def main(order: dict[str, Any]) -> int:
@@ -46,4 +46,4 @@ def _make_cgroup(order: GovernorOrder) -> Cgroup | None:
     if order.cgroup_home is None:
         return None
     token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
-    return make_child(Cgroup(Path(order.cgroup_home)), f"{order.service}.{token_sha256[:8]}")
+    return make_child(Cgroup(Path(order.cgroup_home)), cgroup_name(order.service, token_sha256))

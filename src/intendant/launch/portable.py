@@ -1,7 +1,6 @@
-"""Governors by multiprocessing's forkserver, through aiomultiprocess: about twice as slow.
+"""Governors by multiprocessing's forkserver, through aiomultiprocess: some milliseconds later.
 
-For where the zygote can't run, and as a second opinion where it does not: nothing here forks by
-itself but what the standard library forks.
+For where the zygote can't run.
 """
 
 from __future__ import annotations

@@ -32,6 +32,11 @@ class GovernorOrder(Model):
         return governor_service(self.run_id, self.attempt)
 
 
+def cgroup_name(service: str, token_sha256: str) -> str:
+    """What an attempt's cgroup is called: no other daemon's attempt has the same name."""
+    return f"{service}.{token_sha256[:8]}"
+
+
 def governor_service(run_id: int, attempt: int) -> str:
     """The name under which one attempt's governor is found on the bus."""
     return f"governor.{run_id}.{attempt}"

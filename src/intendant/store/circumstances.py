@@ -86,15 +86,19 @@ def _blamed(execute: Execute, row: RunRow) -> int | None:
 
 
 _BETTER = """SELECT count(*) FROM (
-    SELECT 1 FROM run WHERE state = 'queued' AND open_dependencies = 0 AND queue = :queue
-    AND {when} AND (priority > :priority OR (priority = :priority AND id < :id)) LIMIT :limit)"""
+    SELECT 1 FROM run INDEXED BY {index}
+    WHERE state = 'queued' AND open_dependencies = 0 AND queue = :queue AND {when}
+    AND (priority > :priority OR (priority = :priority AND id < :id)) LIMIT :limit)"""
 
 
 def _ahead(execute: Execute, row: RunRow, queue: str, now: datetime) -> int:
     """How many runs of a queue that could start now come before this one, counted to a bound."""
     wanted = {"queue": queue, "priority": row.priority, "id": row.id, "limit": MANY_AHEAD}
-    [[ready]] = execute(_BETTER.format(when="not_before IS NULL"), wanted).fetchall()
+    [[ready]] = execute(
+        _BETTER.format(index="run_ready", when="not_before IS NULL"), wanted
+    ).fetchall()
     [[ripe]] = execute(
-        _BETTER.format(when="not_before <= :now"), {**wanted, "now": micros(now)}
+        _BETTER.format(index="run_backoff", when="not_before <= :now"),
+        {**wanted, "now": micros(now)},
     ).fetchall()
     return min(int(ready) + int(ripe), MANY_AHEAD)

@@ -75,13 +75,12 @@ def _validated(name: str, annotation: Any, value: object) -> object:
 
     from intendant.problems import dotted, problems_of
 
-    adapter: TypeAdapter[object]
     try:
-        adapter = TypeAdapter(annotation)
-    except PydanticSchemaGenerationError:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-    try:
-        return adapter.validate_json(json.dumps(value))
+        try:
+            return TypeAdapter(annotation).validate_json(json.dumps(value))
+        except PydanticSchemaGenerationError:  # a class that is nothing to pydantic
+            config = ConfigDict(arbitrary_types_allowed=True)
+            return TypeAdapter(annotation, config=config).validate_python(value)
     except ValidationError as error:
         problems = problems_of(error)[:_SHOWN]
         texts = [f"{dotted((name, *problem.key))}: {problem.text}" for problem in problems]

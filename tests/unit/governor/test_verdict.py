@@ -51,3 +51,19 @@ def test_nothing_but_exit_0_is_success(status: int) -> None:
 
 def test_a_time_limit_grants_the_grace_and_names_itself() -> None:
     assert time_limit_order(7200.0) == StopOrder(O.TIMED_OUT, "time_limit: 2h00m", now=False)
+
+
+@pytest.mark.parametrize(
+    ("status", "stop", "verdict"),
+    [
+        pytest.param(0, None, Verdict(O.FAILED, "no_result", 0, None), id="exit 0"),
+        pytest.param(1, None, Verdict(O.FAILED, "no_result", 1, None), id="exit 1"),
+        pytest.param(
+            1, CANCEL, Verdict(O.CANCELLED, CANCEL.reason, 1, None), id="a cancel goes first"
+        ),
+    ],
+)
+def test_a_workloads_own_word_that_it_failed_counts(
+    status: int, stop: StopOrder | None, verdict: Verdict
+) -> None:
+    assert judge(status, stop, "no_result") == verdict

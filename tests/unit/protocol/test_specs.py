@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from intendant.protocol.specs import (
     MAX_ARGUMENT_BYTES,
     MAX_DURATION_S,
     MAX_ENVIRONMENT_BYTES,
+    CallSpec,
     CommandSpec,
     RetryPolicy,
     RunSpec,
@@ -23,7 +26,7 @@ COMMAND: dict[str, Any] = {"kind": "command", "argv": ["make"]}
 
 
 def complaint_about(
-    model: type[CommandSpec | RetryPolicy | RunSpec | Secrets], **given: Any
+    model: type[CommandSpec | CallSpec | RetryPolicy | RunSpec | Secrets], **given: Any
 ) -> str:
     with pytest.raises(ValidationError) as refused:
         model.model_validate(given)
@@ -179,6 +182,71 @@ def test_secrets_are_not_in_what_is_printed_of_a_submission() -> None:
     for text in (repr(submission), str(submission), repr(submission.secrets)):
         assert "hunter2" not in text
         assert encoded not in text
+
+
+CALL: dict[str, Any] = {"kind": "call", "target": "lab:fit"}
+PICKLED: dict[str, Any] = {"kind": "call", "pickle_sha256": hashlib.sha256(b"p").hexdigest()}
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"target": None}, ": Value error, a call has either a target or a pickle"),
+        ({"pickle_sha256": "0" * 64}, ": Value error, a call has either a target or a pickle"),
+        ({"target": "lab.fit"}, "target: String should match pattern"),
+        ({"target": "lab:fit\n"}, "target: String should match pattern"),
+        ({"target": "../lab:fit"}, "target: String should match pattern"),
+        ({"args": 3}, "args: Value error, expected a list or a table"),
+        ({"args": [1], "map": [[1]]}, ": Value error, args and map exclude each other"),
+        ({"processes": 2}, ": Value error, processes are for map"),
+        ({"map": [[1]], "processes": 0}, "processes: Input should be greater than or equal to 1"),
+        ({"args": ["x" * 262_144]}, ": Value error, the arguments have 262155 bytes as JSON"),
+        ({"result": "yaml"}, "result: Input should be 'json' or 'pickle'"),
+        ({"python": ""}, "python: Value error, the path is empty"),
+        ({"env": {"A=B": "1"}}, "env: Value error, 'A=B' is no name"),
+    ],
+)
+def test_a_call_that_makes_no_sense_is_refused(given: dict[str, Any], complaint: str) -> None:
+    assert complaint_about(CallSpec, **CALL | given).startswith(complaint)
+
+
+def test_a_pickle_brings_its_own_arguments() -> None:
+    assert "its own arguments" in complaint_about(CallSpec, **PICKLED, args=[1])
+
+
+@pytest.mark.parametrize(
+    ("workload", "pickle"),
+    [(PICKLED, None), (PICKLED, b"q"), (CALL, b"p"), (COMMAND, b"p")],
+)
+def test_a_pickle_that_its_spec_does_not_name_is_refused(
+    workload: dict[str, Any], pickle: bytes | None
+) -> None:
+    encoded = None if pickle is None else base64.b64encode(pickle).decode()
+    with pytest.raises(ValidationError, match="is not the one that the spec names"):
+        Submission.model_validate({"spec": {"workload": workload}, "secrets": {"pickle": encoded}})
+
+
+def test_a_pickle_that_its_spec_names_is_taken_and_never_printed() -> None:
+    secrets = {"pickle": base64.b64encode(b"p").decode()}
+    submission = Submission.model_validate({"spec": {"workload": PICKLED}, "secrets": secrets})
+    assert submission.secrets.pickle_bytes() == b"p"
+    assert secrets["pickle"] not in repr(submission)
+
+
+@pytest.mark.parametrize("pickle", ["no base64!", base64.b64encode(b"x" * 1_048_577).decode()])
+def test_what_is_no_pickle_or_too_large_is_refused(pickle: str) -> None:
+    assert "pickle: " in complaint_about(Secrets, pickle=pickle)
+
+
+@pytest.mark.parametrize(
+    ("workload", "grace_s", "expected"),
+    [(COMMAND, None, (0, 3)), (CALL, None, (5, 3)), (CALL, 1, (1, 1)), (CALL, 9, (5, 9)),
+     (COMMAND, 0, (0, 0))],
+)  # fmt: skip
+def test_only_a_call_is_asked_before_the_signals(
+    workload: dict[str, Any], grace_s: float | None, expected: tuple[float, float]
+) -> None:
+    assert RunSpec.model_validate({"workload": workload}).graces_s(grace_s) == expected
 
 
 @pytest.mark.parametrize("key", ["", "x" * 201])

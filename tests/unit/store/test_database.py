@@ -33,7 +33,8 @@ def test_migrations_that_do_not_count_are_refused(names: list[str]) -> None:
 
 
 def test_the_package_brings_its_migrations() -> None:
-    assert [migration.number for migration in migrations()] == [1, 2]
+    numbers = [migration.number for migration in migrations()]
+    assert numbers == [*range(1, len(numbers) + 1)]
     assert "CREATE TABLE run" in migrations()[0].script
 
 

@@ -1,0 +1,45 @@
+"""A client that goes on submitting whatever dies, and knows what was accepted."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from intendant.client.client import Client
+from intendant.errors import IntendantError
+from intendant.protocol.folders import client_endpoint
+from tests.helpers.daemon import Daemon
+
+
+class Submitter:
+    """Submits with keys of its own, so that trying again is harmless."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._endpoint = client_endpoint(daemon.runtime_dir)
+        self.accepted: dict[str, int] = {}
+        self._unsure: list[tuple[str, Sequence[str]]] = []
+
+    def submit(self, script: str) -> None:
+        """Submit a shell script as a run; remember it if nobody answered."""
+        self._try(secrets.token_hex(8), ["sh", "-c", script])
+
+    def try_again(self) -> None:
+        """Submit what was not answered once more, under its old key."""
+        unsure, self._unsure = self._unsure, []
+        for key, argv in unsure:
+            self._try(key, argv)
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether everything that was submitted was also accepted."""
+        return not self._unsure
+
+    def _try(self, key: str, argv: Sequence[str]) -> None:
+        try:
+            with Client(self._endpoint, timeout_s=2.0) as client:
+                run_id = client.submit(argv, key=key).id
+        except (IntendantError, TimeoutError):
+            self._unsure.append((key, argv))
+        else:
+            known = self.accepted.setdefault(key, run_id)
+            assert known == run_id, f"the key {key} stands for the runs {known} and {run_id}"
