@@ -7,7 +7,9 @@ import json
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -91,16 +93,20 @@ class BrokerLink:
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Follow what the broker says until it says no more."""
-        while line := await reader.readline():
-            said = json.loads(line)
-            if "bound" in said:
-                self.bound = said["bound"]
-                self.ready.set()
-                log.info("broker_ready", pid=self.pid, endpoints=self.bound)
-            elif "service" in said:
-                self.on_presence(said["service"], said["present"])
-            elif "failed" in said:
-                log.error("broker_failed", error=said["failed"])
+        # A broker that was killed with our words unread ends the channel with a reset.
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                self._hear(json.loads(line))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "bound" in said:
+            self.bound = said["bound"]
+            self.ready.set()
+            log.info("broker_ready", pid=self.pid, endpoints=self.bound)
+        elif "service" in said:
+            self.on_presence(said["service"], said["present"])
+        elif "failed" in said:
+            log.error("broker_failed", error=said["failed"])
 
     def _tell(self, order: dict[str, object]) -> None:
         if self._control is not None:

@@ -28,18 +28,18 @@ import structlog
 from intendant.broker.client import ConnectionPool
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.worker import Request, Worker
-from intendant.errors import HelperLost, SettingsError
+from intendant.errors import Busy, HelperLost, SettingsError, StoreError
 from intendant.executor.broker_link import BrokerLink
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import NOT_ENDED, answer
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import ENDING, Lifecycle, Order
 from intendant.executor.on_end import EndCommands, is_wanted
-from intendant.executor.parts import Parts, insist, utc_now
+from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.streams import StreamPool
-from intendant.executor.supervise import Stop
+from intendant.executor.supervise import DAEMON_STOPPING, Stop
 from intendant.launch.registry import make_launcher
 from intendant.logs import set_level
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup
@@ -63,6 +63,10 @@ GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = ("intendant.workloads.command",)
 PRIVATE_SOCKET = "private.sock"
 GOVERNOR_CONNECTIONS = 1024
+KILLING_S = 5.0
+"""How long killing every run may take: what can't be ended or recorded by then, recovery will."""
+STOP_RECORDED_S = 0.5
+"""How long runs that are to be stopped wait for the disk to say so first."""
 
 
 class Executor:
@@ -91,6 +95,7 @@ class Executor:
         self._schedule_wanted = asyncio.Event()
         self._settings_wanted = asyncio.Event()
         self._on_end_wanted = asyncio.Event()
+        self._stops: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """Serve until an order ends it."""
@@ -148,7 +153,7 @@ class Executor:
                     scheduler.resume(life)
                 await self._obey_orders(desk, on_end, tasks)
                 await _finish(on_end, self._lifecycle)
-                await _ended(*aides, *streams.workers, *scheduler.lives)
+                await _ended(*aides, *self._stops, *streams.workers, *scheduler.lives)
                 await _ended(*helpers)
         finally:
             parts.governors.close()
@@ -235,8 +240,14 @@ class Executor:
     async def _obey_orders(self, desk: Desk, on_end: EndCommands, tasks: asyncio.TaskGroup) -> None:
         """Return once the daemon may go: every run is at its end, or is to be left."""
         lifecycle = self._lifecycle
+        deadline: float | None = None
         while lifecycle.state is not ExecutorState.EXITED:
-            order = await _next_order(desk, on_end)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    order = await _next_order(desk, on_end)
+            except TimeoutError:
+                log.critical("runs_left_to_recovery", run_ids=sorted(desk.live))
+                order = None
             if order is None:
                 lifecycle.on(ExecutorEvent.DONE)
                 continue
@@ -245,7 +256,9 @@ class Executor:
                 is_hurried = now is ExecutorState.KILLING
                 if is_hurried:
                     on_end.give_up()
-                tasks.create_task(_stop_runs(desk, now=is_hurried), name=f"stop-{now}")
+                    deadline = asyncio.get_running_loop().time() + KILLING_S
+                stop = _stop_runs(desk, now=is_hurried)
+                self._stops.append(tasks.create_task(stop, name=f"stop-{now}"))
 
     # --- settings --------------------------------------------------------------------------------
 
@@ -341,14 +354,20 @@ async def _finish(on_end: EndCommands, lifecycle: Lifecycle) -> None:
 
 
 async def _stop_runs(desk: Desk, *, now: bool) -> None:
-    """End every live run, all at once; what is queued stays queued."""
-    reason = f"daemon_stopping: {desk.lifecycle.cause}"
+    """End every live run, all at once; what is queued stays queued.
+
+    Who ended them is recorded first, but a disk that takes its time keeps no run alive.
+    """
+    reason = f"{DAEMON_STOPPING}: {desk.lifecycle.cause}"
     live = list(desk.live.values())
     run_ids = [supervision.run_id for supervision in live]
-    await insist(
-        "stop",
-        lambda: desk.parts.store.request_stop(run_ids, outcome=Outcome.INTERRUPTED, reason=reason),
-    )
+    try:
+        async with asyncio.timeout(0 if now else STOP_RECORDED_S):
+            await desk.parts.store.request_stop(run_ids, outcome=Outcome.INTERRUPTED, reason=reason)
+    except TimeoutError:
+        log.info("stop_not_recorded_yet")
+    except (StoreError, Busy) as error:
+        log.error("stop_not_recorded", error=str(error))
     for supervision in live:
         supervision.stop(Stop(Outcome.INTERRUPTED, reason, now=now))
 

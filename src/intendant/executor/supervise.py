@@ -57,6 +57,9 @@ from intendant.store.base import AttemptEnd, Candidate, Grant, LiveAttempt
 
 log = structlog.get_logger()
 
+DAEMON_STOPPING = "daemon_stopping"
+_DAEMON_ENDED = (DAEMON_STOPPING, "daemon_lost")
+"""Reasons in an exit record that speak of a daemon's end, whether or not that was recorded."""
 GOVERNOR_LEAVES_S = 15.0
 """How long a governor may take to go once its end is recorded: longer than it waits for us."""
 KILL_S = 3.0
@@ -476,6 +479,8 @@ def end_of(record: ExitRecord) -> AttemptEnd:
         started_at=record.started_at,
         finished_at=record.finished_at,
         steps=record.steps,
+        daemon_lost=record.outcome is Outcome.INTERRUPTED
+        and (record.reason or "").partition(":")[0] in _DAEMON_ENDED,
     )
 
 
