@@ -16,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -52,8 +53,8 @@ def batches(draw: st.DrawFn) -> list[Submission]:
     return [
         submission(
             name,
-            key=draw(st.sampled_from([None, None, "a", "b", "c", "d"])),
-            queue=draw(st.sampled_from([*QUEUES[:2], *QUEUES])),
+            key=draw(st.sampled_from([None, None, None, "a", "b", "c"])),
+            queue=draw(st.sampled_from(["default", "default", "default", *QUEUES])),
             priority=draw(st.integers(-1, 1)),
             hold=draw(st.integers(0, 4)) == 0,
             restartable=draw(st.booleans()),
@@ -165,31 +166,36 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     @precondition(has_runs)
+    @rule(queue=st.sampled_from(QUEUES), outcome=outcomes, daemon_lost=st.booleans())
+    def go_on(self, queue: str, outcome: Outcome, daemon_lost: bool) -> None:
+        """What comes next in an ordinary life: every live run a step ahead, and one more start."""
+        for run in list(self.ledger.live()):
+            if run.attempts[-1].is_started:
+                self.end_attempt(run.id, len(run.attempts), outcome, daemon_lost=daemon_lost)
+            else:
+                self.start_attempt(run.id, len(run.attempts))
+        for run_id in self.ledger.candidates(queue, self.clock.at)[:1]:
+            self.grant_attempt(run_id, len(self.ledger.runs[run_id].attempts) + 1)
+
+    @precondition(has_runs)
     @rule(number=numbers, offset=offsets)
     def grant(self, number: int, offset: int) -> None:
         run_id = self.run_id(number, RunState.QUEUED)
-        attempt = len(self.ledger.runs[run_id].attempts) + 1 + offset
+        self.grant_attempt(run_id, len(self.ledger.runs[run_id].attempts) + 1 + offset)
+
+    def grant_attempt(self, run_id: int, attempt: int) -> None:
         self.ask(
             lambda ledger: ledger.grant(run_id, attempt),
             lambda store: done(store.grant(run_id, attempt, token_sha256=TOKEN)),
         )
 
     @precondition(has_runs)
-    @rule(queue=st.sampled_from(QUEUES))
-    def grant_the_next(self, queue: str) -> None:
-        if turn := self.ledger.candidates(queue, self.clock.at):
-            run_id = turn[0]
-            attempt = len(self.ledger.runs[run_id].attempts) + 1
-            self.ask(
-                lambda ledger: ledger.grant(run_id, attempt),
-                lambda store: done(store.grant(run_id, attempt, token_sha256=TOKEN)),
-            )
-
-    @precondition(has_runs)
     @rule(number=numbers, offset=offsets)
     def start(self, number: int, offset: int) -> None:
-        run_id = self.run_id(number, RunState.STARTING, RunState.STOPPING)
-        attempt = len(self.ledger.runs[run_id].attempts) + offset
+        run_id = self.run_id(number, *LIVE)
+        self.start_attempt(run_id, len(self.ledger.runs[run_id].attempts) + offset)
+
+    def start_attempt(self, run_id: int, attempt: int) -> None:
         self.ask(
             lambda ledger: ledger.started(run_id, attempt),
             lambda store: done(store.started(run_id, attempt, at=self.clock.at, pid=4711)),
@@ -198,8 +204,14 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(has_runs)
     @rule(number=numbers, offset=offsets, outcome=outcomes, daemon_lost=st.booleans())
     def end(self, number: int, offset: int, outcome: Outcome, daemon_lost: bool) -> None:
-        run_id, now = self.run_id(number, *LIVE), self.clock.at
+        run_id = self.run_id(number, *LIVE)
         attempt = len(self.ledger.runs[run_id].attempts) + offset
+        self.end_attempt(run_id, attempt, outcome, daemon_lost=daemon_lost)
+
+    def end_attempt(
+        self, run_id: int, attempt: int, outcome: Outcome, *, daemon_lost: bool
+    ) -> None:
+        now = self.clock.at
         end = AttemptEnd(outcome, "told", None, None, None, now, daemon_lost=daemon_lost)
         self.ask(
             lambda ledger: ledger.ended(run_id, attempt, outcome, daemon_lost=daemon_lost, now=now),
@@ -209,7 +221,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(has_runs)
     @rule(number=numbers, offset=offsets)
     def bury(self, number: int, offset: int) -> None:
-        run_id = self.run_id(number, RunState.STARTING, RunState.STOPPING)
+        run_id = self.run_id(number, *LIVE)
         attempt = len(self.ledger.runs[run_id].attempts) + offset
         self.ask(
             lambda ledger: ledger.tombstoned(run_id, attempt, now=self.clock.at),
@@ -318,12 +330,13 @@ def answer_of(request: Callable[[], object]) -> object:
         return type(refusal)
 
 
+@pytest.mark.timeout(1800)  # a failure is made small before it is told
 def test_the_store_does_what_its_model_does(is_long: bool) -> None:
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=600 if is_long else 25,
-            stateful_step_count=60 if is_long else 35,
+            max_examples=600 if is_long else 30,
+            stateful_step_count=60 if is_long else 30,
             derandomize=not is_long,
             database=None,
             deadline=None,

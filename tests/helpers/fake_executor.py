@@ -223,12 +223,12 @@ class FakeExecutor:
     def _wait(self, request: m.RunWaitRequest) -> Iterator[tuple[bool, Body]]:
         chosen = self._chosen(request.selection)
         for run in chosen:
-            yield False, [m.encode(m.RunChanged(run=run))]
+            yield False, [m.encode(m.RunsChanged(runs=[run]))]
         yield False, [m.encode(m.StreamTick())]
         for run in chosen[: 1 if request.any else None]:
             if run.outcome is None and self.ending is not None:
                 self.end(run.id, self.ending)
-                yield False, [m.encode(m.RunChanged(run=self.runs[run.id]))]
+                yield False, [m.encode(m.RunsChanged(runs=[self.runs[run.id]]))]
         yield True, [m.encode(m.RunWaitResponse(run_ids=[run.id for run in chosen]))]
 
     def _log(self, request: m.LogRequest) -> Iterator[tuple[bool, Body]]:

@@ -108,5 +108,5 @@ async def test_events_keep_their_place_over_a_restart_of_the_broker(endpoint: st
 
 async def test_shutdown_ends_the_daemon(daemon: Daemon, endpoint: str) -> None:
     async with AsyncClient(endpoint) as client:
-        assert await client.shutdown() in ("stopping", "exited", "draining")
+        await client.shutdown()
     assert daemon.wait() == 0

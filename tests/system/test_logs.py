@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -95,15 +96,16 @@ def test_following_a_queued_run_waits_for_it(served: Daemon) -> None:
 
 
 def test_following_goes_on_from_attempt_to_attempt(served: Daemon) -> None:
-    (served.home / "retry.toml").write_text(
-        'argv = ["sh", "-c", "echo attempt $INTENDANT_ATTEMPT; exit 1"]\n'
-        "retry = { attempts = 2, backoff = 0.2 }\n"
+    script = "echo attempt $INTENDANT_ATTEMPT; until test -e fail; do sleep 0.05; done; exit 1"
+    (served.home / "retry.json").write_text(
+        json.dumps({"argv": ["sh", "-c", script], "retry": {"attempts": 2, "backoff": 0.2}})
     )
-    run_id = served.run("submit", "retry.toml").stdout.strip()
+    following = follow(served, served.run("submit", "retry.json").stdout.strip())
+    assert read_line(following) == "attempt 1\n"
 
-    done = served.run("logs", "-f", run_id)
+    (served.home / "fail").touch()
 
-    assert done.stdout == "attempt 1\nattempt 2\nattempt 3\n"
+    assert following.communicate(timeout=20)[0] == "attempt 2\nattempt 3\n"
 
 
 def test_following_a_fast_writer_loses_and_repeats_nothing(served: Daemon) -> None:

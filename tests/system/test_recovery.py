@@ -7,9 +7,12 @@ import os
 import signal
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from intendant.process.cgroup import own_cgroup
+from intendant.protocol.order import cgroup_name
 from tests.helpers.daemon import Daemon
 from tests.helpers.ground_truth import (
     attempt_rows,
@@ -370,3 +373,44 @@ def test_another_boots_claim_signals_nobody(daemon: Daemon, witness: Witness) ->
         assert is_alive(claim["pid"])
         gate.open()
         wait_for("the bystanders are gone", lambda: none_alive([pid, claim["pid"]]))
+
+
+def test_a_signal_before_the_daemon_serves_concerns_the_runs_that_it_found(
+    daemon: Daemon, witness: Witness
+) -> None:
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    daemon.kill()
+    daemon.log.write_text("")
+    daemon.launch("--slots", "4")
+    wait_for("it adopts the run", lambda: "governor_adopted" in daemon.log_text())
+    wait_for("it heeds signals", lambda: heeds_sigterm(daemon.pid))
+    assert daemon.stop() == 143
+    assert not is_alive(pid)
+    row = run_rows(daemon.state_dir)[run_id]
+    assert (row["outcome"], row["reason"]) == ("interrupted", "daemon_stopping: sigterm")
+
+
+def heeds_sigterm(pid: int) -> bool:
+    """Whether the process has a handler for it (proc_pid_status(5): SigCgt)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
+
+
+def test_an_attempt_burnt_by_a_crash_leaves_no_cgroup(folders: Daemon, witness: Witness) -> None:
+    folders.start("--slots", "1", environment={"INTENDANT_CRASHPOINT": "governor.start_asked"})
+    [run_id] = folders.submit_scripts(witness.says("start"))
+    run = folders.wait_state(run_id, "ended")
+    assert run["outcome"] == "failed"
+    assert run["reason"].startswith("launch_failed")
+    attempts = attempt_rows(folders.state_dir, run_id)
+    home = own_cgroup()
+    if home is not None:
+        names = [
+            cgroup_name(f"governor.{run_id}.{row['attempt']}", row["token_sha256"])
+            for row in attempts
+        ]
+        assert not any((home.path / name).exists() for name in names)
+    assert not witness.lines()

@@ -41,6 +41,7 @@ from intendant.client.shapes import (
     RunInfo,
 )
 from intendant.client.system_log import SystemLogCursor
+from intendant.errors import SlowReader
 
 if TYPE_CHECKING:
     from intendant.broker.client import ConnectionPool
@@ -252,7 +253,20 @@ class AsyncClient:
             return value
 
     async def read(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
-        """What a stream gives, over a connection of its own; read again, it goes on from there."""
+        """What a stream gives; one that was read too slowly, and cut off, goes on at its place."""
+        while True:
+            try:
+                async with aclosing(self._read_once(reading)) as parts:
+                    async for one in parts:
+                        yield one
+            except SlowReader:
+                if not reading.keeps_place:
+                    raise
+            else:
+                return
+
+    async def _read_once(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
+        """What a stream gives, over a connection of its own."""
         from intendant.broker.client import Connection
 
         require_life(self.endpoint)

@@ -41,6 +41,7 @@ from intendant.client.shapes import (
     RunInfo,
 )
 from intendant.client.system_log import SystemLogCursor
+from intendant.errors import SlowReader
 
 if TYPE_CHECKING:
     from intendant.client.futures import RunExecutor
@@ -292,6 +293,15 @@ class Client:
             return value
 
     def _read(self, reading: Reading[T], timeout_s: float | None = None) -> Iterator[T]:
+        """What a stream gives; one that was read too slowly, and cut off, goes on at its place."""
+        while True:
+            try:
+                return (yield from self._read_once(reading, timeout_s))
+            except SlowReader:
+                if not reading.keeps_place:
+                    raise
+
+    def _read_once(self, reading: Reading[T], timeout_s: float | None) -> Iterator[T]:
         """What a stream gives, over a connection of its own."""
         with closing(self._connect(self.endpoint)) as connection:
             for is_final, answer in connection.stream(

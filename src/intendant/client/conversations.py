@@ -38,6 +38,11 @@ class Reading(Protocol[T_co]):
     @property
     def final(self) -> str: ...
 
+    @property
+    def keeps_place(self) -> bool:
+        """Whether what was read is not asked for again: cut off, it can simply go on."""
+        ...
+
     def request(self) -> list[bytes]: ...
 
     def take(self, body: Sequence[bytes]) -> Sequence[T_co]: ...
@@ -47,6 +52,7 @@ class WaitReading:
     """Each run as it is now and as it changes, until all (or any) have ended."""
 
     final = "run_wait_response"
+    keeps_place = False
 
     def __init__(self, selection: Selection, *, any: bool, changes: bool) -> None:
         self._body = wire.request(
@@ -58,9 +64,9 @@ class WaitReading:
         return self._body
 
     def take(self, body: Sequence[bytes]) -> list[RunInfo]:
-        """The run in a PARTIAL: none in a tick."""
-        message = wire.response(body, "run_changed", "stream_tick")
-        return [cast(RunInfo, message["run"])] if message["kind"] == "run_changed" else []
+        """The runs in a PARTIAL: none in a tick."""
+        message = wire.response(body, "runs_changed", "stream_tick")
+        return cast(list[RunInfo], message.get("runs", []))
 
 
 def submit(

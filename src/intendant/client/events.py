@@ -13,6 +13,7 @@ class EventCursor:
     """The place in the log: after a lost connection the same events neither miss nor repeat."""
 
     final = "event_list_response"
+    keeps_place = True
 
     def __init__(self, selection: list[str], *, after_id: int, follow: bool) -> None:
         self._selection = selection

@@ -13,6 +13,7 @@ class LogCursor:
     """The place in a run's log: after a lost connection the same bytes neither miss nor repeat."""
 
     final = "log_response"
+    keeps_place = True
 
     def __init__(
         self, selection: list[str], *, stream: Stream, attempt: int | None, follow: bool

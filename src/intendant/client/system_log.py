@@ -13,6 +13,7 @@ class SystemLogCursor:
     """The place in the log is a moment: after a lost connection its lines come again."""
 
     final = "system_log_response"
+    keeps_place = True
 
     def __init__(self, selection: list[str], *, level: str, follow: bool) -> None:
         self._selection = selection

@@ -39,7 +39,7 @@ from intendant.protocol.messages import (
     LogRequest,
     LogResponse,
     Message,
-    RunChanged,
+    RunsChanged,
     RunWaitRequest,
     RunWaitResponse,
     StreamTick,
@@ -54,8 +54,9 @@ from intendant.protocol.selectors import Selection
 
 log = structlog.get_logger()
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 64 * 1024
 EVENTS_AT_ONCE = 500
+RUNS_AT_ONCE = 100
 IDLE_WORKERS = 2
 LINES_AT_ONCE = 50
 RECENT_RUNS = 50
@@ -117,23 +118,18 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request) -> 
     with desk.hub.subscribe(run_ids) as subscription:
         changed = [await desk.parts.store.run(run_id) for run_id in run_ids]
         while True:
-            for run in changed:
-                await _tell_change(request, run, message, open_ids)
+            news = [run for run in changed if run.id in open_ids and _is_news(run, message)]
+            open_ids -= {run.id for run in news if run.state is RunState.ENDED}
+            for start in range(0, len(news), RUNS_AT_ONCE):
+                page = news[start : start + RUNS_AT_ONCE]
+                await request.partial(encode(RunsChanged(runs=page)))
             if not open_ids or (message.any and len(open_ids) < len(run_ids)):
                 return RunWaitResponse(run_ids=run_ids)
             changed = await _changes(desk, request, subscription)
 
 
-async def _tell_change(
-    request: Request, run: RunRecord, message: RunWaitRequest, open_ids: set[int]
-) -> None:
-    if run.id not in open_ids:
-        return
-    if run.state is RunState.ENDED:
-        open_ids.discard(run.id)
-    elif not message.changes:
-        return
-    await request.partial(encode(RunChanged(run=run)))
+def _is_news(run: RunRecord, message: RunWaitRequest) -> bool:
+    return message.changes or run.state is RunState.ENDED
 
 
 async def on_event_list(desk: Desk, message: EventListRequest, request: Request) -> Message:

@@ -59,11 +59,8 @@ S, E = ExecutorState, ExecutorEvent
 _ENDING = {E.STOP: S.STOPPING, E.LEAVE: S.EXITED, E.KILL: S.KILLING}
 
 TRANSITIONS: dict[ExecutorState, dict[ExecutorEvent, ExecutorState]] = {
-    S.PRISTINE: {
-        E.HELPERS_READY: S.INITIALIZED,
-        E.DRAIN: S.EXITED,
-        **dict.fromkeys(_ENDING, S.EXITED),
-    },
+    # Runs of an earlier daemon live already: what is ordered concerns them.
+    S.PRISTINE: {E.HELPERS_READY: S.INITIALIZED, E.DRAIN: S.DRAINING, **_ENDING},
     S.INITIALIZED: {E.RECOVERED: S.RUNNING, E.DRAIN: S.DRAINING, **_ENDING},
     S.RUNNING: {E.DRAIN: S.DRAINING, **_ENDING},
     S.DRAINING: {E.DRAIN: S.DRAINING, E.DONE: S.EXITED, **_ENDING},

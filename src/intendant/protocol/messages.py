@@ -413,11 +413,11 @@ class RunWaitRequest(Message):
     changes: bool = Field(default=False, description="every change of state, not the ends alone")
 
 
-class RunChanged(Message):
-    """PARTIAL: a run as it is now."""
+class RunsChanged(Message):
+    """PARTIAL: runs as they are now, in the order of their changes."""
 
-    kind: Literal["run_changed"] = "run_changed"
-    run: RunRecord
+    kind: Literal["runs_changed"] = "runs_changed"
+    runs: list[RunRecord] = Field(min_length=1)
 
 
 class RunWaitResponse(Message):
@@ -550,7 +550,7 @@ Response = Annotated[
     | RunChangeResponse | RunPruneResponse | RunRetryResponse | QueueListResponse
     | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
     | RunStartResponse
-    | RunShutdownResponse | RunWaitResponse | LogResponse | EventListResponse | RunChanged
+    | RunShutdownResponse | RunWaitResponse | LogResponse | EventListResponse | RunsChanged
     | LogChunk | EventBatch | SystemLogBatch | SystemLogResponse | StreamTick | ErrorResponse,
     Field(discriminator="kind"),
 ]  # fmt: skip

@@ -106,8 +106,8 @@ def test_a_gentler_request_changes_nothing_any_more(running: Lifecycle) -> None:
     assert running.obey(Order(Policy.DRAIN, Cause.COMMAND)) is S.STOPPING
 
 
-def test_an_order_before_the_daemon_serves_ends_it_at_once() -> None:
-    assert Lifecycle().obey(STOP) is S.EXITED
+def test_an_order_before_the_daemon_serves_concerns_the_runs_that_it_found() -> None:
+    assert Lifecycle().obey(STOP) is S.STOPPING
 
 
 def test_an_exited_daemon_obeys_nobody(running: Lifecycle) -> None:

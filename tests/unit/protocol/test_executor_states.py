@@ -16,10 +16,10 @@ from tests.unit.protocol.graphs import reachable, reading
 
 MOVES = reading("""
     pristine     helpers_ready  initialized
-    pristine     drain          exited
-    pristine     stop           exited
+    pristine     drain          draining
+    pristine     stop           stopping
     pristine     leave          exited
-    pristine     kill           exited
+    pristine     kill           killing
     initialized  recovered      running
     initialized  drain          draining
     initialized  stop           stopping
