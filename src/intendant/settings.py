@@ -1,4 +1,4 @@
-"""The daemon's settings: one frozen model, read at the start and at SIGHUP (DESIGN 10).
+"""The daemon's settings: one frozen model, read at the start and at SIGHUP.
 
 Flags beat `INTENDANT_*`, which beat the user's TOML, which beats the site's, which beats the
 defaults. The daemon never writes a settings file. Durations are numbers of seconds; the unit is in

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from intendant.errors import RequestRefused, RunNotFound
+from intendant.errors import InvalidRequest, RequestRefused, RunNotFound
 from intendant.protocol import messages as m
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.records import (
@@ -23,7 +23,7 @@ from intendant.protocol.records import (
 )
 from intendant.protocol.run_states import Outcome, RunState, Situation
 from intendant.protocol.selectors import parse_selection
-from intendant.protocol.specs import Submission
+from intendant.protocol.specs import CallSpec, Submission
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 END = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)
@@ -51,6 +51,7 @@ class FakeExecutor:
     ending: Ending | None = SUCCESS
     log: dict[str, bytes] = field(default_factory=dict)
     chunk_size: int = 4
+    result: bytes | None = None
     submissions: list[Submission] = field(default_factory=list)
     runs: dict[int, RunRecord] = field(default_factory=dict)
     requests: list[m.ExecutorRequest | m.StreamRequest] = field(default_factory=list)
@@ -64,6 +65,8 @@ class FakeExecutor:
         request = m.EXECUTOR_REQUEST.validate_json(body[0])
         self.requests.append(request)
         try:
+            if isinstance(request, m.RunResultRequest):
+                return self._result(request)
             return [m.encode(self._answer(request))]
         except RequestRefused as error:
             return [m.encode(m.ErrorResponse(code=error.code, message=str(error)))]
@@ -99,6 +102,25 @@ class FakeExecutor:
                 "finished_at": END,
             }
         )
+
+    def _result(self, request: m.RunResultRequest) -> Body:
+        [run] = self._chosen(request.selection)
+        if run.outcome is None:
+            raise InvalidRequest(f"run {run.id} is {run.state}; expected one that has ended")
+        workload = run.spec.workload
+        is_call = isinstance(workload, CallSpec) and self.result is not None
+        response = m.RunResultResponse(
+            run_id=run.id,
+            attempt=run.attempt,
+            outcome=run.outcome,
+            reason=run.reason,
+            exit_code=run.exit_code,
+            encoding=workload.result if isinstance(workload, CallSpec) and is_call else None,
+            offset=request.offset,
+            size=len(self.result or b"") if is_call else 0,
+        )
+        piece = (self.result or b"")[request.offset :][: self.chunk_size] if is_call else b""
+        return [m.encode(response), piece]
 
     def _answer(self, request: m.ExecutorRequest) -> m.Message:
         if self.refusal is not None:

@@ -33,6 +33,19 @@ async def test_a_run_that_waits_is_cancelled_at_once(tmp_path: Path, hold: bool)
         assert await case.store.run(run_id) == run
 
 
+async def test_a_withdrawal_ends_what_waits_and_leaves_what_is_live(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        live, waiting = await case.add(), await case.add()
+        await case.store.grant(live, 1, token_sha256="0" * 64)
+
+        result = await case.store.request_stop(
+            [live, waiting], outcome=CANCELLED, reason="by ada", only_waiting=True
+        )
+
+        assert [run.state for run in result.runs] == ["starting", "ended"]
+        assert result.changed == [waiting]
+
+
 async def test_a_shutdown_leaves_the_queue_alone(tmp_path: Path) -> None:
     async with opened(tmp_path) as case:
         run_id = await case.add()

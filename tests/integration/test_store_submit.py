@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from pathlib import Path
 
 import apsw
@@ -10,7 +12,7 @@ import pytest
 
 from intendant.errors import KeyConflict, QueueNotFound
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import Secrets
+from intendant.protocol.specs import Secrets, Submission
 from tests.helpers.stores import opened, rows, submission
 
 
@@ -175,6 +177,21 @@ async def test_secrets_come_back_with_the_grant_alone(tmp_path: Path) -> None:
         for text in shown:
             assert "canary" not in text
             assert "Q0FOQVJZ" not in text
+
+
+async def test_a_pickle_comes_back_with_the_grant_and_with_a_retry(tmp_path: Path) -> None:
+    workload = {"kind": "call", "pickle_sha256": hashlib.sha256(b"p").hexdigest()}
+    secrets = Secrets(pickle=base64.b64encode(b"p").decode())
+    submission = Submission.model_validate({"spec": {"workload": workload}, "secrets": secrets})
+    async with opened(tmp_path) as case:
+        [run_id] = await case.store.submit([submission], account="ada")
+        await case.store.request_stop([run_id], outcome=Outcome.CANCELLED, reason="by ada")
+        [again] = await case.store.retry([run_id], account="ada")
+
+        grant = await case.store.grant(again, 1, token_sha256="0")
+
+        assert grant.secrets == secrets
+        assert "pickle=" not in repr(grant.secrets)
 
 
 async def test_a_run_without_secrets_has_none(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -92,6 +93,34 @@ def test_runs_end_truly_while_the_broker_is_stopped(daemon: Daemon, witness: Wit
         os.kill(broker, signal.SIGCONT)
         run = daemon.wait_state(run_id, "ended")
     assert (run["exit_code"], run["outcome"]) == (3, "failed")
+
+
+@pytest.mark.parametrize("who", ["broker", "daemon"])
+def test_one_that_was_silent_for_longer_than_it_may_is_heard_again(
+    folders: Daemon, witness: Witness, who: str
+) -> None:
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 3\nheartbeat_s = 0.2\nliveness = 3\n")
+    folders.start("--config", str(config))
+    with Gate(folders.home / "gate") as gate:
+        ending, staying = folders.submit_scripts(witness.patient(gate, status=3), times=2)
+        [cancelled] = folders.submit_scripts(witness.cooperative())
+        witness.wait_started(3)
+        for run_id in (ending, staying, cancelled):
+            folders.wait_state(run_id, "running")
+        status = folders.status()
+        silent = status["broker"]["pid"] if who == "broker" else folders.pid
+        os.kill(silent, signal.SIGSTOP)
+        time.sleep(2.0)  # three times what liveness allows, on purpose
+        gate.open()
+        wait_for("two have ended", lambda: len(witness.lines("end")) == 2)
+        os.kill(silent, signal.SIGCONT)
+        for run_id in (ending, staying):
+            assert folders.wait_state(run_id, "ended")["exit_code"] == 3
+        assert folders.run("cancel", str(cancelled)).returncode == 0
+        assert folders.wait_state(cancelled, "ended")["outcome"] == "cancelled"
+    assert folders.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+    assert folders.status()["broker"]["restarts"] == 0
 
 
 def test_a_zygote_killed_between_request_and_fork_costs_no_run(

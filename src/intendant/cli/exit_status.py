@@ -1,4 +1,4 @@
-"""What the command line's exit statuses mean (DESIGN 8), as timeout(1) and sysexits.h have them."""
+"""What the command line's exit statuses mean, as timeout(1) and sysexits.h have them."""
 
 from __future__ import annotations
 

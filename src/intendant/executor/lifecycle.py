@@ -74,7 +74,7 @@ class Lifecycle:
             self._ordered.set()
 
     def order_by_signal(self, signum: int, policy: Policy) -> None:
-        """The first signal as the policy says, a later one harder (DESIGN 4)."""
+        """The first signal as the policy says, a later one harder."""
         self.order(Order(policy, _CAUSES[signal.Signals(signum)], is_signal=True))
 
     async def wait_order(self) -> None:

@@ -27,7 +27,7 @@ _LONGEST_SOCKET = "/private.sock"
 
 
 def serve(flags: Mapping[str, Any]) -> int:
-    """Run the daemon; its exit status (DESIGN 4). `SettingsError`, `StoreError`: it can't start."""
+    """Run the daemon; its exit status. `SettingsError`, `StoreError`: it can't start."""
     umask = os.umask(0o077)
     environ = dict(os.environ)
     runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()

@@ -1,4 +1,4 @@
-"""At the start: what became of the attempts that an earlier daemon left (DESIGN 3.8).
+"""At the start: what became of the attempts that an earlier daemon left.
 
 The spool is read before anybody is judged, and the first match decides: exit record, tombstone,
 nothing (a tombstone is linked), another boot, a live governor, what is left of a dead one.

@@ -1,4 +1,4 @@
-"""Ending a tree: asked, then SIGTERM, then SIGKILL until nothing is left (DESIGN 4)."""
+"""Ending a tree: asked, then SIGTERM, then SIGKILL until nothing is left."""
 
 from __future__ import annotations
 

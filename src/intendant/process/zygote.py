@@ -1,4 +1,4 @@
-"""A process that has imported everything and forks governors on request (DESIGN 2).
+"""A process that has imported everything and forks governors on request.
 
 It is single-threaded and never makes an event loop or a zmq Context, so forking it is sound. A
 request is one packet on a SOCK_SEQPACKET socket: JSON, and with it (SCM_RIGHTS) one end of a

@@ -1,4 +1,4 @@
-"""The executor's own life (DESIGN 4): its states, what moves them, and why it ends.
+"""The executor's own life: its states, what moves them, and why it ends.
 
 The state says where the daemon is, the cause why it is ending; never one for the other.
 """

@@ -14,7 +14,7 @@ from intendant.protocol.version import PROTOCOL_VERSION
 
 
 class RunRecord(Model):
-    """One run, as `show --json` prints it (DESIGN 8). Times are UTC."""
+    """One run, as `show --json` prints it. Times are UTC."""
 
     id: int
     name: str | None

@@ -1,6 +1,6 @@
 """The spool: a folder for each run, and in it one for each attempt.
 
-    spool/<run>/<attempt>/claim         who may start the attempt, or that nobody may (DESIGN 3.4)
+    spool/<run>/<attempt>/claim         who may start the attempt, or that nobody may
     spool/<run>/<attempt>/exit.json     how it ended, written before anybody is told
     spool/<run>/<attempt>/stdout.log    the workload's own output
     spool/<run>/<attempt>/stderr.log

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from intendant import Client, Command
+from intendant import Call, Client, Command
 from intendant.errors import Busy, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import RunSubmitRequest
@@ -174,3 +174,15 @@ def test_a_refusal_is_raised_as_itself() -> None:
     executor = FakeExecutor(refusal=Busy("too many"))
     with pytest.raises(Busy, match="too many"):
         client_of(executor).status()
+
+
+def test_a_call_gives_what_it_returned() -> None:
+    executor = FakeExecutor(result=b'{"a": [1, 2, 3]}')
+    run = client_of(executor).submit(Call("lab:fit"))
+    assert run.result() == {"a": [1, 2, 3]}
+
+
+def test_a_call_that_left_nothing_says_why() -> None:
+    run = client_of(FakeExecutor(ending=FAILURE)).submit(Call("lab:fit"))
+    with pytest.raises(RunFailed, match="exit code 3"):
+        run.result()
