@@ -27,7 +27,7 @@ import pytest
 from intendant.client.client import Client
 from intendant.client.futures import RunExecutor, RunFuture
 from intendant.errors import InvalidRequest, RemoteTraceback, RunFailed, Unreachable
-from tests.helpers.daemon import Daemon
+from tests.helpers.daemon import Daemon, daemon_folders
 from tests.helpers.waiting import wait_for
 
 MANY = 200
@@ -41,9 +41,17 @@ class Own(Exception):
         self.left = left
 
 
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Daemon]:
+    """One daemon with four slots for all tests that leave it as they found it."""
+    with daemon_folders() as daemon:
+        daemon.start("--slots", "4")
+        yield daemon
+
+
 @pytest.fixture
-def client(daemon: Daemon) -> Iterator[Client]:
-    with daemon.client() as client:
+def client(shared: Daemon) -> Iterator[Client]:
+    with shared.client() as client:
         yield client
 
 
@@ -250,11 +258,11 @@ def test_an_event_loop_can_use_it(pool: RunExecutor) -> None:
     assert asyncio.run(main()) == (6, 32, True)
 
 
-def test_options_are_those_of_every_run(client: Client, daemon: Daemon) -> None:
+def test_options_are_those_of_every_run(client: Client, shared: Daemon) -> None:
     client.queue_set("gpu", slots=1)
-    with client.executor(queue="gpu", env={"LEVEL": "3"}, cwd=daemon.home) as pool:
+    with client.executor(queue="gpu", env={"LEVEL": "3"}, cwd=shared.home) as pool:
         future = pool.submit(lambda: (os.environ["LEVEL"], str(Path.cwd())))
-        assert future.result(30) == ("3", str(daemon.home))
+        assert future.result(30) == ("3", str(shared.home))
         assert future.run_id is not None
         assert client.show(future.run_id)["run"]["queue"] == "gpu"
 
@@ -276,10 +284,8 @@ def test_without_a_daemon_there_is_no_executor(daemon: Daemon) -> None:
         client.executor()
 
 
-def test_futures_outlive_a_daemon_that_is_killed_and_comes_back(
-    client: Client, daemon: Daemon
-) -> None:
-    with client.executor() as pool:
+def test_futures_outlive_a_daemon_that_is_killed_and_comes_back(daemon: Daemon) -> None:
+    with daemon.client() as client, client.executor() as pool:
         futures = [pool.submit(later, 0.5, at) for at in range(8)]
         wait_running(futures[0])
         daemon.kill()
@@ -287,8 +293,8 @@ def test_futures_outlive_a_daemon_that_is_killed_and_comes_back(
         assert [future.result(60) for future in futures] == list(range(8))
 
 
-def test_futures_outlive_a_broker_that_is_killed(client: Client) -> None:
-    with client.executor() as pool:
+def test_futures_outlive_a_broker_that_is_killed(daemon: Daemon) -> None:
+    with daemon.client() as client, client.executor() as pool:
         futures = [pool.submit(later, 0.3, at) for at in range(8)]
         wait_running(futures[0])
         broker = client.status()["broker"]["pid"]
