@@ -331,7 +331,7 @@ def test_the_store_does_what_its_model_does(is_long: bool) -> None:
     run_state_machine_as_test(
         StoreMachine,
         settings=settings(
-            max_examples=1000 if is_long else 60,
+            max_examples=400 if is_long else 60,
             stateful_step_count=60 if is_long else 30,
             derandomize=not is_long,
             database=None,

@@ -177,6 +177,10 @@ class Daemon:
         found: dict[str, Any] = self.json("status")
         return found
 
+    def run_count(self) -> int:
+        """How many runs it knows, in whatever state."""
+        return sum(self.status()["runs"].values())
+
     def events(self, *run_ids: int) -> list[EventRecord]:
         """The event log, of these runs or of all."""
         body = wire.request("event_list_request", run_ids=list(run_ids))

@@ -86,6 +86,7 @@ def test_a_full_disk_keeps_no_run_alive_and_two_signals_end_the_daemon(
     daemon.wait_state(run_id, "running")
     set_disk(daemon, is_full=True)
     daemon.send(signal.SIGTERM)
+    wait_for("it is stopping", lambda: daemon.status()["state"] == "stopping")
     if not is_stubborn:
         wait_for("the first signal ends it", lambda: not is_alive(pid), within_s=5.0)
     assert daemon.stop(signal.SIGTERM, within_s=12.0) == 143

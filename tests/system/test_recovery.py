@@ -74,8 +74,8 @@ def test_many_kills_lose_no_run_and_start_no_attempt_twice(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", "4")
-    ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=120)
-    for round_ in range(1, 6):
+    ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=80)
+    for round_ in range(1, 5):
         witness.wait_said("start", times=15 * round_)
         folders.kill()
         folders.start("--slots", "4")

@@ -154,25 +154,25 @@ def test_a_faulty_run_file_gives_2_with_the_file_and_the_place(
 @pytest.mark.parametrize("verb", ["submit", "run"])
 def test_of_a_faulty_run_file_nothing_is_run(served: Daemon, verb: str) -> None:
     write_runs(served, {"argv": ["touch", "trace"]}, {"argv": ["true"], "queu": "x"})
-    before = served.status()["runs"]
+    before = served.run_count()
 
     done = served.run(verb, "runs.json")
 
     assert done.returncode == 2
     assert "runs.json: runs[1].queu: " in done.stderr
-    assert served.status()["runs"] == before
+    assert served.run_count() == before
     assert not (served.home / "trace").exists()
 
 
 def test_a_file_with_a_queue_that_does_not_exist_is_refused_whole(served: Daemon) -> None:
     write_runs(served, {"argv": ["touch", "trace"]}, {"argv": ["true"], "queue": "nowhere"})
-    before = served.status()["runs"]
+    before = served.run_count()
 
     done = served.run("submit", "runs.json")
 
     assert done.returncode == 1
     assert "nowhere" in done.stderr
-    assert served.status()["runs"] == before
+    assert served.run_count() == before
 
 
 def test_a_file_that_does_not_exist_gives_2(served: Daemon) -> None:
