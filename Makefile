@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.set-up
 
-.PHONY: demo check test bench format schemas clean help
+.PHONY: demo check test chaos bench format schemas clean help
 
 help:
 	@echo 'make demo    a census of the standard library as a dozen parallel runs'
 	@echo 'make check   format, lint, types, layers, unit tests (the quick loop)'
 	@echo 'make test    every test'
+	@echo 'make chaos   the fault tests in their long form: the better part of an hour'
 	@echo 'make bench   the benchmarks, as one table (ROW=name: one of them)'
 	@echo 'make format  put the sources into shape'
 	@echo 'make schemas write protocol/schemas and the state diagrams again'
@@ -32,6 +33,9 @@ check: $(SETUP)
 
 test: $(SETUP)
 	$(BIN)/pytest
+
+chaos: $(SETUP)
+	$(BIN)/pytest --long --timeout 7200 tests/faults
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks $(ROW)

@@ -1,10 +1,10 @@
 """The start/finish protocol, small enough to try everything that can happen in it.
 
-One run, one executor, one governor for each attempt. A `State` holds what is on disk (the run's row,
-claim or tombstone and exit record of each attempt), what is in processes, what is on its way, and
-what really happened to the workloads. `Protocol.steps` gives every next step of every party, the
-faults among them: the executor dies, a governor dies, the machine reboots. Messages are hints: once
-sent they may arrive at any later time, again and again, or never.
+One run, one executor, one governor for each attempt. A `State` holds what is on disk (the run's
+row, claim or tombstone and exit record of each attempt), what is in processes, what is on its way,
+and what really happened to the workloads. `Protocol.steps` gives every next step of every party,
+the faults among them: the executor dies, a governor dies, the machine reboots. Messages are hints:
+once sent they may arrive at any later time, again and again, or never.
 
 `explore` tries all of it, breadth first, and checks after each step what must always be so. The
 variants of the protocol in `tests/faults/test_model.py` each leave one of its rules out; what then

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from intendant.protocol.records import RunRecord
+from intendant.protocol.records import EventRecord, RunRecord
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import Secrets, Submission
 from intendant.store.base import AttemptEnd, Store
@@ -126,8 +127,11 @@ def check_invariants(path: Path) -> None:
     try:
         events = [event_record(row) for row in connection.execute(f"{SELECT_EVENT} ORDER BY id")]
         assert [event.id for event in events] == [*range(1, len(events) + 1)]
+        of_run: dict[int, list[EventRecord]] = defaultdict(list)
+        for event in events:
+            of_run[event.run_id].append(event)
         for row in rows(connection, "SELECT * FROM run"):
-            assert replay(e for e in events if e.run_id == row["id"]) == replayable(row)
+            assert replay(of_run[row["id"]]) == replayable(row)
             assert row["open_dependencies"] == _open_dependencies(connection, row)
         assert _kept_counts(connection) == _counted_counts(connection)
         assert connection.pragma("integrity_check") == "ok"
