@@ -21,6 +21,7 @@ IntendantError
 ├── SettingsError          a settings or run file that can't be used
 ├── SupervisionError       a process did not do what it must
 │   ├── LaunchFailed
+│   ├── NotGranted
 │   ├── HelperLost
 │   └── TreeSurvived
 ├── StoreError             the disk or the database
@@ -32,6 +33,8 @@ IntendantError
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class IntendantError(Exception):
@@ -68,6 +71,14 @@ class QueueNotFound(RequestRefused):
     """No queue has this name."""
 
     code = "queue_not_found"
+
+
+def unknown_queue(name: str, known: Iterable[str]) -> QueueNotFound:
+    """The refusal of a queue that nobody has made, with the way to make it."""
+    return QueueNotFound(
+        f"no queue {name!r}; there are {', '.join(known)}; "
+        f"'intendant queue set {name} --slots N' makes it"
+    )
 
 
 class KeyConflict(RequestRefused):
@@ -144,6 +155,10 @@ class SupervisionError(IntendantError):
 
 class LaunchFailed(SupervisionError):
     """No governor came to life."""
+
+
+class NotGranted(SupervisionError):
+    """The intent to start a run could not be put on disk; the run is still queued."""
 
 
 class HelperLost(SupervisionError):

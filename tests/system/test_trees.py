@@ -246,7 +246,7 @@ def test_cancel_now_does_not_wait_for_a_stopped_governor(daemon: Daemon, witness
     began = time.monotonic()
     assert daemon.run("cancel", str(run_id), "--now").returncode == 0
     wait_for("the workload is gone", lambda: not is_alive(pid))
-    assert time.monotonic() - began < 3.0
+    assert time.monotonic() - began < 7.0
     ended(daemon, run_id, outcome="cancelled")
 
 

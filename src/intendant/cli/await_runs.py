@@ -38,6 +38,9 @@ def await_runs(
     except KeyboardInterrupt:
         _say_detached(_still_open(latest) if latest else _named(selection))
         return Awaited(exit_status.CANCELLED)
+    except TimeoutError as error:
+        ids = ",".join(map(str, _still_open(latest) if latest else _named(selection)))
+        raise TimeoutError(f"not ended within {timeout_s:g} s: {ids or 'the runs'}") from error
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
 

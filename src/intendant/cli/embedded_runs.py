@@ -78,11 +78,13 @@ def run_embedded(
     submissions: Sequence[Sequence[Mapping[str, object]]], state_dir: Path | None
 ) -> int:
     """Carry out the runs of each submission, and what an earlier call left; the exit status."""
-    with EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
+    inbox = Inbox()
+    # From here on: a signal while the daemon starts waits until it can be passed on.
+    with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
         daemon.keep_state = True
         with daemon.client() as client:
             plan = make_plan(client, submissions)
-        account = _carry_out(daemon, plan) if plan.run_ids else Account()
+        account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         daemon.keep_state = account.status != exit_status.DONE
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
     _say_how_it_ended(account, len(plan.run_ids))
@@ -111,16 +113,14 @@ def _leaves(specs: Sequence[Mapping[str, object]]) -> list[int]:
     return [at for at, spec in enumerate(specs) if spec.get("name") not in awaited]
 
 
-def _carry_out(daemon: EmbeddedDaemon, plan: Plan) -> Account:
+def _carry_out(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> Account:
     """See the runs through to their end, or the daemon's."""
-    inbox = Inbox()
     # One run alone writes to the terminal itself.
     with progress_on(sys.stderr if len(plan.run_ids) > 1 else None) as progress:
         output = _output(daemon, plan, inbox, progress)
-        with _signals_to(inbox):
-            inbox.start("watch", lambda: _watch(daemon, plan, inbox))
-            inbox.start("daemon", lambda: inbox.put(DaemonEnded(daemon.wait())))
-            return _take_events(daemon, inbox, output, progress)
+        inbox.start("watch", lambda: _watch(daemon, plan, inbox))
+        inbox.start("daemon", lambda: inbox.put(DaemonEnded(daemon.wait())))
+        return _take_events(daemon, inbox, output, progress)
 
 
 def _output(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox, progress: Progress) -> Output:

@@ -169,7 +169,10 @@ def command(run: RunInfo) -> str:
     """What the run does, as a line that a shell would take."""
     workload = run["spec"].get("workload")
     argv = workload.get("argv") if isinstance(workload, dict) else None
-    return shlex.join(map(str, argv)) if argv else run["kind"]
+    if argv:
+        return shlex.join(map(str, argv))
+    target = workload.get("target") if isinstance(workload, dict) else None
+    return str(target or run["kind"])
 
 
 def when(text: str | None, now: datetime) -> str | None:

@@ -27,7 +27,7 @@ def read_data(path: Path) -> object:
     if parse is None:
         raise SettingsError(
             f"{path}: found {path.suffix or 'no suffix'!r}, expected a run file: "
-            f"{', '.join(_PARSERS)}"
+            f"{', '.join(_PARSERS)} (a command comes after --)"
         )
     return parse(_read_text(path), str(path))
 

@@ -27,6 +27,9 @@ class Command:
     timeout_s: float | None = None
     grace_s: float | None = None
 
+    def __post_init__(self) -> None:
+        _check_argv(self.argv)
+
     def spec(self) -> dict[str, object]:
         """A run spec that holds this command and what was said about it."""
         workload = {
@@ -165,8 +168,6 @@ def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, obje
 
 
 def _described(what: Command | Call | Sequence[str]) -> Command | Call:
-    if isinstance(what, str):
-        raise InvalidRequest(f"{what!r} is one text: a command is a list of arguments")
     return what if isinstance(what, Command | Call) else Command(what)
 
 
@@ -175,6 +176,11 @@ def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:
     if not isinstance(workload, Mapping):
         raise InvalidRequest(f"the spec's workload is {workload!r}: expected a table")
     return workload
+
+
+def _check_argv(argv: Sequence[str]) -> None:
+    if isinstance(argv, str):
+        raise InvalidRequest(f"{argv!r} is one text: a command is a list of arguments")
 
 
 def _umask() -> int:

@@ -51,6 +51,7 @@ class EmbeddedDaemon:
         self._log_start = 0
         self._life_line: FileIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_ending = False
 
     def __enter__(self) -> Self:
         self._home = Path(tempfile.mkdtemp(prefix="intendant-", dir=_temporary_folder()))
@@ -93,6 +94,7 @@ class EmbeddedDaemon:
 
     def send_signal(self, number: int) -> None:
         """Pass a signal on: the first ends its runs in order, the second kills them at once."""
+        self._is_ending = True
         self._running().send_signal(number)
 
     def wait(self) -> int:
@@ -155,7 +157,7 @@ class EmbeddedDaemon:
     def _shut_down(self) -> None:
         """End it: by request, then SIGTERM, then SIGKILL, each with a bound."""
         process = self._running()
-        if process.poll() is None:
+        if process.poll() is None and not self._is_ending:
             with (
                 contextlib.suppress(IntendantError, TimeoutError),
                 self.client(timeout_s=TERM_S) as client,

@@ -37,6 +37,8 @@ class BrokerLink:
         self._control: asyncio.StreamWriter | None = None
         self.on_presence: Callable[[str, bool], None] = lambda *_: None
         """Hears when a governor's service is there (True) and when it fell silent (False)."""
+        self.on_restart: Callable[[], None] = lambda: None
+        """Hears that a new broker is about to start, which has met nobody yet."""
         self.bound: list[str] = []
         self.ready = asyncio.Event()
         self.pid: int | None = None
@@ -62,13 +64,18 @@ class BrokerLink:
         loop = asyncio.get_running_loop()
         deaths: deque[float] = deque(maxlen=_DEATHS)
         while True:
-            exit_code = await self._live_once()
+            try:
+                exit_code = await self._live_once()
+            except OSError as error:
+                exit_code = None
+                log.error("broker_not_started", error=str(error))
             deaths.append(loop.time())
             if len(deaths) == _DEATHS and deaths[-1] - deaths[0] < _WITHIN_S:
                 raise HelperLost(f"the broker died {_DEATHS} times within {_WITHIN_S:.0f} s")
             self.restarts += 1
             log.error("broker_lost", exit_code=exit_code, restarts=self.restarts)
             await asyncio.sleep(_RESTART_S)
+            self.on_restart()
 
     async def _live_once(self) -> int | None:
         """One broker from start to end; its exit code."""
@@ -94,7 +101,7 @@ class BrokerLink:
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Follow what the broker says until it says no more."""
         # A broker that was killed with our words unread ends the channel with a reset.
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ValueError):  # ... or in the middle of a line
             while line := await reader.readline():
                 self._hear(json.loads(line))
 

@@ -43,6 +43,11 @@ class Desk:
             if supervision.service == service:
                 supervision.notice(is_present=is_present)
 
+    def expect_words(self) -> None:
+        """A new broker comes: every governor must register again."""
+        for supervision in self.live.values():
+            supervision.expect_word()
+
     def note_queue(self, record: QueueRecord) -> None:
         """A queue has changed."""
         self.queues[record.name] = QueueState(record.name, record.slots, record.paused)

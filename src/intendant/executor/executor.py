@@ -122,6 +122,7 @@ class Executor:
         desk = self._make_desk(store, children)
         parts = desk.parts
         parts.broker.on_presence = desk.notice
+        parts.broker.on_restart = desk.expect_words
         on_end = EndCommands(
             parts, endpoint=client_endpoint(self._runtime_dir), wanted=self._on_end_wanted
         )
@@ -268,11 +269,9 @@ class Executor:
             await self._settings_wanted.wait()
             self._settings_wanted.clear()
             try:
-                settings = self._reload()
-            except SettingsError as error:
+                await self._apply_settings(desk, self._reload())
+            except (SettingsError, StoreError, Busy) as error:
                 log.error("settings_refused", error=str(error))
-                continue
-            await self._apply_settings(desk, settings)
 
     async def _apply_settings(self, desk: Desk, settings: Settings) -> None:
         old = desk.parts.settings
@@ -369,7 +368,7 @@ async def _stop_runs(desk: Desk, *, now: bool) -> None:
     except (StoreError, Busy) as error:
         log.error("stop_not_recorded", error=str(error))
     for supervision in live:
-        supervision.stop(Stop(Outcome.INTERRUPTED, reason, now=now))
+        supervision.stop(Stop(Outcome.INTERRUPTED, reason, now=now, is_final=now))
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> None:

@@ -23,7 +23,7 @@ from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome
 from intendant.store.check import DAMAGE, Finding, KeptAttempt, KeptRecords, kept_records
 from intendant.store.lock import lock_folder
-from intendant.store.spool import AttemptFolder, Spool
+from intendant.store.spool import AttemptFolder, DamagedClaim, Spool
 
 NOT_STARTED = "not_started"
 UNVERIFIED = "tree_unverified"
@@ -114,6 +114,10 @@ class Examination:
             text = f"the folder of {attempt.name} can't be read: {error}"
             yield Finding("spool", text, attempt.run_id)
             return
+        if isinstance(claim, DamagedClaim):
+            text = f"the claim of {attempt.name} can't be read: {claim.error}"
+            yield Finding("spool", text, attempt.run_id)
+            claim = None
         yield from _claim_fits(attempt, claim)
         yield from _exit_fits(attempt, record, has_file=folder.exit_path.exists())
         yield from _left_behind(attempt, folder)

@@ -328,8 +328,9 @@ async def on_status(desk: Desk, _request: StatusRequest, _: str) -> Message:
 async def on_shutdown(desk: Desk, request: ShutdownRequest, account: str) -> Message:
     """Accepted at once; the end follows."""
     log.info("shutdown_requested", policy=request.policy, account=account)
-    desk.lifecycle.order(Order(request.policy, Cause.COMMAND))
-    return ShutdownResponse(state=desk.lifecycle.state)
+    order = Order(request.policy, Cause.COMMAND)
+    desk.lifecycle.order(order)
+    return ShutdownResponse(state=desk.lifecycle.foresee(order))
 
 
 async def on_run_finished(desk: Desk, request: RunFinishedRequest, _: str) -> Message:

@@ -97,6 +97,10 @@ class Lifecycle:
             self.cause = order.cause
         return self.on(event)
 
+    def foresee(self, order: Order) -> ExecutorState:
+        """The state that obeying the order will lead to from here."""
+        return after(self.state, _EVENTS[order.policy])
+
     def on(self, event: ExecutorEvent) -> ExecutorState:
         """Move on; the state after it."""
         before, self.state = self.state, after(self.state, event)

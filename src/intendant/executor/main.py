@@ -20,6 +20,7 @@ from intendant.process.limits import raise_file_limit
 from intendant.protocol import folders
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES
 from intendant.settings import Settings, read_settings
+from intendant.store.disk import DISK
 
 log = structlog.get_logger()
 
@@ -91,10 +92,13 @@ def _checked(settings: Settings) -> Settings:
 
 
 def _make_private(folder: Path) -> None:
-    """The folder, for this user alone, whatever the umask was when it was made."""
+    """The folder, for this user alone, whatever the umask was; on disk, with those it is in."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        for path in new:
+            DISK.sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"{folder} can't be made or be made private: {error.strerror}") from error
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from intendant.errors import IllegalTransition
 from intendant.executor.desk import Desk
 from intendant.executor.parts import insist, utc_now
 from intendant.executor.remains import clear_cgroup
@@ -22,6 +23,7 @@ from intendant.process.identity import boot_id, open_pidfd
 from intendant.process.pidfd import Pidfd
 from intendant.protocol.records import ClaimRecord, TombstoneRecord
 from intendant.store.base import AttemptEnd, LiveAttempt
+from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
 
@@ -54,9 +56,11 @@ async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
         return None
     claim = await asyncio.to_thread(_read_or_entomb, desk, live)
     if isinstance(claim, TombstoneRecord):
-        await parts.store.tombstoned(run_id, attempt, reason=claim.by)
+        await _burn(desk, live, claim)
         await _clear_cgroup(desk, live)
         return None
+    if isinstance(claim, DamagedClaim):
+        return _bury(desk, live, claim)
     if claim.boot_id != boot_id():
         stop = stop_of(live)
         end = loss(stop, is_certain=True, reason="host_rebooted", daemon_lost=True)
@@ -67,10 +71,21 @@ async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
     return _bury(desk, live, claim)
 
 
-def _read_or_entomb(desk: Desk, live: LiveAttempt) -> ClaimRecord | TombstoneRecord:
+async def _burn(desk: Desk, live: LiveAttempt, tombstone: TombstoneRecord) -> None:
+    """The attempt never started; if the row knows better, its claim was taken away."""
+    run = live.run
+    try:
+        await desk.parts.store.tombstoned(run.id, run.attempt, reason=tombstone.by)
+    except IllegalTransition:
+        await _record(desk, live, loss(stop_of(live), is_certain=False, reason="claim_missing"))
+
+
+def _read_or_entomb(desk: Desk, live: LiveAttempt) -> ClaimRecord | TombstoneRecord | DamagedClaim:
     """What stands at the claim's name; a tombstone of ours where nothing did."""
-    parts = desk.parts
-    folder = parts.spool.make_attempt(live.run.id, live.run.attempt)
+    spool, run = desk.parts.spool, live.run
+    if (claim := spool.attempt(run.id, run.attempt).read_claim()) is not None:
+        return claim
+    folder = spool.make_attempt(run.id, run.attempt)
     folder.entomb(by="recovery: not claimed", at=utc_now())
     claim = folder.read_claim()
     assert claim is not None  # noqa: S101 either link(2) of ours succeeded, or EEXIST says why not
@@ -85,7 +100,7 @@ def _adopt(desk: Desk, live: LiveAttempt, claim: ClaimRecord, pidfd: Pidfd) -> I
     return Inherited(supervision, supervision.adopt(live, claim, pidfd))
 
 
-def _bury(desk: Desk, live: LiveAttempt, claim: ClaimRecord) -> Inherited:
+def _bury(desk: Desk, live: LiveAttempt, claim: ClaimRecord | DamagedClaim) -> Inherited:
     """The governor is dead, its record missing: a slot is held until what it left is gone."""
     supervision = _supervision(desk, live)
     return Inherited(supervision, supervision.bury(live, claim))

@@ -14,6 +14,7 @@ from intendant.process.children import Children
 from intendant.process.identity import session_members, start_time
 from intendant.process.tree import descendants, signal_each
 from intendant.protocol.records import ClaimRecord
+from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
 
@@ -22,7 +23,7 @@ _RETRY_MAX_S = 60.0
 
 
 async def clear_remains(
-    claim: ClaimRecord,
+    claim: ClaimRecord | DamagedClaim,
     *,
     children: Children | None,
     on_unkillable: Callable[[], Awaitable[None]],
@@ -39,7 +40,7 @@ async def clear_remains(
             async with asyncio.timeout(wait_s):
                 return await _clear(claim, children)
         except TimeoutError:
-            log.error("tree_unkillable", claim=claim.pid, cgroup=claim.cgroup)
+            log.error("tree_unkillable", claim=claim)
         if wait_s == KILL_WAIT_S:
             await on_unkillable()
         wait_s = min(2 * wait_s, _RETRY_MAX_S)
@@ -61,8 +62,9 @@ async def clear_cgroup(cgroup: Cgroup | None) -> None:
     cgroup.remove()
 
 
-async def _clear(claim: ClaimRecord, children: Children | None) -> bool:
-    if claim.cgroup is not None:
+async def _clear(claim: ClaimRecord | DamagedClaim, children: Children | None) -> bool:
+    has_cgroup = isinstance(claim, ClaimRecord) and claim.cgroup is not None
+    if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
         cgroup = Cgroup(Path(claim.cgroup))
         cgroup.kill()
         await cgroup.wait_empty()
@@ -70,10 +72,9 @@ async def _clear(claim: ClaimRecord, children: Children | None) -> bool:
     if children is not None:
         await children.end_orphans()
         return True
-    if claim.cgroup is not None:
-        return True
-    await _clear_session(claim)
-    return False
+    if isinstance(claim, ClaimRecord) and not has_cgroup:
+        await _clear_session(claim)
+    return has_cgroup
 
 
 async def _clear_session(claim: ClaimRecord) -> None:

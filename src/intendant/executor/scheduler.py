@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from intendant.errors import Busy, StoreError
+from intendant.errors import Busy, NotGranted, StoreError
 from intendant.executor.desk import Desk
 from intendant.executor.parts import utc_now
 from intendant.executor.recover import Inherited
@@ -79,8 +79,7 @@ class Scheduler:
     async def _launch(self, supervision: Supervision) -> None:
         try:
             await supervision.launch()
-        except (StoreError, Busy, OSError) as error:
-            # Before the intent was on disk: the run is still queued.
+        except NotGranted as error:
             log.error("not_granted", run_id=supervision.run_id, error=str(error))
             await asyncio.sleep(_TROUBLE_S)
 

@@ -22,11 +22,14 @@ import structlog
 from pydantic import JsonValue
 
 from intendant.errors import (
+    Busy,
     IllegalTransition,
     IntendantError,
     LaunchFailed,
+    NotGranted,
     RunNotFound,
     StaleAttempt,
+    StoreError,
     refusal,
 )
 from intendant.executor.parts import Parts, insist, utc_now
@@ -54,6 +57,7 @@ from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
 from intendant.store.base import AttemptEnd, Candidate, Grant, LiveAttempt
+from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
 
@@ -62,6 +66,8 @@ _DAEMON_ENDED = (DAEMON_STOPPING, "daemon_lost")
 """Reasons in an exit record that speak of a daemon's end, whether or not that was recorded."""
 GOVERNOR_LEAVES_S = 15.0
 """How long a governor may take to go once its end is recorded: longer than it waits for us."""
+FINISHED_WAIT_S = 10.0
+"""How long a governor is kept waiting for its end to be recorded; it does not wait any longer."""
 KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
@@ -78,6 +84,8 @@ class Stop:
     outcome: Outcome
     reason: str
     now: bool = False
+    is_final: bool = False
+    """The daemon is being killed: who does not follow at once is not waited for."""
     grace_s: float | None = None
     """Instead of the graces of the run's spec; forgotten if this daemon dies."""
 
@@ -110,6 +118,7 @@ class Supervision:
         self.is_present = True
         """Whether the governor is heard of on the bus; a silent one may still do its work."""
         self._presence_changed = asyncio.Event()
+        self._silence: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[ExitRecord] = asyncio.Future()
         self._recorded = asyncio.Event()
 
@@ -123,7 +132,13 @@ class Supervision:
             )
             first = stop if is_outranked else self._stop
             grace_s = self._stop.grace_s if stop.grace_s is None else stop.grace_s
-            stop = Stop(first.outcome, first.reason, self._stop.now or stop.now, grace_s)
+            stop = Stop(
+                first.outcome,
+                first.reason,
+                now=self._stop.now or stop.now,
+                is_final=self._stop.is_final or stop.is_final,
+                grace_s=grace_s,
+            )
         if stop != self._stop:
             self._stop = stop
             self._stop_changed.set()
@@ -132,6 +147,16 @@ class Supervision:
         """The broker hears of the governor (again), or no longer."""
         self.is_present = is_present
         self._presence_changed.set()
+        if is_present and self._silence is not None:
+            self._silence.cancel()
+
+    def expect_word(self) -> None:
+        """The broker is new and has met nobody: who does not register soon has fallen silent."""
+        settings = self._parts.settings
+        loop = asyncio.get_running_loop()
+        self._silence = loop.call_later(
+            settings.heartbeat_s * settings.liveness, partial(self.notice, is_present=False)
+        )
 
     async def take_note(self, token: str, event: RunNote) -> None:
         """The governor's word of something that changes no state."""
@@ -144,7 +169,11 @@ class Supervision:
         crash_point("executor.end_told")
         if not self._finished.done():
             self._finished.set_result(record)
-        await self._recorded.wait()
+        try:
+            async with asyncio.timeout(FINISHED_WAIT_S):
+                await self._recorded.wait()
+        except TimeoutError:  # the worker is wanted by others; the exit record is on disk
+            raise Busy("the end is not recorded yet") from None
 
     def _check(self, token: str) -> None:
         if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
@@ -156,16 +185,8 @@ class Supervision:
         """A new attempt: intent, governor, start, end."""
         token = secrets.token_hex(16)
         self._token_sha256 = hashlib.sha256(token.encode()).hexdigest()
-        await asyncio.to_thread(self._parts.spool.make_attempt, self.run_id, self.attempt)
-        crash_point("executor.folder_made")
-        if self._stop is not None:
-            return  # the daemon is ending: the run stays queued
-        try:
-            grant = await self._parts.store.grant(
-                self.run_id, self.attempt, token_sha256=self._token_sha256
-            )
-        except (IllegalTransition, StaleAttempt, RunNotFound) as error:
-            self._log.info("grant_superseded", error=str(error))
+        grant = await self._intend()
+        if grant is None:
             return
         crash_point("executor.granted")
         self._spec = grant.run.spec
@@ -177,23 +198,44 @@ class Supervision:
         finally:
             self._parts.broker.forbid(self.service)
 
+    async def _intend(self) -> Grant | None:
+        """Put the intent on disk; `None`: the run is not to start now. `NotGranted`: try later."""
+        try:
+            await asyncio.to_thread(self._parts.spool.make_attempt, self.run_id, self.attempt)
+            crash_point("executor.folder_made")
+            if self._stop is not None:
+                return None  # the daemon is ending: the run stays queued
+            return await self._parts.store.grant(
+                self.run_id, self.attempt, token_sha256=self._token_sha256
+            )
+        except (IllegalTransition, StaleAttempt, RunNotFound) as error:
+            self._log.info("grant_superseded", error=str(error))
+            return None
+        except (StoreError, Busy, OSError) as error:
+            raise NotGranted(f"run {self.run_id} stays queued: {error}") from error
+
     async def adopt(self, live: LiveAttempt, claim: ClaimRecord, pidfd: Pidfd) -> None:
         """An attempt whose governor outlived an earlier daemon. `pidfd` is ours to close."""
         self._take_up(live)
         self._is_started = live.run.started_at is not None
         watched = Watched(claim.pid, pidfd, is_child=False)
-        grant = None if self._is_started else await self._parts.store.grant_info(self.run_id)
-        await insist("adoption", lambda: self._note(RunNote.ADOPTED, pid=claim.pid))
+        store = self._parts.store
         try:
+            await insist("adoption", lambda: self._note(RunNote.ADOPTED, pid=claim.pid))
+            grant = None
+            if not self._is_started:
+                grant = await insist("adoption", lambda: store.grant_info(self.run_id))
+            self.expect_word()
             await self._follow(watched, grant)
         finally:
             self._parts.broker.forbid(self.service)
 
-    async def bury(self, live: LiveAttempt, claim: ClaimRecord) -> None:
+    async def bury(self, live: LiveAttempt, claim: ClaimRecord | DamagedClaim) -> None:
         """An attempt whose governor died while no daemon watched."""
         self._take_up(live)
         self._token_sha256 = live.token_sha256
-        if (record := await self._read_exit()) is not None:  # written since it was looked for
+        record = await insist("exit record", self._read_exit)  # it may have come since
+        if record is not None:
             await self._record_end(record)
         else:
             await self._record_loss(claim, is_ours=False)
@@ -266,6 +308,8 @@ class Supervision:
                     self._parts.cgroup_of(self.run_id, self.attempt, self._token_sha256)
                 )
             finally:
+                if self._silence is not None:
+                    self._silence.cancel()
                 if watched.is_child:
                     is_reaped = watched.pidfd.reap() is not None
                     self._parts.children.forget(watched.pid, is_reaped=is_reaped)
@@ -311,7 +355,9 @@ class Supervision:
             if await insist("tombstone", lambda: self._give_up("executor: start deadline")):
                 send_signal(watched.pidfd.descriptor, signal.SIGKILL)
                 return
+            self.notice(is_present=False)
             answer = await self._ask(request)  # it was claimed: go on waiting
+            self.notice(is_present=True)
         if not isinstance(answer, RunStartResponse):
             reason = f"protocol_error: {answer.kind} is no answer to a start request"
             self.stop(Stop(Outcome.INTERRUPTED, reason, now=True))
@@ -394,7 +440,9 @@ class Supervision:
         """The second line: end the tree from here, and the governor with it."""
         spec = self._spec
         graces_s = 0.0 if spec is None else sum(spec.graces_s(stop.grace_s))
-        await asyncio.sleep(HURRY_S if stop.now else graces_s + KILL_S + OVERDUE_S)
+        if stop.now:
+            graces_s = 0.0
+        await asyncio.sleep(HURRY_S if stop.is_final else graces_s + KILL_S + OVERDUE_S)
         self._log.warning("governor_overdue", pid=watched.pid)
         claim = await asyncio.to_thread(self._folder.read_claim)
         if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
@@ -407,18 +455,21 @@ class Supervision:
 
     async def _record_what_is_found(self, watched: Watched) -> None:
         """The governor is gone without a word: exit record, tombstone and claim say what was."""
-        if (record := await self._read_exit()) is not None:
+        if (record := await insist("exit record", self._read_exit)) is not None:
             await self._record_end(record)
         elif await insist("tombstone", lambda: self._give_up("governor: gone before the claim")):
             if watched.is_child:  # its stub came to us, and goes without having become anything
                 await first_of(self._parts.children.end_orphans(), limit_s=KILL_S)
-            tombstone = await asyncio.to_thread(self._folder.read_claim)
-            assert isinstance(tombstone, TombstoneRecord)  # noqa: S101 what stands there is final
-            await self._record_tombstone(tombstone.by)
+            tombstone = await insist("tombstone", self._read_claim)
+            by = tombstone.by if isinstance(tombstone, TombstoneRecord) else "tombstone damaged"
+            await self._record_tombstone(by)
         else:
-            claim = await asyncio.to_thread(self._folder.read_claim)
-            assert isinstance(claim, ClaimRecord)  # noqa: S101 it was no tombstone, and it is final
+            claim = await insist("claim", self._read_claim)
+            assert isinstance(claim, ClaimRecord | DamagedClaim)  # noqa: S101 no tombstone, as above
             await self._record_loss(claim, is_ours=watched.is_child)
+
+    async def _read_claim(self) -> ClaimRecord | TombstoneRecord | DamagedClaim | None:
+        return await asyncio.to_thread(self._folder.read_claim)
 
     async def _read_exit(self) -> ExitRecord | None:
         record = await asyncio.to_thread(self._folder.read_exit)
@@ -428,14 +479,15 @@ class Supervision:
     async def _record_end(self, record: ExitRecord) -> None:
         await self._record(end_of(record))
 
-    async def _record_loss(self, claim: ClaimRecord, *, is_ours: bool) -> None:
-        self._log.error("governor_lost", pid=claim.pid)
+    async def _record_loss(self, claim: ClaimRecord | DamagedClaim, *, is_ours: bool) -> None:
+        reason = "governor_lost" if isinstance(claim, ClaimRecord) else "claim_unreadable"
+        self._log.error(reason, claim=claim)
         is_certain = await clear_remains(
             claim,
             children=self._parts.children if is_ours else None,
             on_unkillable=lambda: insist("note", lambda: self._note(RunNote.UNKILLABLE)),
         )
-        await self._record(loss(self._stop, is_certain=is_certain))
+        await self._record(loss(self._stop, is_certain=is_certain, reason=reason))
 
     async def _note(self, event: RunNote, **detail: JsonValue) -> None:
         await self._parts.store.note(self.run_id, self.attempt, event=event, detail=detail)
@@ -447,10 +499,14 @@ class Supervision:
         self._log.info("attempt_ended", outcome=end.outcome, reason=end.reason)
 
     async def _record_tombstone(self, reason: str) -> None:
-        await insist(
-            "tombstone",
-            lambda: self._parts.store.tombstoned(self.run_id, self.attempt, reason=reason),
-        )
+        try:
+            await insist(
+                "tombstone",
+                lambda: self._parts.store.tombstoned(self.run_id, self.attempt, reason=reason),
+            )
+        except IllegalTransition:  # it had started: somebody took its claim away
+            await self._record(loss(self._stop, is_certain=False, reason="claim_missing"))
+            return
         self._recorded.set()
         self._log.info("attempt_burnt", reason=reason)
 

@@ -215,6 +215,10 @@ class Governor:
         except WorkloadNotStarted as error:
             self._say_started(error=error.reason)
             return Verdict(Outcome.FAILED, error.reason, error.exit_code, None)
+        except OSError as error:  # the log files, say, on a full disk
+            reason = f"not_started: {error.strerror}: {error.filename or 'spool'}"
+            self._say_started(error=reason)
+            return Verdict(Outcome.FAILED, reason, None, None)
         crash_point("governor.workload_started")
         self._started_at = datetime.now(UTC)
         reaper.watch(leader)

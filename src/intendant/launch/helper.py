@@ -97,7 +97,14 @@ class HelperLauncher(ABC):
             return await self._follow(report)
 
     async def _live_once(self) -> int | None:
-        """One helper from start to end; its exit code."""
+        """One helper from start to end; its exit code. `None` too where it could not be started."""
+        try:
+            return await self._live()
+        except OSError as error:
+            log.error("launcher_not_started", launcher=self.name, error=str(error))
+            return None
+
+    async def _live(self) -> int | None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with ours, theirs:

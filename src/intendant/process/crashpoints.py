@@ -1,14 +1,16 @@
 """Named places where a process can be made to die, for tests of what the others do then.
 
 `INTENDANT_CRASHPOINT=governor.claimed` kills a process with SIGKILL when it gets there, as `kill
--9` or a machine's end would; `governor.claimed:3` the third time. A process reads the variable
-once, at its first crash point; without it a crash point costs one comparison.
+-9` or a machine's end would; `governor.claimed:3` the third time; `governor.claimed:3:FILE` makes
+that file first, as proof. A process reads the variable once, at its first crash point; without it a
+crash point costs one comparison.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 VARIABLE = "INTENDANT_CRASHPOINT"
 
@@ -22,6 +24,7 @@ POINTS = (
     "executor.stop_recorded",
     "executor.end_told",
     "executor.ended",
+    "executor.pruned",
     "writer.before_commit",
     "writer.committed",
     "broker.bound",
@@ -45,11 +48,12 @@ class _Trap:
 
     armed: str | None = None
     countdown: int = 1
+    proof: str = ""
     is_read: bool = False
 
     def read(self) -> None:
         self.is_read = True
-        name, _, count = os.environ.get(VARIABLE, "").partition(":")
+        name, count, self.proof = (os.environ.get(VARIABLE, "") + "::").split(":")[:3]
         if name and name not in POINTS:
             raise ValueError(f"{VARIABLE}: found {name!r}, expected one of {', '.join(POINTS)}")
         self.armed = name or None
@@ -67,6 +71,8 @@ def crash_point(name: str) -> None:
         return
     _trap.countdown -= 1
     if _trap.countdown == 0:
+        if _trap.proof:
+            Path(_trap.proof).touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import array
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -161,8 +162,9 @@ def _be_stub(
         received = _receive(channel)
         if received is not None:
             _execute(channel, *received)
-    except OSError as error:
-        channel.send((error.errno or 0).to_bytes(4, "big"))
+    except BaseException as error:  # noqa: BLE001 the top of a process: whatever it was, say so
+        code = error.errno if isinstance(error, OSError) else None
+        channel.send((code or errno.EIO).to_bytes(4, "big"))
         status = 127
     finally:
         sys.stderr.flush()
@@ -208,6 +210,7 @@ def _execute(channel: socket.socket, order: dict[str, Any], descriptors: list[in
             name.encode("latin-1"): value.encode("latin-1") for name, value in order["environment"]
         }
         os.execvpe(argv[0], argv, environment)  # noqa: S606 no shell is the point
-    except OSError as error:
-        kept.send((error.errno or 0).to_bytes(4, "big"))
+    except BaseException as error:  # noqa: BLE001 nothing must look like an exec that succeeded
+        code = error.errno if isinstance(error, OSError) else None
+        kept.send((code or errno.EIO).to_bytes(4, "big"))
         os._exit(127)

@@ -315,7 +315,7 @@ class ShutdownRequest(Message):
 
 
 class ShutdownResponse(Message):
-    """Accepted; the daemon is in this state now."""
+    """Accepted; this is the state that it leads to."""
 
     kind: Literal["shutdown_response"] = "shutdown_response"
     state: ExecutorState

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
-from intendant.errors import IllegalTransition, InvalidRequest, QueueNotFound, StaleAttempt
+from intendant.errors import IllegalTransition, InvalidRequest, StaleAttempt, unknown_queue
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
 from intendant.store.base import Changed
@@ -118,7 +118,7 @@ def queue_pause(tx: Transaction, name: str, paused: bool) -> QueueRecord:
 def _queue(tx: Transaction, name: str) -> QueueRecord:
     queues = {queue.name: queue for queue in queue_records(tx.execute)}
     if name not in queues:
-        raise QueueNotFound(f"no queue {name!r}; there are {', '.join(queues)}")
+        raise unknown_queue(name, queues)
     return queues[name]
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +33,13 @@ _CLAIM: TypeAdapter[ClaimRecord | TombstoneRecord] = TypeAdapter(
 )
 _RESERVED_BYTES = 8192
 """Room for an exit record, taken before the claim so that a full disk can't lose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedClaim:
+    """Something stands at the claim's name that says nothing: the attempt may have started."""
+
+    error: str
 
 
 class Spool:
@@ -103,12 +111,14 @@ class AttemptFolder:
         os.close(descriptor)
         return True
 
-    def read_claim(self) -> ClaimRecord | TombstoneRecord | None:
+    def read_claim(self) -> ClaimRecord | TombstoneRecord | DamagedClaim | None:
         """What stands at the claim's name; `None` if nothing does."""
         try:
             return _CLAIM.validate_json(self.claim_path.read_bytes())
         except FileNotFoundError:
             return None
+        except (IsADirectoryError, ValidationError) as error:
+            return DamagedClaim(type(error).__name__)
 
     def is_claim_locked(self) -> bool:
         """Whether the claim's maker still lives: the kernel frees its lock with it (flock(2))."""
@@ -136,7 +146,7 @@ class AttemptFolder:
         """The exit record; `None` if there is none that can be trusted."""
         try:
             return ExitRecord.model_validate_json(self.exit_path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+        except (FileNotFoundError, IsADirectoryError, ValidationError):
             return None
 
     def result(self, encoding: str) -> Path:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from intendant.errors import IllegalTransition, KeyConflict, QueueNotFound
+from intendant.errors import IllegalTransition, KeyConflict, unknown_queue
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import RunSpec, Secrets, Submission
 from intendant.store.dependents import settle
@@ -128,7 +128,7 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
 def _check_queue(tx: Transaction, name: str) -> None:
     known = [queue for (queue,) in tx.execute("SELECT name FROM queue ORDER BY name").fetchall()]
     if name not in known:
-        raise QueueNotFound(f"no queue {name!r}; there are {', '.join(map(str, known))}")
+        raise unknown_queue(name, map(str, known))
 
 
 def _insert_secrets(tx: Transaction, run_id: int, secrets: Secrets) -> None:

@@ -1,0 +1,54 @@
+"""A spool that somebody tampered with harms the run it belongs to, and nobody else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+
+from tests.helpers.daemon import Daemon
+from tests.helpers.waiting import wait_for
+
+
+def _serves_others(daemon: Daemon) -> bool:
+    return daemon.run("submit", "--wait", "--", "true").returncode == 0
+
+
+def test_an_unreadable_claim_interrupts_its_run_and_no_other(daemon: Daemon) -> None:
+    run_id = daemon.submit("sleep", "600")
+    daemon.wait_state(run_id, "running")
+    governor = daemon.claim(run_id)["pid"]
+    (daemon.attempt_folder(run_id) / "claim").write_text("junk")
+    os.kill(governor, signal.SIGKILL)
+    run = daemon.wait_state(run_id, "ended")
+    assert run["outcome"] == "interrupted"
+    assert run["reason"] == "claim_unreadable"
+    assert _serves_others(daemon)
+    assert daemon.stop() == 143
+    daemon.assert_nothing_left()
+
+
+def test_an_exit_record_that_is_a_folder_counts_as_none(daemon: Daemon) -> None:
+    run_id = daemon.submit("sleep", "600")
+    daemon.wait_state(run_id, "running")
+    (daemon.attempt_folder(run_id) / "exit.json").mkdir()
+    os.kill(daemon.claim(run_id)["pid"], signal.SIGKILL)
+    assert daemon.wait_state(run_id, "ended")["reason"] == "governor_lost"
+    assert _serves_others(daemon)
+
+
+def test_a_run_whose_folder_vanished_is_interrupted_at_the_next_start(folders: Daemon) -> None:
+    folders.start()
+    run_id = folders.submit("sleep", "600")
+    folders.wait_state(run_id, "running")
+    governor = folders.claim(run_id)["pid"]
+    folders.kill()
+    for pid in [governor, *folders.processes()]:
+        os.kill(pid, signal.SIGKILL)
+    wait_for("nobody is left", lambda: not folders.processes())
+    shutil.rmtree(folders.attempt_folder(run_id).parent)
+    folders.start()
+    run = folders.wait_state(run_id, "ended")
+    assert run["outcome"] == "interrupted"
+    assert run["reason"] == "claim_missing; tree_unverified"
+    assert _serves_others(folders)
