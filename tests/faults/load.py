@@ -15,6 +15,7 @@ class Submitter:
     """Submits with keys of its own, so that trying again is harmless."""
 
     def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
         self._endpoint = client_endpoint(daemon.runtime_dir)
         self.accepted: dict[str, int] = {}
         self._unsure: list[tuple[str, Sequence[str]]] = []
@@ -35,6 +36,9 @@ class Submitter:
         return not self._unsure
 
     def _try(self, key: str, argv: Sequence[str]) -> None:
+        if self._daemon.running.poll() is not None:  # it is dead: nobody has to find that out
+            self._unsure.append((key, argv))
+            return
         try:
             with Client(self._endpoint, timeout_s=2.0) as client:
                 run_id = client.submit(argv, key=key).id

@@ -26,6 +26,7 @@ from intendant.protocol.messages import EventBatch
 from intendant.protocol.records import EventRecord
 from tests.helpers.waiting import wait_for
 
+GOING_S = 12.0
 INTENDANT = str(Path(sys.executable).with_name("intendant"))
 
 
@@ -229,7 +230,10 @@ class Daemon:
         wait_for("no process is left", lambda: not self.processes(), within_s=5.0)
 
     def clean_up(self) -> dict[int, str]:
-        """End everything; what was there 1 s after the daemon had ended (or was killed)."""
+        """End everything; what was there although the daemon had ended (or was killed).
+
+        A governor that has written its exit record waits up to 10 s for somebody to take it.
+        """
         for client in self._clients:
             client.kill()
             with client:
@@ -242,7 +246,7 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
         with suppress(AssertionError):
-            wait_for("no process is left", lambda: not self.processes(), within_s=1.0)
+            wait_for("no process is left", lambda: not self.processes(), within_s=GOING_S)
         left = self.processes()
         for pid in left:
             try:
