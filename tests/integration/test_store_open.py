@@ -251,9 +251,12 @@ def test_a_killed_daemon_leaves_no_lock(tmp_path: Path) -> None:
 
 def test_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
     with lock_folder(tmp_path):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE,
+        child = subprocess.Popen([sys.executable, "-c", "print('here', flush=True); input()"],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  close_fds=False)  # fmt: skip
     with child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"here\n"  # it has executed its program by then
         lock_folder(tmp_path).release()
         child.kill()
 
