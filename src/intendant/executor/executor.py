@@ -8,6 +8,8 @@ The task tree (ending it ends the daemon; there is no other way out):
     ├── executor x 64   workers for short requests
     ├── stream x 2…256  workers for streams
     ├── scheduler       grants slots
+    ├── settings        reads the settings again at SIGHUP
+    ├── announce        says that the daemon serves, once the broker does
     ├── on-end          runs the commands that are told of ends
     ├── life-line       (embedded) waits for the owner's end
     ├── stop / hurry    (ending) tells the runs
