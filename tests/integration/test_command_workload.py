@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from intendant.process.stub import Stub
 from intendant.protocol.specs import CommandSpec
 from intendant.workloads.base import Surroundings
 from intendant.workloads.command import CommandWorkload
+from tests.helpers.processes import settable
 
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 20.0
@@ -139,7 +141,21 @@ def test_a_command_inherits_no_descriptor_no_mask_and_no_ignored_signal(tmp_path
     *descriptors, blocked, ignored = out(tmp_path).split("\n")[:-1]
     assert descriptors == ["0", "1", "2", "3"]  # the last one is that of `ls` itself
     assert int(blocked.split()[1], 16) == 0
-    assert int(ignored.split()[1], 16) == 0
+    assert settable(int(ignored.split()[1], 16)) == set()
+
+
+def test_what_the_daemon_was_started_ignoring_or_blocking_the_command_is_not(
+    tmp_path: Path,
+) -> None:
+    earlier = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        run(tmp_path, "grep", "-E", "SigBlk|SigIgn", "/proc/self/status")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        signal.signal(signal.SIGQUIT, earlier)
+    blocked, ignored = (int(line.split()[1], 16) for line in out(tmp_path).splitlines())
+    assert (settable(blocked), settable(ignored)) == (set(), set())
 
 
 @pytest.mark.parametrize(

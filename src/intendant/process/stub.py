@@ -156,8 +156,7 @@ def _be_stub(
         os.setpgid(0, 0)
         if cgroup is not None:
             cgroup.join()
-        for signum in (signal.SIGPIPE, signal.SIGXFSZ):  # Python had them ignored
-            signal.signal(signum, signal.SIG_DFL)
+        _reset_signals()
         _set_title(title)
         received = _receive(channel)
         if received is not None:
@@ -169,6 +168,16 @@ def _be_stub(
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _reset_signals() -> None:
+    """Nothing ignored, nothing blocked: neither what Python ignores (SIGPIPE) nor what the daemon
+    was started with (a shell's background job ignores SIGQUIT). signal(7): exec keeps both.
+    """
+    for signum in range(1, signal.NSIG):
+        if signal.getsignal(signum) == signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _set_title(title: str) -> None:
