@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
+from intendant.protocol.fields import MAX_DURATION_S, Model, Priority, QueueName
 from intendant.protocol.records import (
     AttemptRecord,
     DaemonRecord,
@@ -25,11 +26,7 @@ from intendant.protocol.records import (
 )
 from intendant.protocol.run_states import Outcome, RunNote, RunState, Situation
 from intendant.protocol.specs import (
-    MAX_DURATION_S,
     EncodedEnvironment,
-    Model,
-    Priority,
-    QueueName,
     RunSpec,
     Secrets,
     Submission,

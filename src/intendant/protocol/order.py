@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from intendant.protocol.specs import Model
+from intendant.protocol.fields import Model
 
 
 class GovernorOrder(Model):

@@ -8,8 +8,9 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from intendant.protocol.executor_states import Cause, ExecutorState
+from intendant.protocol.fields import Model
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import Model, RunSpec
+from intendant.protocol.specs import RunSpec
 from intendant.protocol.version import PROTOCOL_VERSION
 
 

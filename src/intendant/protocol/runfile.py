@@ -18,18 +18,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJs
 from intendant.errors import SettingsError
 from intendant.problems import Key, Problem, explain_validation_error, found, problems_of
 from intendant.protocol.durations import parse_duration
+from intendant.protocol.fields import MAX_DURATION_S, Arguments, Model, Name, QueueName
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.specs import (
-    MAX_DURATION_S,
-    Arguments,
-    CallSpec,
-    CommandSpec,
-    Model,
-    Name,
-    QueueName,
-    RunSpec,
-    check_dependencies,
-)
+from intendant.protocol.specs import CallSpec, CommandSpec, RunSpec, check_dependencies
 
 MAX_WAIT_S = 86400.0
 """The longest grace or back-off that `RunSpec` takes."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from pydantic import ValidationError
 
+from intendant.protocol.fields import Model
 from intendant.protocol.messages import (
     EXECUTOR_REQUEST,
     GOVERNOR_REQUEST,
@@ -25,7 +26,7 @@ from intendant.protocol.messages import (
 from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.schemas import kinds, unions
-from intendant.protocol.specs import CommandSpec, Model, RunSpec, Secrets, Submission
+from intendant.protocol.specs import CommandSpec, RunSpec, Secrets, Submission
 from intendant.protocol.version import PROTOCOL_VERSION
 
 MESSAGES = Message.__subclasses__()

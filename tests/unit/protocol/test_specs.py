@@ -8,10 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from intendant.protocol.environment import encode_environment
+from intendant.protocol.fields import MAX_ARGUMENT_BYTES, MAX_DURATION_S
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import (
-    MAX_ARGUMENT_BYTES,
-    MAX_DURATION_S,
     MAX_ENVIRONMENT_BYTES,
     CallSpec,
     CommandSpec,
