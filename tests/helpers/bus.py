@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -17,6 +16,7 @@ from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.server import Server, main
 from intendant.broker.worker import Handler, Worker
 from intendant.process.aio import HelperProcess
+from tests.helpers.daemon import INTENDANT
 
 
 @contextmanager
@@ -106,15 +106,12 @@ async def broker_process(config: BrokerConfig) -> AsyncIterator[BrokerProcess]:
         await process.kill()
 
 
-RUN_ALONE = (
-    "import sys; from intendant.broker.server import run_alone; sys.exit(run_alone(sys.argv[1:]))"
-)
-
-
 @contextmanager
-def broker_alone(*uris: str) -> Iterator[subprocess.Popen[str]]:
-    """What `intendant broker` runs, in the foreground; listening when the block begins."""
-    command = [sys.executable, "-c", RUN_ALONE, *uris]
+def broker_alone(*uris: str, heartbeat_s: float = 5.0) -> Iterator[subprocess.Popen[str]]:
+    """`intendant broker`, listening when the block begins."""
+    command = [INTENDANT, "broker", "--heartbeat", str(heartbeat_s)]
+    for uri in uris:
+        command += ["--listen", uri]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert "broker_listening" in process.stderr.readline()

@@ -51,7 +51,7 @@ def uri(request: pytest.FixtureRequest, ipc: str) -> str:
 
 
 @pytest.mark.parametrize("body", [[b"x"], [b""], [b"a", b"", b"\x00\xff", b"z" * 100_000]])
-async def test_a_body_of_any_frames_makes_the_round(uri: str, body: list[bytes]) -> None:
+async def test_a1_a2_a_body_of_any_frames_makes_the_round(uri: str, body: list[bytes]) -> None:
     with broker(uri) as [bound]:
         async with workers(bound, b"echo", echo):
             connection = Connection(bound)
@@ -59,7 +59,7 @@ async def test_a_body_of_any_frames_makes_the_round(uri: str, body: list[bytes])
             connection.close()
 
 
-async def test_a_thousand_requests_of_16_clients_through_8_workers_are_answered_once(
+async def test_c1_a_thousand_requests_of_16_clients_through_8_workers_are_answered_once(
     uri: str,
 ) -> None:
     async def ask(pool: ConnectionPool, number: int) -> bytes:
@@ -95,7 +95,7 @@ async def test_a_pool_keeps_to_its_bound(ipc: str) -> None:
     assert max(at_once) == 3
 
 
-async def test_partials_come_in_order_and_the_final_last(uri: str) -> None:
+async def test_b3_partials_come_in_order_and_the_final_last(uri: str) -> None:
     with broker(uri) as [bound]:
         async with workers(bound, b"count", count_to_three):
             connection = Connection(bound)
@@ -148,7 +148,7 @@ async def test_only_the_daemons_process_offers_the_executor(
     assert (b"request_expired" in answer) is not served
 
 
-async def test_a_worker_stays_registered_while_its_handler_takes_long(ipc: str) -> None:
+async def test_d8_a_worker_stays_registered_while_its_handler_takes_long(ipc: str) -> None:
     async def slow(request: Request) -> list[bytes]:
         await asyncio.sleep(1.0)  # ten intervals
         return request.body
@@ -160,7 +160,7 @@ async def test_a_worker_stays_registered_while_its_handler_takes_long(ipc: str) 
             connection.close()
 
 
-async def test_an_idle_worker_stays_registered(ipc: str) -> None:
+async def test_d1_an_idle_worker_stays_registered(ipc: str) -> None:
     with broker(ipc, heartbeat_s=0.1), capture_logs() as logged:
         async with workers(ipc, b"echo", echo, heartbeat_s=0.1):
             await asyncio.sleep(0.6)  # twice what silence is allowed
@@ -183,7 +183,7 @@ async def test_a_handler_that_fails_is_answered_and_the_worker_goes_on(ipc: str)
             connection.close()
 
 
-async def test_a_cancelled_request_poisons_nothing(ipc: str) -> None:
+async def test_b5_a_cancelled_request_poisons_nothing(ipc: str) -> None:
     answers = asyncio.Event()
 
     async def late(request: Request) -> list[bytes]:
@@ -213,7 +213,7 @@ async def test_a_stream_that_is_left_poisons_nothing(ipc: str) -> None:
             connection.close()
 
 
-async def test_a_connection_has_one_request_at_a_time(ipc: str) -> None:
+async def test_b2_a_connection_has_one_request_at_a_time(ipc: str) -> None:
     with broker(ipc):
         async with workers(ipc, b"wait", wait_for_ever, cancel_when_lost=True):
             connection = Connection(ipc)
@@ -246,7 +246,7 @@ async def test_the_handler_ends_when_the_client_of_its_stream_is_gone(ipc: str) 
                 await worker.ready.wait()
 
 
-async def test_a_slow_reader_is_cut_off_and_told_so(ipc: str) -> None:
+async def test_h2_a_slow_reader_is_cut_off_and_told_so(ipc: str) -> None:
     ended = asyncio.Event()
 
     async def flood(request: Request) -> list[bytes]:
@@ -391,7 +391,7 @@ async def test_where_nobody_listens_is_unreachable(uri: str) -> None:
         await asyncio.to_thread(sync.request, b"echo", [b"x"], timeout_s=10)
 
 
-async def test_the_sync_client_gives_up_after_its_time(ipc: str) -> None:
+async def test_d10_the_sync_client_gives_up_after_its_time(ipc: str) -> None:
     connection = SyncConnection(ipc)
     with broker(ipc):
         async with workers(ipc, b"wait", wait_for_ever), workers(ipc, b"echo", echo):

@@ -115,7 +115,9 @@ async def test_sigterm_ends_the_broker_in_order_and_sigint_does_not(ipc: str) ->
             assert await broker.process.join() == 0
 
 
-async def test_workers_and_clients_go_on_after_the_broker_was_killed_under_load(ipc: str) -> None:
+async def test_c11_workers_and_clients_go_on_after_the_broker_was_killed_under_load(
+    ipc: str,
+) -> None:
     async with broker_process(open_to_all(ipc)) as broker:
         await broker.start()
         async with workers(ipc, b"echo", echo, count=4), asyncio.timeout(60):
@@ -196,7 +198,7 @@ async def test_the_sync_client_asks_again_when_the_broker_comes_back(ipc: str) -
             connection.close()
 
 
-async def test_nobody_is_lost_when_the_broker_was_stopped_for_long(ipc: str) -> None:
+async def test_d9_nobody_is_lost_when_the_broker_was_stopped_for_long(ipc: str) -> None:
     async with broker_process(open_to_all(ipc)) as broker:
         await broker.start()
         pid = broker.process.pid

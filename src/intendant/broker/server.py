@@ -40,6 +40,7 @@ from intendant.broker.sockets import Context
 from intendant.errors import SettingsError
 from intendant.process.crashpoints import crash_point
 from intendant.process.limits import raise_file_limit
+from intendant.protocol import mdp
 
 BATCH = 64
 TICK_S = 1.0
@@ -316,14 +317,25 @@ async def main(config: BrokerConfig, control: socket.socket) -> None:
         raise SystemExit(1) from error
 
 
-def run_alone(listen: list[str], *, log_level: str = "info") -> int:
-    """A broker without a daemon, in the foreground, where anybody may offer anything."""
-    logs.configure(log_level, role="broker")
+def run_alone(
+    listen: Iterable[str],
+    *,
+    heartbeat_s: float = mdp.HEARTBEAT_S,
+    liveness: int = mdp.LIVENESS,
+    redeliver: Iterable[str] = (),
+) -> int:
+    """A broker without a daemon, in the foreground, where anybody may offer anything.
+
+    A request of a service in `redeliver` goes to another worker, once, when its worker is lost.
+    """
+    logs.configure("info", role="broker")
     os.umask(0o077)
     config = BrokerConfig(
         endpoints=tuple(Endpoint(uri) for uri in listen),
         open_registration=True,
-        log_level=log_level,
+        heartbeat_s=heartbeat_s,
+        liveness=liveness,
+        redeliver=frozenset(name.encode() for name in redeliver),
     )
     signals = (signal.SIGINT, signal.SIGTERM)
     return 128 + asyncio.run(serve(config, signals=signals))

@@ -95,7 +95,7 @@ class Worker:
         while True:
             address, body = await conversation.next_request()
             request = Request(
-                account=address.partition(b":")[2].decode(),
+                account=address.partition(b":")[2].decode(errors="replace"),
                 body=body,
                 _send_partial=conversation.send_partial,
             )

@@ -93,6 +93,14 @@ def test_b8_a_flood_of_one_client_does_not_starve_another() -> None:
     assert bus.requests(worker)[1:21].count(b"other") == 10
 
 
+def test_d10_a_client_gets_no_heartbeats() -> None:
+    bus = Bus()
+    bus.worker()
+    bus.ask(client := bus.peer())
+    bus.pass_time(2.75)
+    assert bus.inbox[client] == []
+
+
 def test_b9_an_answer_to_a_client_that_is_gone_is_discarded() -> None:
     bus = Bus()
     worker, client = bus.worker(), bus.peer()
@@ -175,6 +183,17 @@ def test_h1_what_waits_is_bounded_over_all_services(monkeypatch: pytest.MonkeyPa
     assert bus.core.counters["waiting"] == 10
 
 
+def test_e2_the_next_request_is_handed_out_after_the_one_final() -> None:
+    bus = Bus()
+    worker, client = bus.worker(), bus.peer()
+    bus.ask(client, b"1")
+    bus.ask(client, b"2")
+    bus.part(worker)
+    bus.answer(worker, b"end")
+    assert bus.requests(worker) == [b"1", b"2"]
+    assert [frames[1] for frames in bus.inbox[client]] == [mdp.C_PARTIAL, mdp.C_FINAL]
+
+
 def test_e6_partials_of_two_clients_do_not_mix() -> None:
     bus = Bus()
     one, two = bus.worker(), bus.worker()
@@ -203,7 +222,7 @@ def ask_mmi(bus: Bus, name: bytes, *body: bytes) -> list[object]:
     return bus.inbox[client][-1]
 
 
-def test_f1_f3_mmi_requests_never_wait_and_unknown_ones_say_501() -> None:
+def test_f1_f3_f4_mmi_requests_never_wait_and_unknown_ones_say_501() -> None:
     bus = Bus()
     assert ask_mmi(bus, b"mmi.unheard", b"x") == [CLIENT, mdp.C_FINAL, b"mmi.unheard", b"501"]
     assert bus.core.counters["waiting"] == 0

@@ -159,6 +159,26 @@ def test_a9_a_service_name_of_255_bytes_is_accepted() -> None:
     assert bus.core.counters["workers"] == 1
 
 
+@pytest.mark.parametrize("command", [mdp.W_HEARTBEAT, mdp.W_DISCONNECT])
+def test_a10_a_command_with_frames_that_it_does_not_have_is_invalid(command: bytes) -> None:
+    bus = Bus()
+    worker = bus.worker()
+    bus.say(worker, WORKER, command, b"more")
+    assert bus.inbox[worker] == [DISCONNECT]
+    assert bus.core.counters["invalid"] == 1
+
+
+@pytest.mark.parametrize("command", [mdp.C_PARTIAL, mdp.C_FINAL])
+def test_a11_an_answer_from_a_client_is_invalid(command: bytes) -> None:
+    bus = Bus()
+    worker, client, other = bus.worker(), bus.peer(), bus.peer()
+    bus.ask(other)
+    bus.say(client, CLIENT, command, b"echo", b"forged")
+    assert bus.inbox[client] == bus.inbox[other] == []
+    assert bus.requests(worker) == [b"?"]
+    assert bus.core.counters["invalid"] == 1
+
+
 def test_a12_a_request_from_a_worker_is_unexpected_and_gets_disconnect() -> None:
     bus = Bus()
     worker = bus.worker()

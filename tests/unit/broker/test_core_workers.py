@@ -9,6 +9,14 @@ from intendant.protocol import mdp
 from tests.unit.broker.bus import DISCONNECT, HEARTBEAT, WORKER, Bus
 
 
+def test_c1_a_service_may_have_many_workers() -> None:
+    bus = Bus()
+    workers = [bus.worker() for _ in range(3)]
+    for _ in workers:
+        bus.ask(bus.peer())
+    assert [len(bus.requests(worker)) for worker in workers] == [1, 1, 1]
+
+
 def test_c2_ready_gets_no_response() -> None:
     bus = Bus()
     assert bus.inbox[bus.worker()] == []
@@ -174,7 +182,7 @@ def test_d6_an_expired_worker_gets_nothing_although_another_one_lives() -> None:
     assert bus.requests(alive) == [b"x"]
 
 
-def test_d7_an_expired_worker_that_speaks_again_is_told_to_start_anew() -> None:
+def test_c6_an_expired_worker_that_speaks_again_is_told_to_start_anew() -> None:
     bus = Bus()
     worker = bus.worker()
     bus.pass_time(3)

@@ -1,0 +1,130 @@
+"""Sections D, E and H as far as they are a matter of time or of noise."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from intendant.broker.conformance.bench import HEARTBEAT, Bench, Worker, require, require_equal
+from intendant.broker.conformance.rules import Level, rule
+from intendant.protocol import mdp
+
+NOISE = 2000
+_WORDS = [
+    mdp.CLIENT, mdp.WORKER, b"", b"\x00", b"MDPC01", b"\x01", b"\x02", b"\x03", b"\x04", b"\x05",
+    b"\x06", b"\x07", b"mmi.service", b"a" * 300, b"1:ann", b"x" * 1000,
+]  # fmt: skip
+
+
+def live(worker: Worker, for_s: float, bench: Bench) -> list[list[bytes]]:
+    """Send HEARTBEATs for so long; all that was heard meanwhile."""
+    heard = []
+    deadline = time.monotonic() + for_s
+    while time.monotonic() < deadline:
+        worker.beat()
+        heard += worker.hear_all(bench.pace.heartbeat_s / 2)
+    return heard
+
+
+@rule("D1", Level.MUST)
+def heartbeats(bench: Bench) -> None:
+    """An idle worker gets a HEARTBEAT at each interval."""
+    count = live(bench.worker(), 3.5 * bench.pace.heartbeat_s, bench).count(HEARTBEAT)
+    require(2 <= count <= 5, f"in 3.5 intervals, {count} HEARTBEATs were heard")
+
+
+@rule("D2", Level.MUST)
+def silent_workers(bench: Bench) -> None:
+    """A worker that is silent for liveness x interval counts as gone."""
+    worker, client = bench.worker(), bench.client()
+    time.sleep(bench.pace.expiry_s)
+    worker.hear_all(0.01)
+    client.ask()
+    worker.expect_no_request()
+
+
+@rule("D3", Level.MUST)
+def partials_as_signs_of_life(bench: Bench) -> None:
+    """PARTIALs without HEARTBEATs keep a worker registered."""
+    worker, client = bench.worker(), bench.client()
+    client.ask()
+    address, _ = worker.take()
+    for _ in range(2 * bench.pace.liveness + 2):
+        worker.partial(address, b"part")
+        client.expect_partial(b"part")
+        time.sleep(bench.pace.heartbeat_s / 2)
+    worker.final(address, b"end")
+    client.expect_final(b"end")
+
+
+@rule("D4", Level.SHOULD)
+def no_needless_heartbeats(bench: Bench) -> None:
+    """No HEARTBEAT is sent where other commands flow."""
+    worker, client = bench.worker(), bench.client()
+    heard = []
+    for _ in range(12):
+        client.ask()
+        frames = worker.hear_any(bench.pace.patience_s)
+        while frames == HEARTBEAT:
+            heard.append(frames)
+            frames = worker.hear_any(bench.pace.patience_s)
+        require(frames is not None and len(frames) > 4, "no REQUEST was heard")
+        worker.final((frames or [])[2], b"end")
+        client.expect_final(b"end")
+        time.sleep(bench.pace.heartbeat_s / 4)
+    require(len(heard) <= 1, f"in three intervals of requests, {len(heard)} HEARTBEATs were heard")
+
+
+@rule("D5", Level.MUST)
+def heartbeats_need_ready(bench: Bench) -> None:
+    """HEARTBEAT does not register anybody."""
+    worker, client = bench.newcomer(), bench.client()
+    worker.beat()
+    worker.hear_all(bench.pace.quiet_s / 2)
+    client.ask()
+    worker.expect_no_request()
+
+
+@rule("D6", Level.SHOULD)
+def the_dead_beside_the_living(bench: Bench) -> None:
+    """A worker that counts as gone is sent nothing, though another one lives."""
+    alive, dead = bench.worker(), bench.worker()
+    live(alive, bench.pace.expiry_s + bench.pace.heartbeat_s / 2, bench)
+    dead.hear_all(0.01)
+    live(alive, 1.5 * bench.pace.heartbeat_s, bench)
+    dead.expect_silence()
+
+
+@rule("D8", Level.MUST)
+def busy_workers(bench: Bench) -> None:
+    """A busy worker gets HEARTBEATs, and its own keep it registered."""
+    worker, client = bench.worker(), bench.client()
+    client.ask()
+    address, _ = worker.take()
+    count = live(worker, bench.pace.expiry_s + bench.pace.heartbeat_s, bench).count(HEARTBEAT)
+    require(count >= bench.pace.liveness - 1, f"only {count} HEARTBEATs were heard")
+    worker.final(address, b"end")
+    client.expect_final(b"end")
+
+
+@rule("E7", Level.OWN)
+def one_final(bench: Bench) -> None:
+    """A client sees one FINAL, also when a worker that counts as gone answers late."""
+    worker, client = bench.worker(), bench.client()
+    client.ask()
+    address, _ = worker.take()
+    time.sleep(bench.pace.expiry_s)
+    worker.final(address, b"late")
+    heard = client.hear_all(bench.pace.quiet_s)
+    require_equal([frames[1] for frames in heard], [mdp.C_FINAL])
+
+
+@rule("H3", Level.OWN)
+def noise(bench: Bench) -> None:
+    """Thousands of senseless messages harm nobody."""
+    chance = random.Random(18)  # noqa: S311 - the same noise each time
+    strangers = [bench.stranger() for _ in range(4)]
+    for _ in range(NOISE):
+        frames = chance.choices(_WORDS, k=chance.randrange(1, 7))
+        chance.choice(strangers).say(*frames)
+    bench.exchange()
