@@ -280,6 +280,21 @@ def _read_to_the_final(client: zmq.Socket[bytes]) -> tuple[int, bytes]:
     raise AssertionError(f"no FINAL after {parts} parts")
 
 
+async def test_a_worker_that_dies_with_a_request_in_hand_is_noticed_at_once(uri: str) -> None:
+    with broker(uri, heartbeat_s=600.0) as [bound]:
+        worker = process_context().socket(zmq.DEALER)
+        worker.linger = 0
+        worker.connect(bound)
+        worker.send_multipart([mdp.WORKER, mdp.W_READY, b"fragile"])
+        connection = Connection(bound)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(connection.request(b"fragile", [b"x"]))
+            assert await asyncio.to_thread(worker.poll, 10_000)
+            worker.close()
+        connection.close()
+    assert b"worker_lost" in asking.result()[0]
+
+
 HOSTILE: list[list[bytes]] = [
     [b""],
     [b"garbage"],

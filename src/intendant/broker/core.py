@@ -116,6 +116,17 @@ class BrokerCore:
         self._retry_held()
         return self._take_out()
 
+    def probe(self, now: float) -> list[Outgoing]:
+        """Say something to every worker with a request in hand: whose connection is closed is lost.
+
+        Somebody's is, and the transport does not say whose.
+        """
+        self._pass_time(now)
+        for worker in self._workers.values():
+            if worker.request is not None:
+                self._to_worker(worker, (mdp.WORKER, mdp.W_HEARTBEAT))
+        return self._take_out()
+
     def peer_gone(self, peer: Peer, now: float) -> list[Outgoing]:
         """The connection of `peer` is closed."""
         self._pass_time(now)

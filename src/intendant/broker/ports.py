@@ -19,7 +19,7 @@ from zmq.backend import Socket as FastSocket
 
 from intendant.broker.config import Endpoint
 from intendant.broker.services import Outgoing, Peer
-from intendant.broker.sockets import Context
+from intendant.broker.sockets import Context, Socket, receive_nowait
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
 
@@ -60,6 +60,7 @@ class Port:
         self.socket.handshake_ivl = HANDSHAKE_MS
         self.socket.linger = 0
         self.socket.ipv6 = "[" in endpoint.uri
+        self.monitor: Socket = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     def bind(self) -> str:
         """Listen; the address as it really is (a port chosen by the system filled in)."""
@@ -105,6 +106,19 @@ class Port:
             _send(self.socket, frame, _MORE)
         _send(self.socket, message.frames[-1], _NOBLOCK)
         return Sent.SENT
+
+    def close(self) -> None:
+        """Close the sockets; what was sent has the linger time to leave."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close()
+
+    def has_lost_somebody(self) -> bool:
+        """Whether a connection was closed since this was asked last."""
+        lost = False
+        while receive_nowait(self.monitor) is not None:
+            lost = True
+        return lost
 
     def has_input(self) -> bool:
         """Whether a message can be read; takes back the descriptor's signal."""

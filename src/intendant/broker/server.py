@@ -4,7 +4,8 @@ Each endpoint is one synchronous ROUTER socket whose descriptor the loop watches
 edge-triggered and any call on the socket takes its signal back, so every wake-up reads a bounded
 number of messages from all of them, and asks all of them afterwards whether there is more; if so,
 the loop comes back here after it has given the others a turn. A timer, at least once a second,
-tells the core the time and looks at the sockets as well.
+tells the core the time and looks at the sockets as well. When a connection is closed, the workers
+that have a request in hand are looked after at once.
 
 In the daemon a control channel leads to the executor: lines of JSON, `allow` and `forbid` for
 governors, `bind` when the first of them are known, `log_level`, `counters`; back come `bound` and
@@ -45,6 +46,7 @@ from intendant.protocol import mdp
 BATCH = 64
 TICK_S = 1.0
 FLUSH_MS = 200
+PROBE_S = 0.05
 MAX_CONTROL_BYTES = 1024 * 1024
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -63,6 +65,7 @@ class Server:
         self._ports: list[Port] = []
         self._tick_s = min(TICK_S, config.heartbeat_s / 4)
         self._timer: asyncio.TimerHandle | None = None
+        self._probing: asyncio.TimerHandle | None = None
         self._pump_is_due = False
         self._pumped = asyncio.Event()
 
@@ -84,6 +87,8 @@ class Server:
         bound = [port.bind() for port in self._ports]
         for port in self._ports:
             self._loop.add_reader(port.socket.fileno(), self._pump)
+            self._loop.add_reader(port.monitor.fileno(), self._on_loss, port)
+            self._on_loss(port)  # a descriptor tells of nothing before its socket was found empty
         self._schedule_tick()
         self._schedule_pump()
         log.info("broker_listening", endpoints=bound)
@@ -111,12 +116,14 @@ class Server:
 
     def close(self) -> None:
         """Close the sockets. Idempotent."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._probing):
+            if timer is not None:
+                timer.cancel()
         for port in self._ports:
             if not port.socket.closed:
                 self._loop.remove_reader(port.socket.fileno())
-                port.socket.close()
+                self._loop.remove_reader(port.monitor.fileno())
+                port.close()
         self._context.term()
 
     def _pump(self) -> None:
@@ -162,6 +169,15 @@ class Server:
         self._pump_is_due = False
         if not self._ports[0].socket.closed:
             self._pump()
+
+    def _on_loss(self, port: Port) -> None:
+        """Some connection is closed: look soon, once for all that are closed until then, whose."""
+        if port.has_lost_somebody() and self._probing is None:
+            self._probing = self._loop.call_later(PROBE_S, self._probe)
+
+    def _probe(self) -> None:
+        self._probing = None
+        self.send_all(self.core.probe(time.monotonic()))
 
     def _schedule_tick(self) -> None:
         deadline = self.core.next_deadline

@@ -311,6 +311,19 @@ def test_a_worker_whose_heartbeat_finds_nobody_is_lost_at_once() -> None:
     assert bus.core.counters["workers"] == 0
 
 
+def test_a_probe_finds_the_busy_workers_that_are_gone() -> None:
+    bus = Bus()
+    gone, here, idle = bus.worker(), bus.worker(), bus.worker()
+    clients = [bus.peer(), bus.peer()]
+    for client in clients:
+        bus.ask(client)
+    bus.gone.add(gone)
+    bus.deliver(bus.core.probe(bus.now))
+    assert [bus.error_codes(client) for client in clients] == [["worker_lost"], []]
+    assert bus.inbox[here][-1] == HEARTBEAT
+    assert bus.inbox[idle] == []
+
+
 def test_a_worker_that_streams_to_a_client_that_is_gone_gets_disconnect() -> None:
     bus = Bus()
     worker, client = bus.worker(), bus.peer()
