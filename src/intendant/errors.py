@@ -18,6 +18,7 @@ IntendantError
 │   ├── StaleAttempt       stale_attempt
 │   └── InternalError      internal_error
 ├── Unreachable            no daemon answers at the endpoint
+│   └── DaemonLost         it went away in the middle of a request, and did not come back in time
 ├── SettingsError          a settings or run file that can't be used
 ├── SupervisionError       a process did not do what it must
 │   ├── LaunchFailed
@@ -143,6 +144,10 @@ class InternalError(RequestRefused):
 
 class Unreachable(IntendantError):
     """No daemon answers at the endpoint."""
+
+
+class DaemonLost(Unreachable):
+    """The daemon went away in the middle of a request, and did not come back in time."""
 
 
 class SettingsError(IntendantError):

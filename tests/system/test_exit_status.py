@@ -134,6 +134,27 @@ def test_ctrl_c_lets_go_of_the_run_and_says_so(served: Daemon) -> None:
     served.run("cancel", str(run_id))
 
 
+def test_when_the_daemon_is_gone_those_who_follow_end_with_69_and_the_way_back(
+    daemon: Daemon,
+) -> None:
+    run_id = daemon.submit("sh", "-c", "echo begun; until test -e go; do sleep 0.05; done")
+    waiting = daemon.popen("wait", str(run_id))
+    following = daemon.popen("logs", "-f", "last")
+    assert first_line(following) == "begun\n"
+
+    daemon.kill()
+
+    _, said = waiting.communicate(timeout=20)
+    assert waiting.returncode == 69
+    assert f"may go on without it; later: intendant wait {run_id}\n" in said
+    _, said = following.communicate(timeout=20)
+    assert following.returncode == 69
+    assert "later: intendant logs -f last\n" in said
+    daemon.start()
+    (daemon.home / "go").touch()
+    assert daemon.run("wait", str(run_id)).returncode == 0
+
+
 def test_submitting_prints_the_id_alone(served: Daemon) -> None:
     done = served.run("submit", "--", "true")
 

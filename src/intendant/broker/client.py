@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from intendant.broker.dealer import Dealer, reconnect_delays
 from intendant.broker.sockets import ConnectionLost, read_reply, request_frames
-from intendant.errors import Unreachable
+from intendant.errors import DaemonLost, Unreachable
 
 CONNECT_S = 5.0
 POOL_SIZE = 256
@@ -44,13 +44,14 @@ class Connection:
         """Each part of the answer as (whether it is the FINAL, its body).
 
         When the broker was lost, `body()` is asked again, so that the caller can go on where it
-        stands. Close the generator (`contextlib.aclosing`) when it is left before its end.
+        stands; `DaemonLost` when none comes back. Close the generator (`contextlib.aclosing`) when
+        it is left before its end.
         """
         if self._in_use:
             raise RuntimeError("a connection has one request at a time")
         self._in_use = True
         delays = reconnect_delays()
-        finished = False
+        finished = is_lost = False
         try:
             while not finished:
                 dealer = await self._connected()
@@ -61,8 +62,13 @@ class Connection:
                         self._in_use = not finished
                         yield finished, answer
                 except ConnectionLost:
+                    is_lost = True
                     self.close()
                     await asyncio.sleep(next(delays))
+        except Unreachable as error:
+            if not is_lost:
+                raise
+            raise DaemonLost(f"the daemon at {self._endpoint} is gone") from error
         finally:
             if not finished:
                 self._in_use = False

@@ -9,7 +9,7 @@ import zmq
 
 from intendant.broker import sockets
 from intendant.broker.sockets import ConnectionLost, LinkEvent, Socket
-from intendant.errors import Unreachable
+from intendant.errors import DaemonLost, Unreachable
 
 CONNECT_S = 5.0
 RECONNECT_PAUSE_S = 0.05
@@ -40,10 +40,10 @@ class SyncConnection:
         """Each part of the answer as (whether it is the FINAL, its body).
 
         `TimeoutError` when the FINAL is not there `timeout_s` after the start. When the broker
-        was lost, `body()` is asked again.
+        was lost, `body()` is asked again; `DaemonLost` when none comes back.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        finished = False
+        finished = is_lost = False
         try:
             while not finished:
                 try:
@@ -52,8 +52,13 @@ class SyncConnection:
                         finished, answer = sockets.read_reply(self._receive(deadline), service)
                         yield finished, answer
                 except ConnectionLost:
+                    is_lost = True
                     self.close()
                     time.sleep(RECONNECT_PAUSE_S)
+        except Unreachable as error:
+            if not is_lost:
+                raise
+            raise DaemonLost(f"the daemon at {self._endpoint} is gone") from error
         finally:
             if not finished:
                 self.close()

@@ -11,8 +11,9 @@ import click
 from intendant.cli import exit_status
 from intendant.cli.progress import progress_on
 from intendant.client.client import Client
-from intendant.client.run import Selection
+from intendant.client.run import Selection, texts
 from intendant.client.shapes import RunInfo
+from intendant.errors import DaemonLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,30 +37,30 @@ def await_runs(
                 latest[run["id"]] = run
                 progress.show(latest.values())
     except KeyboardInterrupt:
-        _say_detached(_still_open(latest) if latest else _named(selection))
+        click.echo(f"intendant: detached; {_go_on(selection, latest)}", err=True)
         return Awaited(exit_status.CANCELLED)
     except TimeoutError as error:
-        ids = ",".join(map(str, _still_open(latest) if latest else _named(selection)))
-        raise TimeoutError(f"not ended within {timeout_s:g} s: {ids or 'the runs'}") from error
+        left = _left(selection, latest)
+        raise TimeoutError(f"not ended within {timeout_s:g} s: {left}") from error
+    except DaemonLost as error:
+        raise gone(error, f"wait {_left(selection, latest)}") from error
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
 
 
-def _still_open(latest: Mapping[int, RunInfo]) -> list[int]:
-    return [run_id for run_id, run in latest.items() if run["outcome"] is None]
+def gone(error: DaemonLost, verb: str) -> DaemonLost:
+    """The same error, with what becomes of the runs and how to follow them again."""
+    # Their governors need no daemon: they go on if it was killed, or told to leave.
+    return DaemonLost(f"{error}; what runs may go on without it; later: intendant {verb}")
 
 
-def _named(selection: Selection) -> list[int]:
-    """The ids in a selection: all that is known while the daemon has not answered."""
-    several = [selection] if isinstance(selection, int | str) else selection
-    return [one for one in several if isinstance(one, int)]
+def _go_on(selection: Selection, latest: Mapping[int, RunInfo]) -> str:
+    left = _left(selection, latest)
+    which = f"run {left} goes on" if left.isdecimal() else "the runs go on"
+    return f"{which}: intendant wait {left}"
 
 
-def _say_detached(run_ids: list[int]) -> None:
-    ids = ",".join(map(str, run_ids))
-    click.echo(
-        f"intendant: detached; run {ids} goes on: intendant wait {ids}"
-        if len(run_ids) == 1
-        else f"intendant: detached; runs {ids or 'that were meant'} go on",
-        err=True,
-    )
+def _left(selection: Selection, latest: Mapping[int, RunInfo]) -> str:
+    """What was awaited, as one would ask for it again: `last` may mean another run by then."""
+    asked = " ".join(texts(selection))
+    return str(*latest) if asked == "last" and latest else asked

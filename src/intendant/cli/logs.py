@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from intendant.cli import render
+from intendant.cli.await_runs import gone
 from intendant.cli.events import print_each
 from intendant.cli.parameters import (
     endpoint_option,
@@ -17,9 +19,10 @@ from intendant.cli.parameters import (
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
 from intendant.client.run import Stream
+from intendant.errors import DaemonLost
 
 _LEVELS = ["debug", "info", "warning", "error"]
-_OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt"}
+_OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt", "state_dir": "--state-dir"}
 _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 
 
@@ -28,6 +31,8 @@ _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")
 @click.option("--attempt", type=click.IntRange(1), help="This attempt's; the newest if left out.")
+@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path),
+              help="Read it from this folder; needs no daemon.")  # fmt: skip
 @click.option("--system", is_flag=True, help="What the daemon and the runs' governors have logged.")
 @click.option("--level", type=click.Choice(_LEVELS),
               help="With --system: this level and what is above it (debug).")  # fmt: skip
@@ -42,6 +47,7 @@ def verb(
     follow: bool,
     of_stderr: bool,
     attempt: int | None,
+    state_dir: Path | None,
     system: bool,
     level: str | None,
     as_json: bool,
@@ -59,15 +65,30 @@ def verb(
       intendant logs --system -f --level warning
     """
     _refuse_mixed(ctx, _OF_ONE_RUN if system else _OF_THE_SYSTEM)
-    session: Session = ctx.obj
-    with session.client() as client:
-        if system:
+    if system:
+        session: Session = ctx.obj
+        with session.client() as client:
             lines = client.system_log(selection, level=level or "debug", follow=follow)
             print_each(lines, render.log_line, as_json=as_json, follow=follow)
-            return
-        stream: Stream = "stderr" if of_stderr else "stdout"
-        run = one_run(ctx, selection)
-        copy_log(client.logs(run, follow=follow, stream=stream, attempt=attempt), sys.stdout)
+        return
+    run = one_run(ctx, selection)
+    stream: Stream = "stderr" if of_stderr else "stdout"
+    if state_dir is None:
+        _copy(ctx.obj, run, follow=follow, stream=stream, attempt=attempt)
+    elif follow:
+        raise click.UsageError("found --follow with --state-dir, expected it without", ctx)
+    else:
+        from intendant.cli.kept_logs import kept_log
+
+        copy_log(kept_log(state_dir, run, stream=stream, attempt=attempt), sys.stdout)
+
+
+def _copy(session: Session, run: str, *, follow: bool, stream: Stream, attempt: int | None) -> None:
+    with session.client() as client:
+        try:
+            copy_log(client.logs(run, follow=follow, stream=stream, attempt=attempt), sys.stdout)
+        except DaemonLost as error:
+            raise gone(error, f"logs {'-f ' if follow else ''}{run}") from error
 
 
 def _refuse_mixed(ctx: click.Context, others: dict[str, str]) -> None:

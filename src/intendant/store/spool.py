@@ -67,7 +67,11 @@ class Spool:
 
     def run_ids(self) -> list[int]:
         """The runs that have a folder here, whether the store knows them or not."""
-        return sorted(int(path.name) for path in self.root.iterdir() if path.name.isdecimal())
+        return _numbers(self.root)
+
+    def attempts(self, run_id: int) -> list[int]:
+        """The attempts of a run that have a folder here."""
+        return _numbers(self.run_folder(run_id))
 
     def remove_run(self, run_id: int) -> None:
         """Remove a run's folder and all below it; of a planted link the link, never its target."""
@@ -82,6 +86,11 @@ class Spool:
                 shutil.rmtree(folder)
         except FileNotFoundError:
             return
+
+
+def _numbers(folder: Path) -> list[int]:
+    """The entries of a folder that are named by a number."""
+    return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
 
 
 class AttemptFolder:

@@ -1,0 +1,42 @@
+"""What runs wrote, read from a state folder that no daemon need serve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from intendant.client.run import Stream
+from intendant.client.wire import selectors
+from intendant.errors import RunNotFound
+from intendant.protocol.selectors import parse_selection
+from intendant.store.spool import Spool
+
+_PIECE_BYTES = 256 * 1024
+
+
+def kept_log(state_dir: Path, run: str, *, stream: Stream, attempt: int | None) -> Iterator[bytes]:
+    """The bytes of a run's output (an id, or `last`), of one attempt or the newest, in pieces."""
+    spool = Spool(state_dir / "spool")
+    run_ids = spool.run_ids() if spool.root.is_dir() else []
+    ids = parse_selection([run]).ids or run_ids[-1:]
+    if not (ids and ids[0] in run_ids):
+        found = f"the runs {','.join(selectors(run_ids))}" if run_ids else "no runs"
+        raise RunNotFound(f"{state_dir}: found {found}, expected run {run}")
+    attempts = spool.attempts(ids[0])
+    chosen = attempt or max(attempts, default=0)
+    if chosen not in attempts:
+        found = f"the attempts {','.join(selectors(attempts))}" if attempts else "no attempt"
+        raise RunNotFound(
+            f"run {ids[0]}: found {found}, expected {f'attempt {attempt}' if attempt else 'one'}"
+        )
+    return _pieces(spool.attempt(ids[0], chosen).log(stream))
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """A file that may be missing: what was not started has written nothing."""
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                yield piece
+    except FileNotFoundError:
+        return
