@@ -114,7 +114,9 @@ def _problem(details: ErrorDetails, known: Collection[str]) -> Problem:
 def _known_key(key: Key, known: Collection[str]) -> str:
     """What to write instead of an unknown key, if anything comes near it."""
     near = get_close_matches(str(key[-1]), known, n=1)
-    return f"{near[0]!r} perhaps" if near else "a key that exists"
+    if near:
+        return f"{near[0]!r} perhaps"
+    return f"one of {', '.join(sorted(known))}" if known else "a key that exists"
 
 
 def _own_words(message: str, value: object) -> str:

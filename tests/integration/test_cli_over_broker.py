@@ -105,7 +105,7 @@ async def test_a_reader_that_goes_away_makes_no_noise(
         await asyncio.to_thread(os.read, reader, 10)
         os.close(reader)
         _, err = await process.communicate()
-    assert (process.returncode, err) == (1, b"")
+    assert (process.returncode, err) == (141, b"")
 
 
 async def test_without_a_daemon_the_command_ends_at_once(endpoint: str) -> None:

@@ -23,6 +23,9 @@ class Queue(BaseModel):
     slots: int = Field(default=1, ge=1, le=9)
 
 
+KEYS = "even, grace_s, keys, level, name, queues, verbose"
+
+
 class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -76,7 +79,7 @@ def error_of(data: object) -> ValidationError:
         ({"even": 3}, "even: found 3, expected an even number"),
         ({"even": 7}, "even: seven is right out"),
         ({"levle": "info"}, "levle: found an unknown key, expected 'level' perhaps"),
-        ({"xyz": 1}, "xyz: found an unknown key, expected a key that exists"),
+        ({"xyz": 1}, f"xyz: found an unknown key, expected one of {KEYS}"),
     ],
 )  # fmt: skip
 def test_a_problem_says_what_was_found_and_what_was_expected(data: object, line: str) -> None:

@@ -23,6 +23,7 @@ TIMED_OUT = 124
 OUR_FAILURE = 125
 CANCELLED = 130
 SIGNALLED = 128
+READER_GONE = SIGNALLED + 13  # SIGPIPE, as coreutils end
 
 
 def of_run(run: RunInfo) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.escapes import visible
 from intendant.cli.parameters import endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 
@@ -28,4 +27,4 @@ def verb(session: Session, *, selection: str, as_json: bool) -> None:
     if as_json:
         click.echo(render.as_json(found))
     else:
-        click.echo(visible(f"{found['run_id']}: {found['text']}"))
+        click.echo(render.explanation(found, render.clock()))

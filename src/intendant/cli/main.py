@@ -6,6 +6,8 @@ A verb's module is imported when the verb is used, so that `ls` does not pay for
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -26,6 +28,16 @@ VERBS = (
 """In the order of `--help`; each is the attribute `verb` of the module with its name."""
 
 
+_ELSEWHERE = {
+    "add": "submit", "enqueue": "submit", "start": "serve", "daemon": "serve", "list": "ls",
+    "ps": "ls", "jobs": "ls", "info": "show", "stop": "cancel", "kill": "cancel", "abort": "cancel",
+    "follow": "logs", "tail": "logs", "cat": "logs", "output": "logs", "restart": "retry",
+    "pause": "hold", "resume": "release", "unhold": "release", "clean": "prune", "rm": "prune",
+    "why": "explain", "quit": "shutdown",
+}  # fmt: skip
+"""What tools of this kind call our verbs."""
+
+
 class Verbs(click.Group):
     """A group that imports a verb when it is asked for."""
 
@@ -37,6 +49,30 @@ class Verbs(click.Group):
             return None
         verb = import_module(f"intendant.cli.{cmd_name}").verb
         return verb if isinstance(verb, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb and its arguments; of what is none, the verb that may have been meant."""
+        if args[0] not in VERBS and not (args[0].startswith("-") or ctx.resilient_parsing):
+            ctx.fail(f"found {args[0]!r}, expected {_meant(args[0])}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Carry out the verb; when its reader has gone (`intendant logs 17 | head`), be quiet."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python flushes at its end what nobody reads any more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exit_status.READER_GONE
+
+
+def _meant(word: str) -> str:
+    from difflib import get_close_matches  # most words are verbs
+
+    near = get_close_matches(word, VERBS, n=1) or _ELSEWHERE.get(word, "").split()
+    return f"'intendant {near[0]}' perhaps" if near else "a verb: 'intendant --help' lists them"
 
 
 _COMPLETION = """\b

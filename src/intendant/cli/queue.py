@@ -12,7 +12,17 @@ from intendant.client.shapes import QueueInfo
 
 @click.group("queue")
 def verb() -> None:
-    """Look at queues and change them."""
+    """Look at queues and change them.
+
+    A run waits in one queue. A queue has slots of its own below those of the daemon, and can be
+    paused. 'default' is always there.
+
+    \b
+    Examples:
+      intendant queue ls
+      intendant queue set gpu --slots 2
+      intendant queue pause gpu
+    """
 
 
 @verb.command("ls")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import unicodedata
@@ -16,6 +17,7 @@ from intendant.client.shapes import (
     Change,
     DaemonInfo,
     EventInfo,
+    Explanation,
     HelperInfo,
     LogLineInfo,
     QueueInfo,
@@ -26,6 +28,9 @@ from intendant.protocol.durations import format_duration
 
 ABSENT = "-"
 _COMMAND_WIDTH = 60
+_SHOWN_RUNS = 5
+_SKIPPED = "dependency"
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 _FOR_PROGRAMS = frozenset(
     {"spec_sha256", "submission_key", "stop_outcome", "submitted_at", "started_at",
      "finished_at", "tries", "burnt"}
@@ -64,6 +69,21 @@ def summary(found: Sequence[RunInfo], now: datetime) -> str:
             for run in found
         ],
     )  # fmt: skip
+
+
+def blame(found: Sequence[RunInfo]) -> list[str]:
+    """The runs that did not succeed, a line each, and those that never started for that."""
+    bad = [run for run in found if run["outcome"] not in (None, "succeeded")]
+    skipped = [run for run in bad if run["reason"] == _SKIPPED]
+    guilty = [run for run in bad if run["reason"] != _SKIPPED]
+    lines = [ending(run) for run in guilty[:_SHOWN_RUNS]]
+    if len(guilty) > _SHOWN_RUNS:
+        lines.append(f"{len(guilty) - _SHOWN_RUNS} more did not succeed")
+    if skipped:
+        ids = ", ".join(_called(run) for run in skipped[:_SHOWN_RUNS])
+        more = len(skipped) - _SHOWN_RUNS
+        lines.append(f"not started for that: {ids}" + (f" and {more} more" if more > 0 else ""))
+    return lines
 
 
 def run_details(details: RunDetails, now: datetime) -> str:
@@ -119,12 +139,21 @@ def daemon(info: DaemonInfo, now: datetime) -> str:
 
 
 def change(answer: Change) -> str:
-    """What became of each run of a request, one a line."""
+    """What became of each run of a request, one a line; or that there was none."""
     changed = set(answer["changed"])
-    return "\n".join(
-        f"{run['id']}: {standing(run)}" + ("" if run["id"] in changed else ", nothing to do")
-        for run in answer["runs"]
+    return (
+        "\n".join(
+            f"{run['id']}: {standing(run)}" + ("" if run["id"] in changed else ", nothing to do")
+            for run in answer["runs"]
+        )
+        or "nothing to do"
     )
+
+
+def explanation(found: Explanation, now: datetime) -> str:
+    """`explain`: one line, its points in time on the reader's clock."""
+    text = _UTC.sub(lambda at: when(at[0], now) or at[0], found["text"])
+    return visible(f"{found['run_id']}: {text}")
 
 
 def event(info: EventInfo) -> str:
@@ -162,7 +191,12 @@ def standing(run: RunInfo) -> str:
 def ending(run: RunInfo) -> str:
     """How a run ended and why, in one line."""
     reason = f": {run['reason']}" if run["reason"] else ""
-    return visible(f"run {run['id']} {standing(run)}{reason}")
+    return visible(f"run {_called(run)} {standing(run)}{reason}")
+
+
+def _called(run: RunInfo) -> str:
+    """A run in a sentence: its id, and its name if it has one."""
+    return f"{run['id']} ({run['name']})" if run["name"] else str(run["id"])
 
 
 def command(run: RunInfo) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
-from intendant.cli.parameters import endpoint_option, run_argument
+from intendant.cli import render
+from intendant.cli.parameters import endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 from intendant.client.result import RunResult
 from intendant.errors import InvalidRequest
@@ -16,24 +18,41 @@ from intendant.errors import InvalidRequest
 @run_argument
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Write it to a file, as it is; also a pickle.")  # fmt: skip
+@json_option
 @endpoint_option
 @click.pass_obj
-def verb(session: Session, *, selection: str, output: Path | None) -> None:
+def verb(session: Session, *, selection: str, output: Path | None, as_json: bool) -> None:
     """Print what a call returned, as JSON.
+
+    With --json it comes in an object, together with how the run ended.
 
     \b
     Examples:
       intendant result 17
       intendant result last | jq .score
+      intendant result 17 -o model.pickle
+      intendant result 17 --json
     """
     with session.client() as client:
         found = client.result(client.show(selection)["run"]["id"])
+    data = _bytes_of(found)
     if output is not None:
-        output.write_bytes(_bytes_of(found))
+        output.write_bytes(data)
     elif found.encoding == "pickle":
         raise InvalidRequest(f"the result of run {found.run_id} is a pickle: write it with -o FILE")
-    else:
-        click.echo(_bytes_of(found))
+    if as_json:
+        click.echo(render.as_json(_described(found)))
+    elif output is None:
+        click.echo(data)
+
+
+def _described(found: RunResult) -> dict[str, object]:
+    """The end of the run; `result` is null for a pickle, which was written to a file."""
+    described: dict[str, object] = {
+        "run_id": found.run_id, "outcome": found.outcome, "reason": found.reason,
+        "exit_code": found.exit_code, "encoding": found.encoding,
+    }  # fmt: skip
+    return described | {"result": json.loads(found.data) if found.encoding == "json" else None}
 
 
 def _bytes_of(found: RunResult) -> bytes:

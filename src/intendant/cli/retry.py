@@ -30,5 +30,6 @@ def verb(session: Session, *, selection: list[str], as_json: bool) -> None:
         ids = [run.id for run in client.retry(selection)]
         if as_json:
             click.echo(render.as_json(client.runs(selection=ids, limit=None)[::-1]))
-        else:
-            click.echo("\n".join(map(str, ids)))
+            return
+        for run_id in ids:
+            click.echo(run_id)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 MAX_RUN_ID = 2**63 - 1
 """The largest id that a 64-bit row number can hold."""
 
+_EXPECTED = "an id, 1,3,5-8, last or all ('intendant ls' shows the ids)"
 _PART = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?")
 
 
@@ -32,7 +33,7 @@ def parse_selection(texts: list[str]) -> Selection:
             continue
         found = _PART.fullmatch(part)
         if found is None:
-            raise ValueError(f"{part!r} is no run: expected an id, 1,3,5-8, last or all")
+            raise ValueError(f"{part!r} is no run: expected {_EXPECTED}")
         first, last = int(found[1]), int(found[2] or found[1])
         if not 1 <= first <= last <= MAX_RUN_ID:
             raise ValueError(f"{part!r} is no run: ids start at 1 and ranges go upwards")
@@ -41,5 +42,5 @@ def parse_selection(texts: list[str]) -> Selection:
         else:
             ranges.append((first, last))
     if not (ids or ranges or words):
-        raise ValueError("no run was named: expected an id, 1,3,5-8, last or all")
+        raise ValueError(f"no run was named: expected {_EXPECTED}")
     return Selection(tuple(ids), tuple(ranges), "last" in words, "all" in words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,12 @@ def test_what_left_no_result_says_so(shell: Shell) -> None:
     status, out, err = shell("result", "1")
     assert (status, out) == (1, "")
     assert "run 1 left no result: succeeded" in err
+
+
+def test_a_result_can_be_printed_with_how_the_run_ended(shell: Shell) -> None:
+    shell.executor.result = b'{"score": 0.5}'
+    shell("submit", "lab:fit", "--wait")
+    assert json.loads(shell("result", "last", "--json")[1]) == {
+        "run_id": 1, "outcome": "succeeded", "reason": None, "exit_code": 0, "encoding": "json",
+        "result": {"score": 0.5},
+    }  # fmt: skip

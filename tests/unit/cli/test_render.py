@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from intendant.cli import render
-from intendant.client.shapes import RunInfo
+from intendant.client.shapes import Explanation, RunInfo
 
 NOW = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 
@@ -82,4 +82,36 @@ def test_a_time_is_local_and_no_longer_than_it_need_be(text: str, pattern: str) 
 
 
 def test_an_ending_is_one_line() -> None:
-    assert render.ending(a_run()) == "run 1 failed (3): exit code 3"
+    assert render.ending(a_run()) == "run 1 (build) failed (3): exit code 3"
+
+
+def test_of_several_runs_those_that_failed_stand_apart_from_those_that_waited_for_them() -> None:
+    found = [
+        a_run(id=1, outcome="succeeded", exit_code=0),
+        a_run(id=2),
+        a_run(id=3, name=None, outcome="interrupted", exit_code=None, reason="dependency"),
+        a_run(id=4, name="b", outcome="interrupted", exit_code=None, reason="dependency"),
+        a_run(id=5, state="running", outcome=None),
+    ]
+    assert render.blame(found) == [
+        "run 2 (build) failed (3): exit code 3",
+        "not started for that: 3, 4 (b)",
+    ]
+
+
+def test_of_many_failures_the_first_are_named_and_the_rest_counted() -> None:
+    skipped = [a_run(id=20 + at, reason="dependency", name=None) for at in range(9)]
+    lines = render.blame([a_run(id=at) for at in range(1, 8)] + skipped)
+    assert lines[5:] == [
+        "2 more did not succeed",
+        "not started for that: 20, 21, 22, 23, 24 and 4 more",
+    ]
+
+
+def test_an_explanation_has_its_times_on_the_readers_clock() -> None:
+    text = "attempt 1 is running since 2026-03-01T12:00:01.250Z (for 29s)"
+    found = {"run_id": 17, "state": "running", "code": "running", "text": text}
+    at = datetime(2026, 3, 1, 12, 0, 1, tzinfo=UTC).astimezone()
+    assert render.explanation(cast(Explanation, found), NOW) == (
+        f"17: attempt 1 is running since {at:%H:%M:%S} (for 29s)"
+    )
