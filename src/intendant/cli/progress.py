@@ -48,18 +48,21 @@ class TerminalProgress:
 
     is_shown = True
 
-    def __init__(self, bar: rich.progress.Progress) -> None:
+    def __init__(self, bar: rich.progress.Progress, total: int | None) -> None:
         self._bar = bar
-        self._line = bar.add_task("", total=None)
+        self._total = total
+        self._line: rich.progress.TaskID | None = None
         self._lock = RLock()
 
     def show(self, runs: Collection[RunInfo]) -> None:
         """Draw how many have ended, and which are running."""
         ended = sum(run["outcome"] is not None for run in runs)
+        total = len(runs) if self._total is None else self._total
+        what = describe(runs)
         with self._lock:
-            self._bar.update(
-                self._line, total=len(runs), completed=ended, description=describe(runs)
-            )
+            if self._line is None:  # before the first word there is nothing to be shown
+                self._line = self._bar.add_task(what, total=total, completed=ended)
+            self._bar.update(self._line, total=total, completed=ended, description=what)
             self._bar.refresh()
 
     @contextmanager
@@ -83,8 +86,11 @@ def describe(runs: Collection[RunInfo]) -> str:
 
 
 @contextmanager
-def progress_on(stream: TextIO | None) -> Iterator[Progress]:
-    """A bar on a terminal, while the block runs; nothing on anything else."""
+def progress_on(stream: TextIO | None, *, total: int | None = None) -> Iterator[Progress]:
+    """A bar on a terminal, while the block runs; nothing on anything else.
+
+    `total` is how many runs there are; left out, as many as are shown.
+    """
     if stream is None or not stream.isatty():
         yield NoProgress()
         return
@@ -95,4 +101,4 @@ def progress_on(stream: TextIO | None) -> Iterator[Progress]:
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
     console = Console(file=stream)
     with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        yield TerminalProgress(bar)
+        yield TerminalProgress(bar, total)

@@ -1,17 +1,20 @@
 """What runs write, copied to our own stdout and stderr.
 
 A single run's output is copied while it runs. Of several, the results are what counts: the stdout
-of those that no other run comes after, in the order of the file; and the stderr of these and of
-every run that failed.
+of those that no other run comes after, in the order of the file, and their stderr. Of the others
+the last lines are shown if they failed.
 """
 
 from __future__ import annotations
 
 import queue
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+import click
+
+from intendant.cli import render
 from intendant.cli.inbox import Inbox, OutputDone
 from intendant.cli.progress import Progress
 from intendant.cli.sink import copy_log
@@ -115,8 +118,10 @@ class OrderedOutput:
         with self._client() as client:
             while (run := self._ended.get()) is not None:
                 ended[run["id"]] = run
-                if run["id"] in self._leaves or run["outcome"] == "failed":
+                if run["id"] in self._leaves:
                     self._copy(client, run, "stderr")
+                elif run["outcome"] in _FAILED:
+                    self._show_tail(client, run)
                 while waiting and waiting[0] in ended:
                     self._copy(client, ended[waiting.pop(0)], "stdout")
         self._inbox.put(OutputDone())
@@ -126,5 +131,28 @@ class OrderedOutput:
             with self._progress.hidden():
                 copy_log(client.logs(run["id"], stream=stream), getattr(sys, stream))
 
+    def _show_tail(self, client: Client, run: RunInfo) -> None:
+        """The end of what it wrote, of its stderr if there is any."""
+        streams: tuple[Stream, ...] = ("stderr", "stdout")
+        for stream in streams:
+            lines = tail(client.logs(run["id"], stream=stream))
+            if lines:
+                with self._progress.hidden():
+                    click.echo(f"intendant: {render.ending(run)}; its {stream}:", err=True)
+                    copy_log([lines], sys.stderr)
+                return
+
+
+def tail(pieces: Iterable[bytes]) -> bytes:
+    """The last lines of a log, however long it is."""
+    kept = b""
+    for piece in pieces:
+        kept = (kept + piece)[-_TAIL_BYTES:]
+    lines = kept.splitlines(keepends=True)[-_TAIL_LINES:]
+    return b"".join(lines).removesuffix(b"\n") + b"\n" if lines else b""
+
 
 _STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
+_FAILED = ("failed", "timed_out")
+_TAIL_LINES = 20
+_TAIL_BYTES = 8192

@@ -22,7 +22,8 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -41,7 +42,7 @@ from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.streams import StreamPool
-from intendant.executor.supervise import DAEMON_STOPPING, Stop
+from intendant.executor.supervise import DAEMON_STOPPING, Stop, Supervision
 from intendant.launch.registry import make_launcher
 from intendant.logs import set_level
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup
@@ -55,6 +56,7 @@ from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint, s
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome
 from intendant.settings import NEEDS_RESTART, Settings
+from intendant.store.base import Store
 from intendant.store.lock import lock_folder
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
@@ -65,6 +67,7 @@ GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = ("intendant.workloads.command",)
 PRIVATE_SOCKET = "private.sock"
 GOVERNOR_CONNECTIONS = 1024
+BY_CTRL_C = "cancelled: by Ctrl-C"
 KILLING_S = 5.0
 """How long killing every run may take: what can't be ended or recorded by then, recovery will."""
 STOP_RECORDED_S = 0.5
@@ -359,18 +362,39 @@ async def _stop_runs(desk: Desk, *, now: bool) -> None:
 
     Who ended them is recorded first, but a disk that takes its time keeps no run alive.
     """
-    reason = f"{DAEMON_STOPPING}: {desk.lifecycle.cause}"
-    live = list(desk.live.values())
-    run_ids = [supervision.run_id for supervision in live]
+    stop = Stop(
+        Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: {desk.lifecycle.cause}", now=now, is_final=now
+    )
+    stops = dict.fromkeys(desk.live.values(), stop)
     try:
         async with asyncio.timeout(0 if now else STOP_RECORDED_S):
-            await desk.parts.store.request_stop(run_ids, outcome=Outcome.INTERRUPTED, reason=reason)
+            for supervision in await _cancelled(desk):
+                stops[supervision] = replace(stop, outcome=Outcome.CANCELLED, reason=BY_CTRL_C)
+            await _record(desk.parts.store, stops)
     except TimeoutError:
         log.info("stop_not_recorded_yet")
     except (StoreError, Busy) as error:
         log.error("stop_not_recorded", error=str(error))
-    for supervision in live:
-        supervision.stop(Stop(Outcome.INTERRUPTED, reason, now=now, is_final=now))
+    for supervision, one in stops.items():
+        supervision.stop(one)
+
+
+async def _cancelled(desk: Desk) -> list[Supervision]:
+    """The live runs that Ctrl-C on `intendant run` is about: there a person ends the runs.
+
+    Not those that are restartable, which the same state folder goes on with.
+    """
+    if not (desk.parts.is_embedded and desk.lifecycle.cause is Cause.SIGINT):
+        return []
+    runs = [attempt.run for attempt in await desk.parts.store.live()]
+    return [desk.live[run.id] for run in runs if run.id in desk.live and not run.spec.restartable]
+
+
+async def _record(store: Store, stops: Mapping[Supervision, Stop]) -> None:
+    """Put on disk why each run is being stopped."""
+    for outcome, reason in {(stop.outcome, stop.reason) for stop in stops.values()}:
+        run_ids = [one.run_id for one, stop in stops.items() if stop.outcome is outcome]
+        await store.request_stop(run_ids, outcome=outcome, reason=reason)
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> None:

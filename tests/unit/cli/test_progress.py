@@ -37,6 +37,15 @@ def test_a_terminal_shows_how_many_have_ended_and_what_runs() -> None:
     assert "build" in stream.getvalue()
 
 
+def test_before_the_first_word_nothing_is_drawn_and_the_total_is_what_was_planned() -> None:
+    stream = Terminal()
+    with progress_on(stream, total=3) as progress:
+        assert "/" not in stream.getvalue()
+        progress.show([a_run(1, "ended")])
+    assert "1/3" in stream.getvalue()
+    assert stream.getvalue().count("/") == stream.getvalue().count("1/3")
+
+
 def test_other_output_finds_the_bar_gone() -> None:
     stream = Terminal()
     with progress_on(stream) as progress:

@@ -6,7 +6,7 @@ import pytest
 
 from intendant.cli.inbox import Failed, Inbox, OutputDone
 from intendant.cli.progress import NoProgress
-from intendant.cli.run_output import LiveOutput, OrderedOutput
+from intendant.cli.run_output import LiveOutput, OrderedOutput, tail
 from intendant.client.client import Client
 from intendant.client.shapes import RunInfo
 from intendant.errors import Busy, StoreError
@@ -51,14 +51,32 @@ def test_results_come_in_file_order_whatever_ends_first(
     assert capfd.readouterr() == ("<out><out>", "<err><err>")
 
 
-def test_a_run_that_failed_shows_why_even_if_others_come_after() -> None:
-    executor = FakeExecutor(log=LOG)
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        (LOG, "failed (1); its stderr:\n<err>\n"),
+        ({"stdout": b"<out>", "stderr": b""}, "failed (1); its stdout:\n<out>\n"),
+        ({}, ""),
+    ],
+)
+def test_a_run_that_failed_shows_why_even_if_others_come_after(
+    capfd: pytest.CaptureFixture[str], log: dict[str, bytes], shown: str
+) -> None:
+    executor = FakeExecutor(log=log)
     inbox = Inbox()
     output = OrderedOutput(lambda: client_of(executor), inbox, [], NoProgress())
     output.on_changed(ended(executor, FAILURE))
+    output.on_changed(ended(executor))
     output.on_all_ended()
     assert inbox.get() == OutputDone()
-    assert asked_for(executor) == [("1", "stderr")]
+    assert capfd.readouterr() == ("", shown and f"intendant: run 1 {shown}")
+
+
+def test_the_end_of_a_long_log_is_its_last_lines() -> None:
+    pieces = [b"%d\n%d" % (at, at) for at in range(10_000)]
+    assert tail(pieces).splitlines()[-2:] == [b"99989999", b"9999"]
+    assert len(tail(pieces).splitlines()) == 20
+    assert len(tail([b"x" * 100_000])) < 10_000
 
 
 def test_a_run_that_never_started_has_no_output_to_wait_for() -> None:
