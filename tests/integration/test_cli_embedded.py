@@ -85,7 +85,8 @@ async def test_a_failure_keeps_the_state_and_says_where(tell: Tell, tmp_path: Pa
     status, _, err = await run("--", "false")
     [home] = left_behind(tmp_path)
     assert status == 3
-    assert f"the state is kept in {home / 'state'}" in err
+    assert f"the state is kept in {home / 'state'}\n" in err
+    assert f"intendant logs --state-dir {home / 'state'} 1, its errors with --stderr\n" in err
     assert [path.name for path in home.iterdir()] == ["state"]
 
 

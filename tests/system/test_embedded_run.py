@@ -49,7 +49,9 @@ def test_after_a_failure_the_state_is_kept_and_its_place_is_said(home: Daemon) -
     [kept] = temporary(home)
     assert done.returncode == 3
     assert f"the state is kept in {kept}/state" in done.stderr
-    assert (kept / "state/spool/1/1/stderr.log").read_text() == "why\n"
+    said = re.search(r"what run 1 wrote: intendant (logs --state-dir \S+ 1),", done.stderr)
+    assert said is not None
+    assert home.run(*said[1].split(), "--stderr").stdout == "why\n"
 
 
 def test_the_output_of_a_file_is_that_of_its_last_runs(home: Daemon) -> None:
@@ -69,7 +71,7 @@ def test_several_runs_end_with_the_highest_status_and_a_summary(home: Daemon) ->
     write_runs(
         home,
         {"name": "good", "argv": ["true"]},
-        {"name": "bad", "argv": ["sh", "-c", "exit 5"]},
+        {"name": "bad", "argv": ["sh", "-c", "echo the reason; exit 5"]},
         {"name": "orphan", "argv": ["true"], "after": ["bad"]},
     )
 
@@ -80,6 +82,8 @@ def test_several_runs_end_with_the_highest_status_and_a_summary(home: Daemon) ->
     assert "succeeded" in rows["good"]
     assert "failed" in rows["bad"]
     assert "dependency" in rows["orphan"]
+    assert "run 2 (bad) failed (5): exit_code: 5; its stdout:\nthe reason\n" in done.stderr
+    assert "intendant: not started for that: 3 (orphan)\n" in done.stderr
 
 
 def test_files_of_several_formats_can_be_given_at_once(home: Daemon) -> None:
@@ -140,6 +144,50 @@ def test_ctrl_c_ends_every_run_in_order_and_exits_130(home: Daemon) -> None:
     assert running.returncode == 130
     assert out == "bye\n"
     assert not psutil.pid_exists(pid)
+
+
+def test_ctrl_c_cancels_what_runs_and_interrupts_what_may_go_on(home: Daemon) -> None:
+    script = "touch $0; exec sleep 60"
+    write_runs(
+        home,
+        {"name": "once", "argv": ["sh", "-c", script, "one"]},
+        {"name": "again", "argv": ["sh", "-c", script, "two"], "restartable": True},
+    )
+    running = start(home, "--state-dir", "kept", "runs.json")
+    for name in ("one", "two"):
+        wait_for("the runs are running", (home.home / name).exists)
+
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+
+    rows = {line.split()[1]: line for line in said.splitlines() if line[:1].isdigit()}
+    assert "cancelled" in rows["once"]
+    assert "cancelled: by Ctrl-C" in rows["once"]
+    assert "queued" in rows["again"]
+    assert "intendant run --continue --state-dir" in said
+
+
+def test_what_can_be_said_of_a_run_can_be_said_with_its_command(home: Daemon) -> None:
+    told = home.home / "told"
+    options = [
+        "-n",
+        "b",
+        "--env",
+        "A=1",
+        "--secret-env",
+        "T=x",
+        "--cwd",
+        "tmp",
+        "--timeout",
+        "0.5s",
+    ]
+    on_end = f"tee {told}"
+
+    done = run(home, *options, "--on-end", on_end, "--", "sh", "-c", "echo $A $T $PWD; sleep 9")
+
+    assert (done.returncode, done.stdout) == (124, f"1 x {home.home}/tmp\n")
+    assert "run 1 (b) timed_out" in done.stderr
+    assert json.loads(told.read_text())["name"] == "b"
 
 
 def test_a_second_ctrl_c_kills_at_once_what_does_not_want_to_end(home: Daemon) -> None:

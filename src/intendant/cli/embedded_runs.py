@@ -12,6 +12,7 @@ them out: it never sits in a request, so it sees a signal at once.
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,10 @@ class Account:
 
 
 def run_embedded(
-    submissions: Sequence[Sequence[Mapping[str, object]]], state_dir: Path | None
+    submissions: Sequence[Sequence[Mapping[str, object]]],
+    state_dir: Path | None,
+    *,
+    secret_env: Mapping[str, str],
 ) -> int:
     """Carry out the runs of each submission, and what an earlier call left; the exit status."""
     inbox = Inbox()
@@ -83,7 +87,7 @@ def run_embedded(
     with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
         daemon.keep_state = True
         with daemon.client() as client:
-            plan = make_plan(client, submissions)
+            plan = make_plan(client, submissions, secret_env=secret_env)
         account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         daemon.keep_state = account.status != exit_status.DONE
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
@@ -92,13 +96,18 @@ def run_embedded(
     return account.status
 
 
-def make_plan(client: Client, submissions: Sequence[Sequence[Mapping[str, object]]]) -> Plan:
+def make_plan(
+    client: Client,
+    submissions: Sequence[Sequence[Mapping[str, object]]],
+    *,
+    secret_env: Mapping[str, str] = {},
+) -> Plan:
     """Submit, after what is left from before."""
     before = client.runs(states=_UNFINISHED, limit=None)[::-1]
     run_ids = [run["id"] for run in before]
     found = [run_ids[at] for at in _leaves([run["spec"] for run in before])]
     for specs in submissions:
-        submitted = [run.id for run in client.submit_all(specs)]
+        submitted = [run.id for run in client.submit_all(specs, secret_env=secret_env)]
         run_ids += submitted
         found += [submitted[at] for at in _leaves(specs)]
     return Plan(run_ids, found)
@@ -116,7 +125,8 @@ def _leaves(specs: Sequence[Mapping[str, object]]) -> list[int]:
 def _carry_out(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> Account:
     """See the runs through to their end, or the daemon's."""
     # One run alone writes to the terminal itself.
-    with progress_on(sys.stderr if len(plan.run_ids) > 1 else None) as progress:
+    count = len(plan.run_ids)
+    with progress_on(sys.stderr if count > 1 else None, total=count) as progress:
         output = _output(daemon, plan, inbox, progress)
         inbox.start("watch", lambda: _watch(daemon, plan, inbox))
         inbox.start("daemon", lambda: inbox.put(DaemonEnded(daemon.wait())))
@@ -213,6 +223,9 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
         click.echo("intendant: nothing is left to do", err=True)
     elif planned > 1:
         click.echo(render.summary(runs, render.clock()), err=True)
+        if account.interrupted_by is None:
+            for line in render.blame(runs):
+                click.echo(f"intendant: {line}", err=True)
     elif runs and exit_status.of_run(runs[0]) and account.interrupted_by is None:
         click.echo(f"intendant: {render.ending(runs[0])}", err=True)
 
@@ -220,8 +233,22 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
 def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_named: bool) -> None:
     if kept is None or account.status == exit_status.DONE:
         return
+    place = shlex.quote(str(kept))
     ended = sum(run["outcome"] is not None for run in account.runs.values())
     if ended < planned:
-        click.echo(f"intendant: to go on: intendant run --continue --state-dir {kept}", err=True)
+        click.echo(f"intendant: to go on: intendant run --continue --state-dir {place}", err=True)
     elif not is_named:
-        click.echo(f"intendant: the state is kept in {kept}", err=True)
+        run_id = _guilty(account)
+        click.echo(
+            f"intendant: the state is kept in {kept}\n"
+            f"intendant: what run {run_id} wrote: intendant logs --state-dir {place} {run_id}, "
+            "its errors with --stderr",
+            err=True,
+        )
+
+
+def _guilty(account: Account) -> int:
+    """A run whose output tells what went wrong: the first that started and failed."""
+    started = [run for run in account.runs.values() if run["started_at"] is not None]
+    failed = [run["id"] for run in started if exit_status.of_run(run) != exit_status.DONE]
+    return min(failed or account.runs)

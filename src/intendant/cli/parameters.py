@@ -1,4 +1,4 @@
-"""Kinds of arguments: durations, selectors, K=V pairs, and what stands behind `--`."""
+"""Kinds of arguments: durations, selectors, JSON, and what stands behind `--`."""
 
 from __future__ import annotations
 
@@ -40,22 +40,6 @@ class Duration(click.ParamType[float]):
         if not duration_s and not self._may_be_zero:
             self.fail(f"found {value}, expected more than 0", param, ctx)
         return duration_s
-
-
-class Variable(click.ParamType[tuple[str, str]]):
-    """One variable of an environment, `K=V`."""
-
-    name = "K=V"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = str(value).partition("=")
-        if not (name and equals):
-            self.fail(f"found {value!r}, expected K=V", param, ctx)
-        return name, text
 
 
 class JsonArguments(click.ParamType[list[object] | dict[str, object]]):

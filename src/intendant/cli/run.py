@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import click
 
 from intendant.cli import exit_status
 from intendant.cli.parameters import ArgvCommand, argv_of
+from intendant.cli.run_options import given_options, run_options
+from intendant.client.command import RunOptions
 from intendant.errors import SettingsError
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue")
 
 
 @click.command("run", cls=ArgvCommand, options_metavar="[OPTIONS]")
@@ -21,6 +25,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--state-dir", type=_FOLDER, help="Keep the state here; unfinished runs go on.")
 @click.option("--continue", "only_continue", is_flag=True,
               help="Only finish what --state-dir holds.")  # fmt: skip
+@run_options
 @click.pass_context
 def verb(
     ctx: click.Context,
@@ -30,13 +35,19 @@ def verb(
     check: bool,
     state_dir: Path | None,
     only_continue: bool,
+    secret_env: dict[str, str],
+    **options: Unpack[RunOptions],
 ) -> int:
     """Carry out runs under a private daemon that ends with them.
+
+    Ctrl-C ends them in order, a second one at once. The options of one run are for a command
+    behind --; in a file each run says them for itself.
 
     \b
     Examples:
       intendant run nightly.toml
       intendant run -- make -j4 all
+      intendant run --timeout 10m --retry 2 -- ./flaky-test
       intendant run --state-dir state --continue
     """
     argv = argv_of(ctx)
@@ -49,8 +60,8 @@ def verb(
 
     submissions = [load_run_file(path) for path in files]
     if argv is not None:
-        submissions.append([spec_of(argv)])
-    return run_embedded([] if only_continue else submissions, state_dir)
+        submissions.append([spec_of(argv, **options)])
+    return run_embedded([] if only_continue else submissions, state_dir, secret_env=secret_env)
 
 
 def _check_usage(ctx: click.Context, *, has_argv: bool) -> None:
@@ -61,6 +72,8 @@ def _check_usage(ctx: click.Context, *, has_argv: bool) -> None:
         raise click.UsageError("found a command behind --, expected it alone", ctx)
     if not (files or has_argv or only_continue):
         raise click.UsageError("found nothing to run, expected a run file or -- ARGV", ctx)
+    if not has_argv and (found := given_options(ctx, besides=_OF_ANY_RUNS)):
+        raise click.UsageError(f"found {found} without a command behind --, expected one", ctx)
 
 
 def _check(files: tuple[Path, ...]) -> int:

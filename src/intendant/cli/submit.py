@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import Unpack
 
 import click
-from click.core import ParameterSource
 
 from intendant.cli import render
 from intendant.cli.await_runs import await_runs
 from intendant.cli.parameters import (
     PRIORITY,
     ArgvCommand,
-    Duration,
     JsonArguments,
-    Variable,
     argv_of,
     endpoint_option,
     json_option,
 )
+from intendant.cli.run_options import given_options, run_options
 from intendant.cli.session import Session
 from intendant.client.call import Call, CallArguments, is_target
 from intendant.client.client import Client
@@ -33,20 +31,11 @@ _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
 @click.argument("file", required=False, metavar="(FILE | MODULE:FUNCTION | -- ARGV...)")
 @click.option("--args", "call_args", type=JsonArguments(),
               help="Arguments of the function: a list, or an object by name.")  # fmt: skip
-@click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`.")
+@run_options
 @click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
-@click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end.")
-@click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
-              help="From SIGTERM to SIGKILL (3s).")  # fmt: skip
-@click.option("--retry", type=click.IntRange(0, 1000), help="Attempts after failure or time-out.")
-@click.option("--restartable", is_flag=True, help="Start again also after an interruption.")
-@click.option("--key", metavar="K", help="The same key again gives the same run.")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
-@click.option("--env", "variables", multiple=True, type=Variable(),
-              help="A variable; may be repeated.")  # fmt: skip
-@click.option("--secret-env", multiple=True, type=Variable(), help="One that is never shown.")
-@click.option("--cwd", metavar="D", help="The folder (this one).")
+@click.option("--key", metavar="K", help="The same key again gives the same run.")
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
 @endpoint_option
@@ -58,8 +47,7 @@ def verb(
     file: str | None,
     call_args: CallArguments | None,
     key: str | None,
-    secret_env: tuple[tuple[str, str], ...],
-    variables: tuple[tuple[str, str], ...],
+    secret_env: dict[str, str],
     wait: bool,
     as_json: bool,
     **options: Unpack[RunOptions],
@@ -74,11 +62,10 @@ def verb(
       intendant submit nightly.toml --wait
     """
     what = _one_run(ctx, file, call_args)
-    options["env"] = dict(variables)
     session: Session = ctx.obj
     with session.client() as client:
         if what is not None:
-            submitted = [client.submit(what, key=key, secret_env=dict(secret_env), **options)]
+            submitted = [client.submit(what, key=key, secret_env=secret_env, **options)]
         else:
             submitted = _submit_file(ctx, client, file, key=key)
         return _follow_up(client, submitted, is_one=what is not None, wait=wait, as_json=as_json)
@@ -106,19 +93,9 @@ def _submit_file(
 
     if file is None:
         raise click.UsageError("found no command, expected a run file or -- ARGV", ctx)
-    if found := _said_of_one_run(ctx):
+    if found := given_options(ctx, besides=_OF_ANY_SUBMISSION):
         raise click.UsageError(f"found {found} with a run file, expected it inside the file", ctx)
     return client.submit_all(load_run_file(Path(file)), key=key)
-
-
-def _said_of_one_run(ctx: click.Context) -> str:
-    """The options on the command line that a run file has keys for."""
-    return ", ".join(
-        parameter.opts[-1]
-        for parameter in ctx.command.params
-        if parameter.name not in _OF_ANY_SUBMISSION
-        and ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
-    )
 
 
 def _follow_up(

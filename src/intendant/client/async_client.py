@@ -92,11 +92,16 @@ class AsyncClient:
         return run
 
     async def submit_all(
-        self, specs: Sequence[Mapping[str, object]], *, key: str | None = None
+        self,
+        specs: Sequence[Mapping[str, object]],
+        *,
+        key: str | None = None,
+        secret_env: Mapping[str, str] | None = None,
     ) -> list[AsyncRun]:
         """Queue several runs, all or none; `after` names runs among them."""
         submitter = self.submitter()
-        return await self._submit(submissions(specs, key=key, submitter=submitter), submitter)
+        several = submissions(specs, key=key, secret_env=secret_env, submitter=submitter)
+        return await self._submit(several, submitter)
 
     async def run(self, run_id: int) -> AsyncRun:
         """The run with this id; `RunNotFound` if there is none."""

@@ -118,11 +118,16 @@ class Client:
         return run
 
     def submit_all(
-        self, specs: Sequence[Mapping[str, object]], *, key: str | None = None
+        self,
+        specs: Sequence[Mapping[str, object]],
+        *,
+        key: str | None = None,
+        secret_env: Mapping[str, str] | None = None,
     ) -> list[Run]:
         """Queue several runs, all or none; `after` names runs among them."""
         submitter = self._submitter()
-        return self._submit(submissions(specs, key=key, submitter=submitter), submitter)
+        several = submissions(specs, key=key, secret_env=secret_env, submitter=submitter)
+        return self._submit(several, submitter)
 
     def executor(self, **options: Unpack[RunOptions]) -> RunExecutor:
         """A `concurrent.futures.Executor` whose calls are runs with these options."""

@@ -58,6 +58,7 @@ class RunOptions(TypedDict, total=False):
     hold: bool | None
     cwd: str | Path | None
     env: Mapping[str, str] | None
+    on_end: Sequence[str] | None  # a command for its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +115,16 @@ def submitted(
 
 
 def submissions(
-    specs: Sequence[Mapping[str, object]], *, key: str | None, submitter: Submitter | None
+    specs: Sequence[Mapping[str, object]],
+    *,
+    key: str | None,
+    secret_env: Mapping[str, str] | None,
+    submitter: Submitter | None,
 ) -> list[Submission]:
     """The runs of one submission, each with a key of its own."""
     keys = [f"{key}/{at}" if key else None for at in range(1, len(specs) + 1)]
     return [
-        submission(spec, key=one, submitter=submitter)
+        submission(spec, key=one, secret_env=secret_env, submitter=submitter)
         for spec, one in zip(specs, keys, strict=True)
     ]
 

@@ -28,7 +28,7 @@ TWO_RUNS = '[[runs]]\nname = "a"\nargv = ["true"]\n[[runs]]\nafter = ["a"]\nargv
 def test_every_verb_explains_itself_with_examples(shell: Shell, verb: str) -> None:
     status, out, _ = shell(verb, "--help")
     assert status == 0
-    assert ("Examples:" in out) is (verb != "queue")
+    assert f"Examples:\n    intendant {verb}" in out
 
 
 def test_submit_prints_the_id_alone(shell: Shell) -> None:
@@ -41,8 +41,11 @@ def test_submit_prints_the_id_alone(shell: Shell) -> None:
 
 def test_every_option_of_submit_arrives(shell: Shell) -> None:
     options = "-n b -q cpu --priority -5 --timeout 2m --grace 0 --retry 2 --restartable --key k"
-    more = "--hold --env A=1=2 --secret-env T=x --cwd sub"
-    status, _, err = shell("submit", *options.split(), *more.split(), "--", "make")
+    more = [
+        *("--hold", "--env", "A=1=2", "--secret-env", "T=x", "--cwd", "sub", "--on-end"),
+        "mail -s 'the end' me",
+    ]
+    status, _, err = shell("submit", *options.split(), *more, "--", "make")
     assert (status, err) == (0, "")
     [submission] = shell.executor.submissions
     spec = submission.spec
@@ -51,6 +54,7 @@ def test_every_option_of_submit_arrives(shell: Shell) -> None:
     assert (spec.restartable, spec.hold, submission.submission_key) == (True, True, "k")
     assert (spec.workload.env, submission.secrets.env) == ({"A": "1=2"}, {"T": "x"})
     assert spec.workload.cwd == str(Path.cwd() / "sub")
+    assert spec.on_end == ["mail", "-s", "the end", "me"]
 
 
 def test_submit_prints_the_ids_of_a_files_runs_one_a_line(shell: Shell, tmp_path: Path) -> None:
@@ -86,6 +90,15 @@ def test_ctrl_c_detaches_from_a_run_and_says_so(shell: Shell) -> None:
     assert (status, out) == (130, "1\n")
     assert "detached; run 1 goes on: intendant wait 1" in err
     assert shell.executor.runs[1].outcome is None
+
+
+def test_ctrl_c_on_wait_says_how_to_wait_again(shell: Shell) -> None:
+    for _ in range(3):
+        shell("submit", "--", "true")
+    shell.interrupt_after = 1
+    assert shell("wait", "1,3", "2") == (
+        130, "", "intendant: detached; the runs go on: intendant wait 1,3 2\n",
+    )  # fmt: skip
 
 
 def test_wait_gives_the_highest_status(shell: Shell) -> None:
@@ -166,6 +179,12 @@ def test_cancel_says_what_became_of_each(shell: Shell) -> None:
     assert shell.executor.runs[1].reason == "wrong"
 
 
+def test_where_no_run_is_meant_there_is_nothing_to_do(shell: Shell) -> None:
+    for verb in ("cancel", "hold", "release"):
+        assert shell(verb, "all") == (0, "nothing to do\n", "")
+    assert shell("retry", "all") == (0, "", "")
+
+
 def test_cancel_now_says_so_to_the_daemon(shell: Shell) -> None:
     shell("submit", "--", "true")
     found = json.loads(shell("cancel", "1", "--now", "--json")[1])
@@ -212,7 +231,7 @@ def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: st
         (["submit"], "no command", "a run file or -- ARGV"),
         (["submit", "a.toml", "--", "true"], "'a.toml'", "options alone"),
         (["submit", "-q", "x", "--hold", "a.toml"], "--queue, --hold", "inside the file"),
-        (["wait", "one"], "'one'", "an id, 1,3,5-8, last or all"),
+        (["wait", "one"], "'one'", "an id, 1,3,5-8, last or all ('intendant ls' shows the ids)"),
         (["wait", "0"], "'0'", "start at 1"),
         (["wait"], "Missing argument", "ID..."),
         (["show", "1,2"], "'1,2'", "one run"),
@@ -223,7 +242,16 @@ def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: st
         (["run"], "nothing to run", "a run file"),
         (["run", "--continue"], "--continue", "--state-dir"),
         (["run", "--check", "--", "true"], "a command", "alone"),
-        (["frobnicate"], "frobnicate", "No such command"),
+        (
+            ["run", "-n", "x", "--timeout", "1", "a.toml"],
+            "--name, --timeout",
+            "a command behind --",
+        ),
+        (["submit", "--on-end", "'", "--", "true"], "No closing quotation", "a command"),
+        (["submit", "--on-end", "", "--", "true"], "nothing", "a command"),
+        (["frobnicate"], "frobnicate", "a verb"),
+        (["sbumit"], "'sbumit'", "'intendant submit' perhaps"),
+        (["kill", "17"], "'kill'", "'intendant cancel' perhaps"),
         (["serve", "--slots", "0"], "0", "1<=x<=100000"),
     ],
 )

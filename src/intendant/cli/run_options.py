@@ -1,0 +1,87 @@
+"""What can be said of one run on a command line: the same for `submit` and for `run`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+
+import click
+from click.core import ParameterSource
+
+from intendant.cli.parameters import Duration, Verb
+
+
+class Variable(click.ParamType[tuple[str, str]]):
+    """One variable of an environment, `K=V`."""
+
+    name = "K=V"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not (name and equals):
+            self.fail(f"found {value!r}, expected K=V", param, ctx)
+        return name, text
+
+
+class CommandLine(click.ParamType[list[str]]):
+    """A command as one text, split as a shell would; no shell runs it."""
+
+    name = "COMMAND"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[str]:
+        try:
+            argv = shlex.split(str(value))
+        except ValueError as error:
+            self.fail(f"found {value!r}, expected a command: {error}", param, ctx)
+        if not argv:
+            self.fail("found nothing, expected a command", param, ctx)
+        return argv
+
+
+def _as_mapping(
+    ctx: click.Context,  # noqa: ARG001  click's signature
+    param: click.Parameter,  # noqa: ARG001
+    value: Sequence[tuple[str, str]],
+) -> dict[str, str]:
+    return dict(value)
+
+
+_OPTIONS = (
+    click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`."),
+    click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end."),
+    click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
+                 help="From SIGTERM to SIGKILL (3s)."),
+    click.option("--retry", type=click.IntRange(0, 1000),
+                 help="Attempts after failure or time-out."),
+    click.option("--restartable", is_flag=True, help="Start again also after an interruption."),
+    click.option("--env", multiple=True, type=Variable(), callback=_as_mapping,
+                 help="A variable; may be repeated."),
+    click.option("--secret-env", multiple=True, type=Variable(), callback=_as_mapping,
+                 help="One that is never shown."),
+    click.option("--cwd", metavar="D", help="The folder (this one)."),
+    click.option("--on-end", type=CommandLine(),
+                 help="A command to run when it has ended; reads the run as JSON."),
+)  # fmt: skip
+
+
+def run_options(verb: Verb) -> Verb:
+    """The options of one run, wherever it runs; `RunOptions` and `secret_env`."""
+    for option in reversed(_OPTIONS):
+        verb = option(verb)
+    return verb
+
+
+def given_options(ctx: click.Context, *, besides: Collection[str]) -> str:
+    """The options on the command line, as typed there, but for `besides`; "" if there are none."""
+    return ", ".join(
+        parameter.opts[-1]
+        for parameter in ctx.command.params
+        if parameter.name not in besides
+        and ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+    )
