@@ -32,7 +32,7 @@ check: $(SETUP)
 	@$(BIN)/pytest -q tests/unit
 
 test: $(SETUP)
-	$(BIN)/pytest
+	$(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 chaos: $(SETUP)
 	$(BIN)/pytest --long --timeout 7200 tests/faults

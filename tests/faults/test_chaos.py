@@ -40,7 +40,7 @@ class Plan:
 
 
 SHORT = Plan(no_ops=40, long_runs=6, long_s=2.0, kills=8, pause_s=0.4, limit_s=60.0)
-LONG = Plan(no_ops=10_000, long_runs=200, long_s=20.0, kills=1_000, pause_s=2.0, limit_s=1_800.0)
+LONG = Plan(no_ops=10_000, long_runs=200, long_s=40.0, kills=1_000, pause_s=2.0, limit_s=1_800.0)
 
 
 class Killer:

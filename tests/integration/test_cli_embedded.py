@@ -7,7 +7,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -24,7 +25,7 @@ Tell = Callable[..., None]
 
 
 @pytest.fixture
-def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tell:
+def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tell]:
     """The daemon's part is played by a helper; calling this tells it how."""
     program = tmp_path / "python"
     program.write_text(
@@ -32,14 +33,14 @@ def tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tell:
     )
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
-    monkeypatch.setattr("tempfile.tempdir", None)
 
     def tell(**how: object) -> None:
         monkeypatch.setenv("FAKE_DAEMON", json.dumps(how))
 
-    return tell
+    with tempfile.TemporaryDirectory(prefix="it-") as short:  # a longer path takes no socket
+        monkeypatch.setenv("TMPDIR", short)
+        monkeypatch.setattr("tempfile.tempdir", None)
+        yield tell
 
 
 async def start(*args: str) -> asyncio.subprocess.Process:
@@ -69,21 +70,21 @@ def catches(pid: int, number: int) -> bool:
     return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
 
 
-def left_behind(tmp_path: Path) -> list[Path]:
+def left_behind() -> list[Path]:
     """What is in the temporary folder."""
-    return list((tmp_path / "tmp").iterdir())
+    return list(Path(os.environ["TMPDIR"]).iterdir())
 
 
-async def test_a_single_run_writes_to_our_own_streams(tell: Tell, tmp_path: Path) -> None:
+async def test_a_single_run_writes_to_our_own_streams(tell: Tell) -> None:
     tell(log={"stdout": "result\n", "stderr": "warning\n"})
     assert await run("--", "true") == (0, "result\n", "warning\n")
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
-async def test_a_failure_keeps_the_state_and_says_where(tell: Tell, tmp_path: Path) -> None:
+async def test_a_failure_keeps_the_state_and_says_where(tell: Tell) -> None:
     tell(exit_code=3)
     status, _, err = await run("--", "false")
-    [home] = left_behind(tmp_path)
+    [home] = left_behind()
     assert status == 3
     assert f"the state is kept in {home / 'state'}\n" in err
     assert f"intendant logs --state-dir {home / 'state'} 1, its errors with --stderr\n" in err
@@ -120,15 +121,15 @@ async def test_nothing_left_to_continue_is_a_success(tell: Tell, tmp_path: Path)
     assert (status, out, err) == (0, "", "intendant: nothing is left to do\n")
 
 
-async def test_a_daemon_that_does_not_start_is_our_failure(tell: Tell, tmp_path: Path) -> None:
+async def test_a_daemon_that_does_not_start_is_our_failure(tell: Tell) -> None:
     tell(fails=True)
     status, _, err = await run("--", "true")
     assert status == 125
     assert "the disk is on fire" in err
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
-def test_an_embedded_daemon_answers_and_leaves_nothing(tell: Tell, tmp_path: Path) -> None:
+def test_an_embedded_daemon_answers_and_leaves_nothing(tell: Tell) -> None:
     tell()
     with EmbeddedDaemon() as daemon:
         with daemon.client() as client:
@@ -136,7 +137,7 @@ def test_an_embedded_daemon_answers_and_leaves_nothing(tell: Tell, tmp_path: Pat
         assert daemon.state_dir.stat().st_mode & 0o777 == 0o700
         pid = daemon.pid
     assert not psutil.pid_exists(pid)
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
 def test_an_embedded_daemon_is_in_a_session_of_its_own(tell: Tell) -> None:
@@ -150,11 +151,11 @@ def test_a_named_state_folder_stays(tell: Tell, tmp_path: Path) -> None:
     with EmbeddedDaemon(tmp_path / "mine"):
         pass
     assert (tmp_path / "mine" / "daemon.log").exists()
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
 
 
-def test_a_failed_start_shows_the_log_and_leaves_nothing(tell: Tell, tmp_path: Path) -> None:
+def test_a_failed_start_shows_the_log_and_leaves_nothing(tell: Tell) -> None:
     tell(fails=True)
     with pytest.raises(SupervisionError, match="on fire"), EmbeddedDaemon():
         pass
-    assert left_behind(tmp_path) == []
+    assert left_behind() == []
