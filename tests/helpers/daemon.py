@@ -113,7 +113,8 @@ class Daemon:
 
     @property
     def environment(self) -> dict[str, str]:
-        return os.environ | {
+        ours = {name: text for name, text in os.environ.items() if not name.startswith("PYTEST_")}
+        return ours | {
             "INTENDANT_STATE_DIR": str(self.state_dir),
             "INTENDANT_RUNTIME_DIR": str(self.runtime_dir),
         }
