@@ -94,6 +94,7 @@ def test_cancelling_twice_is_cancelling_once(served: Daemon) -> None:
     assert served.wait_state(run_id, "ended")["reason"].endswith(": first")
 
 
+@pytest.mark.alone
 def test_e12_what_ignores_sigterm_is_killed_after_its_grace_all_at_the_same_time(
     daemon: Daemon,
 ) -> None:

@@ -222,6 +222,7 @@ def test_e13_each_signal_has_its_own_cause_and_exit_status(
     daemon.assert_nothing_left()
 
 
+@pytest.mark.alone
 def test_e14_an_idle_daemon_is_gone_at_once(daemon: Daemon) -> None:
     began = time.monotonic()
     daemon.stop()
@@ -231,6 +232,7 @@ def test_e14_an_idle_daemon_is_gone_at_once(daemon: Daemon) -> None:
     daemon.assert_nothing_left()
 
 
+@pytest.mark.alone
 def test_e14_a_cooperative_run_is_gone_with_the_daemon_within_a_second(daemon: Daemon) -> None:
     run_id = daemon.submit("sleep", "60")
     daemon.wait_state(run_id, "running")

@@ -286,6 +286,7 @@ def test_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_is_
 # --- governors -----------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_killed_governors_run_is_interrupted_and_its_tree_gone(
     daemon: Daemon, witness: Witness
 ) -> None:

@@ -24,6 +24,7 @@ def witness(folders: Daemon) -> Witness:
 # --- stop ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
     folders: Daemon, witness: Witness
 ) -> None:
@@ -44,6 +45,7 @@ def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
     assert len(witness.lines("start")) == MANY
 
 
+@pytest.mark.alone
 def test_a_second_sigterm_kills_twenty_runs_that_ignore_the_first(
     folders: Daemon, witness: Witness
 ) -> None:

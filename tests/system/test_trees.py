@@ -212,6 +212,7 @@ def test_a_starting_run_is_cancelled_and_never_starts(daemon: Daemon, witness: W
     assert not witness.lines()
 
 
+@pytest.mark.alone
 def test_a_cancel_of_a_stopping_run_changes_nothing_but_its_haste(
     daemon: Daemon, witness: Witness
 ) -> None:
