@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import sys
 from collections.abc import Callable
@@ -386,3 +387,21 @@ def took_s(run: dict[str, Any]) -> float:
     """From the submission to the end."""
     begin, end = (datetime.fromisoformat(run[key]) for key in ("submitted_at", "finished_at"))
     return (end - begin).total_seconds()
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "ipc"])
+def test_an_endpoint_where_somebody_listens_already_is_refused_at_the_start(
+    folders: Daemon, scheme: str
+) -> None:
+    family = socket.AF_INET if scheme == "tcp" else socket.AF_UNIX
+    with socket.socket(family) as other:
+        other.bind(("127.0.0.1", 0) if scheme == "tcp" else str(folders.home / "taken"))
+        other.listen()
+        taken = other.getsockname()
+        uri = f"tcp://127.0.0.1:{taken[1]}" if scheme == "tcp" else f"ipc://{taken}"
+
+        done = folders.run("serve", "--listen", uri)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("intendant: listen: can't listen at ")
+    assert "Address already in use" in done.stderr or "another broker does" in done.stderr

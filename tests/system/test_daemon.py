@@ -220,6 +220,7 @@ def test_e13_each_signal_has_its_own_cause_and_exit_status(
 
     assert f'"cause": "{cause}"' in daemon.log_text()
     daemon.assert_nothing_left()
+    assert [path.name for path in daemon.runtime_dir.iterdir()] == ["daemon.lock"]
 
 
 @pytest.mark.alone

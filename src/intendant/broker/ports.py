@@ -62,14 +62,18 @@ class Port:
         self.socket.ipv6 = "[" in endpoint.uri
         self.monitor: Socket = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
+        self._path: Path | None = None
+
     def bind(self) -> str:
         """Listen; the address as it really is (a port chosen by the system filled in)."""
         uri = self.endpoint.uri
         check_address(uri)
         try:
-            if uri.startswith("ipc://"):
-                claim_path(Path(uri.removeprefix("ipc://")))
+            path = _path_of(uri)
+            if path is not None:
+                claim_path(path)
             self.socket.bind(uri)
+            self._path = path
         except (OSError, zmq.ZMQError) as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
         return self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
@@ -108,7 +112,9 @@ class Port:
         return Sent.SENT
 
     def close(self) -> None:
-        """Close the sockets; what was sent has the linger time to leave."""
+        """Close the sockets; what was sent has the linger time to leave. No file stays behind."""
+        if self._path is not None:  # before the socket goes: then the path may be another broker's
+            self._path.unlink(missing_ok=True)
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close()
@@ -194,12 +200,37 @@ def _check_loopback(uri: str, rest: str) -> None:
         raise SettingsError(f"{uri!r}: without keys only a loopback address may be listened at")
 
 
+def check_free(uri: str) -> None:
+    """Refuse an endpoint where somebody else listens already."""
+    path = _path_of(uri)
+    if path is not None:
+        _check_path_free(path)
+        return
+    host, _, port = uri.removeprefix("tcp://").rpartition(":")
+    if not port.isdecimal():  # one that the system chooses
+        return
+    family = unix.AF_INET6 if host.startswith("[") else unix.AF_INET
+    with unix.socket(family, unix.SOCK_STREAM) as probe:
+        probe.setsockopt(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)  # as libzmq does
+        try:
+            probe.bind((host.strip("[]"), int(port)))
+        except (OSError, OverflowError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise SettingsError(f"can't listen at {uri}: {reason}") from error
+
+
 def claim_path(path: Path) -> None:
     """Make room for a socket at `path`: its folder, for its owner alone, and no dead socket in it.
 
     libzmq would take the path even from a broker that is alive; so ask first who answers there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_path_free(path)
+    path.unlink(missing_ok=True)
+
+
+def _check_path_free(path: Path) -> None:
+    """Nothing is at `path`, or a socket at which nobody listens."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -210,6 +241,10 @@ def claim_path(path: Path) -> None:
         try:
             probe.connect(str(path))
         except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
             return
     raise SettingsError(f"can't listen at {path}: another broker does")
+
+
+def _path_of(uri: str) -> Path | None:
+    """Where an ipc endpoint's socket is."""
+    return Path(uri.removeprefix("ipc://")) if uri.startswith("ipc://") else None

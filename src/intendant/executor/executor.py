@@ -118,6 +118,7 @@ class Executor:
                 await self._serve(store, children)
             finally:
                 await store.close()
+                (self._runtime_dir / DAEMON_FILE).unlink(missing_ok=True)
         log.info("daemon_exited", cause=self._lifecycle.cause, status=self._lifecycle.exit_status)
         return self._lifecycle.exit_status
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import setproctitle
 import structlog
 
 from intendant import logs
-from intendant.broker.ports import check_address
+from intendant.broker.ports import check_address, check_free
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.executor import Executor
 from intendant.process.limits import raise_file_limit
@@ -45,6 +45,7 @@ def serve(flags: Mapping[str, Any]) -> int:
         return _checked(read_settings(flags=given, environ=environ, files=files))
 
     settings = read()
+    _check_endpoints(settings, check_free)
     _make_private(runtime_dir)
     _make_private(state_dir)
     if len(os.fsencode(runtime_dir)) + len(_LONGEST_SOCKET) > MAX_SOCKET_PATH_BYTES:
@@ -83,12 +84,16 @@ def serve(flags: Mapping[str, Any]) -> int:
 
 def _checked(settings: Settings) -> Settings:
     """The settings, if every endpoint may be listened at; `SettingsError` says why one may not."""
+    _check_endpoints(settings, check_address)
+    return settings
+
+
+def _check_endpoints(settings: Settings, check: Callable[[str], None]) -> None:
     for uri in settings.listen:
         try:
-            check_address(uri)
+            check(uri)
         except SettingsError as error:
             raise SettingsError(f"listen: {error}") from error
-    return settings
 
 
 def _make_private(folder: Path) -> None:
