@@ -1,7 +1,7 @@
 """JSON Schemas of all that travels or lies on disk, made from the models.
 
 `python -m intendant.protocol.schemas`, run at the root of the repository, writes them to
-`protocol/schemas` and draws the state diagrams of `ARCHITECTURE.md` anew.
+`protocol/schemas` and draws the state diagrams of two documents anew.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from intendant.protocol.specs import RunSpec
 
 Schema = dict[str, Any]
 
+WITH_DIAGRAMS = ("ARCHITECTURE.md", "protocol/states.md")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 RECORDS: dict[str, TypeAdapter[Any]] = {
@@ -84,10 +85,10 @@ def write(root: Path) -> None:
         path.unlink()
     for path, text in current.items():
         path.write_text(text, encoding="utf-8")
-    architecture = root / "ARCHITECTURE.md"
-    if architecture.exists():
-        document = architecture.read_text(encoding="utf-8")
-        architecture.write_text(with_diagrams(document), encoding="utf-8")
+    for document in (root / name for name in WITH_DIAGRAMS):
+        if document.exists():
+            text = document.read_text(encoding="utf-8")
+            document.write_text(with_diagrams(text), encoding="utf-8")
 
 
 def _schema(name: str, adapter: TypeAdapter[Any]) -> Schema:
