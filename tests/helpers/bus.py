@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.server import Server, main
 from intendant.broker.worker import Handler, Worker
 from intendant.process.aio import HelperProcess
 from tests.helpers.daemon import INTENDANT
+from tests.helpers.waiting import wait_for
 
 
 @contextmanager
@@ -106,17 +107,33 @@ async def broker_process(config: BrokerConfig) -> AsyncIterator[BrokerProcess]:
         await process.kill()
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerAlone:
+    """`intendant broker`, and where it listens."""
+
+    process: subprocess.Popen[str]
+    endpoints: list[str]
+
+
 @contextmanager
-def broker_alone(*uris: str, heartbeat_s: float = 5.0) -> Iterator[subprocess.Popen[str]]:
-    """`intendant broker`, listening when the block begins."""
+def broker_alone(*uris: str, heartbeat_s: float = 5.0) -> Iterator[BrokerAlone]:
+    """A broker in the foreground; listening when the block begins."""
     command = [INTENDANT, "broker", "--heartbeat", str(heartbeat_s)]
     for uri in uris:
         command += ["--listen", uri]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        assert "broker_listening" in process.stderr.readline()
+    with (
+        tempfile.NamedTemporaryFile("r") as log,
+        subprocess.Popen(command, stderr=log.fileno(), text=True) as process,
+    ):
         try:
-            yield process
+            first = wait_for("the broker listens", lambda: _first_line(process, Path(log.name)))
+            yield BrokerAlone(process, json.loads(first)["endpoints"])
         finally:
-            if process.poll() is None:
-                os.kill(process.pid, signal.SIGKILL)
+            process.kill()
+
+
+def _first_line(process: subprocess.Popen[str], log: Path) -> str:
+    """What a process has said first, once it has said so much; fails when it has ended."""
+    assert process.poll() is None, log.read_text()
+    line, end, _ = log.read_text().partition("\n")
+    return line if end else ""

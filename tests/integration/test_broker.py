@@ -339,8 +339,8 @@ async def test_h3_bytes_that_are_no_zeromq_harm_nobody(ipc: str) -> None:
 
 async def test_a_socket_file_that_nobody_listens_at_is_replaced(ipc: str, tmp_path: Path) -> None:
     with broker_alone(ipc) as dead:
-        dead.send_signal(signal.SIGKILL)
-        dead.wait()
+        dead.process.kill()
+        dead.process.wait()
     assert await asyncio.to_thread((tmp_path / "run" / "broker.sock").is_socket)
     with broker(ipc):
         async with workers(ipc, b"echo", echo):
@@ -387,8 +387,8 @@ async def test_h4_a_broker_alone_says_goodbye_and_exits_with_128_and_the_signal(
         async with asyncio.timeout(10):
             while await connection.request(b"mmi.service", [b"echo"]) == [b"404"]:
                 await asyncio.sleep(0.01)
-        alone.send_signal(number)
-        assert await asyncio.to_thread(alone.wait, 10) == 128 + number
+        alone.process.send_signal(number)
+        assert await asyncio.to_thread(alone.process.wait, 10) == 128 + number
         assert worker.poll(5000)
         assert worker.recv_multipart() == [mdp.WORKER, mdp.W_DISCONNECT]
         worker.close()

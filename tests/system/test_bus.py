@@ -18,7 +18,7 @@ import zmq
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
 from intendant.protocol.folders import client_endpoint
-from tests.helpers.bus import workers
+from tests.helpers.bus import broker_alone, workers
 from tests.helpers.daemon import INTENDANT, Daemon
 from tests.helpers.waiting import wait_for
 
@@ -100,8 +100,8 @@ def test_e7_a_governor_that_answers_nonsense_fails_its_own_run_alone(folders: Da
 def alone(request: pytest.FixtureRequest, folders: Daemon) -> Iterator[str]:
     """A broker that runs alone; its endpoint."""
     listen = f"ipc://{folders.home}/b.sock" if request.param == "ipc" else "tcp://127.0.0.1:*"
-    with running_broker(listen) as (_, endpoint):
-        yield endpoint
+    with broker_alone(listen) as broker:
+        yield broker.endpoints[0]
 
 
 async def test_through_a_broker_alone_anybody_offers_a_service_and_anybody_asks(
@@ -146,10 +146,10 @@ async def test_e17_a_worker_that_dies_with_a_request_in_hand_gives_an_error(
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_broker_alone_ends_at_a_signal(folders: Daemon, number: int, status: int) -> None:
-    with running_broker(f"ipc://{folders.home}/b.sock") as (process, _):
-        process.send_signal(number)
+    with broker_alone(f"ipc://{folders.home}/b.sock") as broker:
+        broker.process.send_signal(number)
 
-        assert process.wait(10) == status
+        assert broker.process.wait(10) == status
 
 
 def test_a_broker_alone_lets_nobody_in_from_afar() -> None:
@@ -180,21 +180,6 @@ def start_with_odd_governor(daemon: Daemon) -> None:
             env=daemon.environment | {"PYTHONPATH": str(ROOT)},
         )  # fmt: skip
     wait_for("the daemon serves", daemon.serves)
-
-
-@contextmanager
-def running_broker(listen: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """`intendant broker`, and where it listens."""
-    process = subprocess.Popen(
-        [INTENDANT, "broker", "--listen", listen], stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            assert process.stderr is not None
-            [endpoint] = json.loads(process.stderr.readline())["endpoints"]
-            yield process, endpoint
-        finally:
-            process.kill()
 
 
 def ask(endpoint: str, service: bytes, body: bytes) -> bytes:

@@ -85,7 +85,6 @@ class Port:
         """
         routing_id: bytes = _receive(self.socket, _NOBLOCK)
         frame: zmq.Frame = _receive(self.socket, _NOBLOCK, False)
-        address = frame.get("Peer-Address")
         frames = [frame]
         count = 1
         while frame.more:
@@ -93,7 +92,8 @@ class Port:
             count += 1
             if count <= mdp.MAX_FRAMES:
                 frames.append(frame)
-        return routing_id, str(address), [] if count > mdp.MAX_FRAMES else _readable(frames)
+        address = _address_of(frames[0])  # when all frames are read: it may fail
+        return routing_id, address, [] if count > mdp.MAX_FRAMES else _readable(frames)
 
     def send(self, message: Outgoing) -> Sent:
         """Send all of `message` or nothing."""
@@ -142,6 +142,14 @@ class Port:
         if len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)
         return peer, known
+
+
+def _address_of(frame: zmq.Frame) -> str:
+    """Where a message comes from; empty where the connection ended before anybody could ask."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
 
 
 def _readable(frames: list[zmq.Frame]) -> list[object]:
