@@ -212,7 +212,7 @@ class FakeExecutor:
         ]
         return m.RunRetryResponse(run_ids=ids)
 
-    def _on_queue_list_request(self, request: m.QueueListRequest) -> m.Message:  # noqa: ARG002
+    def _on_queue_list_request(self, request: m.QueueListRequest) -> m.Message:
         return m.QueueListResponse(queues=[_queue("default", None)])
 
     def _on_queue_set_request(self, request: m.QueueSetRequest) -> m.Message:
@@ -224,7 +224,7 @@ class FakeExecutor:
     def _on_queue_resume_request(self, request: m.QueueResumeRequest) -> m.Message:
         return m.QueueResponse(queue=_queue(request.name, None))
 
-    def _on_status_request(self, request: m.StatusRequest) -> m.Message:  # noqa: ARG002
+    def _on_status_request(self, request: m.StatusRequest) -> m.Message:
         return m.StatusResponse(
             daemon=DaemonRecord(
                 version="0.1.0", pid=41, state=ExecutorState.RUNNING, cause=None,

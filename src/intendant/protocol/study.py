@@ -1,0 +1,319 @@
+"""What a study is asked to be: trials over a space of parameters, the best of them wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+
+from intendant.protocol.fields import Argv, Model, PassablePath, Seconds, Target, Variables
+from intendant.protocol.space import (
+    MAX_PARAMETERS,
+    Grid,
+    Parameter,
+    ParameterName,
+    in_order,
+    values_of,
+)
+
+MAX_TRIALS = 1_000_000
+MAX_TRIALS_AT_ONCE = 1024
+MAX_REPORTS = 100_000
+"""Of one trial: what the schedulers look at must end somewhere."""
+
+MetricName = Annotated[
+    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/]*$")
+]
+Mode = Literal["min", "max"]
+
+RESERVED = frozenset({"step", "checkpoint", "export"})
+"""Words of a report that are no metrics."""
+
+_CONDITION = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_.\-/]*)\s*(>=|<=|>|<)\s*(\S+)\s*$")
+_PLACEHOLDER = re.compile(r"\$\$|\$\{([^{}]*)\}")
+
+
+def parse_condition(text: str) -> tuple[str, str, float]:
+    """Metric, comparison and bound of `accuracy >= 0.99`; `ValueError` if it is none."""
+    match = _CONDITION.match(text)
+    try:
+        if match is not None and (bound := float(match[3])) == bound:
+            return match[1], match[2], bound
+    except ValueError:
+        pass
+    raise ValueError(f"found {text!r}, expected a condition such as 'accuracy >= 0.99'")
+
+
+def _sound_condition(text: str) -> str:
+    parse_condition(text)
+    return text
+
+
+Condition = Annotated[str, Field(max_length=500), AfterValidator(_sound_condition)]
+Conditions = Annotated[list[Condition], Field(max_length=20)]
+
+
+class SearchSpec(Model):
+    """Who proposes the parameters of the next trial."""
+
+    method: Literal["random", "grid", "tpe", "cmaes", "qmc", "nsgaii", "custom"] = "random"
+    target: Target | None = Field(
+        default=None, description="for `custom`: `package.module:factory` of a Searcher"
+    )
+    seed: int | None = Field(
+        default=None, ge=0, le=2**32 - 1, description="the same seed proposes the same trials"
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, max_length=50, description="passed on to the method by name"
+    )
+
+    @model_validator(mode="after")
+    def _names_its_own(self) -> SearchSpec:
+        if (self.method == "custom") != (self.target is not None):
+            raise ValueError("target is for the method custom, and that one needs it")
+        if self.options and self.method in ("random", "grid"):
+            raise ValueError(f"the method {self.method} takes no options")
+        return self
+
+
+class SchedulerSpec(Model):
+    """Who decides which trials go on."""
+
+    method: Literal["fifo", "asha", "hyperband", "median", "pbt", "custom"] = "fifo"
+    target: Target | None = Field(
+        default=None, description="for `custom`: `package.module:factory` of a TrialScheduler"
+    )
+    options: dict[str, JsonValue] = Field(
+        default_factory=dict, max_length=50, description="passed on to the method by name"
+    )
+
+    @model_validator(mode="after")
+    def _names_its_own(self) -> SchedulerSpec:
+        if (self.method == "custom") != (self.target is not None):
+            raise ValueError("target is for the method custom, and that one needs it")
+        if self.options and self.method == "fifo":
+            raise ValueError("the method fifo takes no options")
+        return self
+
+
+class CheckpointSpec(Model):
+    """Which of a trial's checkpoints are kept: always the last, and the best of the others."""
+
+    keep: int | None = Field(
+        default=None, ge=1, le=100_000, description="at most so many of a trial; all by default"
+    )
+    by: MetricName | None = Field(
+        default=None, description="metric that says which are best; the latest when left out"
+    )
+    mode: Mode | None = Field(default=None, description="whether low or high `by` is good")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> CheckpointSpec:
+        if (self.by is None) != (self.mode is None):
+            raise ValueError("by and mode go together")
+        return self
+
+
+Again = Literal["skip", "resume", "restart"]
+
+
+class ResumeSpec(Model):
+    """Beginning where another study, or this one elsewhere, has stopped."""
+
+    source: str = Field(
+        min_length=1, max_length=4000, description="snapshot folder: a path or an fsspec URL"
+    )
+    finished: Again = Field(default="skip", description="what to do with finished trials")
+    unfinished: Again = Field(default="resume", description="with those that had not ended")
+    errored: Again = Field(default="skip", description="with those that had failed")
+
+
+class StudySpec(Model):
+    """A search for good parameters: the objective, its space, how to search and when to stop."""
+
+    can_be_asked: ClassVar[bool] = True
+
+    kind: Literal["study"]
+    target: Target | None = Field(
+        default=None, description="the objective: `package.module:function`"
+    )
+    argv: Argv | None = Field(
+        default=None,
+        description="or a command; ${NAME} stands for a parameter, $$ for a dollar sign",
+    )
+    space: dict[ParameterName, Parameter] = Field(
+        default_factory=dict, max_length=MAX_PARAMETERS, description="the parameters by name"
+    )
+    metric: MetricName = Field(description="which metric of a result says how good it is")
+    mode: Mode = Field(default="min", description="whether low or high is good")
+    trials: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TRIALS,
+        description="how many the search proposes; all points of a grid when left out",
+    )
+    at_once: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TRIALS_AT_ONCE,
+        description="how many trials run together; as the resources allow when left out",
+    )
+    resources: dict[ParameterName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=lambda: {"cpu": 1.0},
+        max_length=20,
+        description="what one trial needs",
+    )
+    available: dict[ParameterName, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        max_length=20,
+        description="what there is for all trials together; cpu: the machine's when left out",
+    )
+    search: SearchSpec = Field(default_factory=SearchSpec)
+    scheduler: SchedulerSpec = Field(default_factory=SchedulerSpec)
+    stop: Conditions = Field(
+        default_factory=list, description="a trial is complete once a result meets one of these"
+    )
+    stop_study: Conditions = Field(
+        default_factory=list, description="the study is complete once a result meets one of these"
+    )
+    stopper: Target | None = Field(
+        default=None, description="a function (trial, result) that says whether to stop the trial"
+    )
+    trial_timeout_s: Seconds | None = Field(default=None, description="longest time of one trial")
+    time_limit_s: Seconds | None = Field(
+        default=None, description="after which the study ends with what it has; by the wall clock"
+    )
+    trial_grace_s: float = Field(
+        default=5.0, ge=0, le=86400, allow_inf_nan=False,
+        description="from telling a trial to stop to SIGTERM, and from there to SIGKILL",
+    )  # fmt: skip
+    max_failures: int = Field(
+        default=0, ge=0, le=1000, description="how often a failed trial is started again"
+    )
+    fail_fast: bool = Field(default=False, description="the first failed trial ends the study")
+    reuse: bool = Field(
+        default=False, description="several trials, one after the other, in one process"
+    )
+    pause: Literal["memory", "disk"] = Field(
+        default="memory", description="whether a paused trial keeps its process"
+    )
+    checkpoints: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    snapshot: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4000,
+        description="folder (a path or an fsspec URL) that a copy of the state is kept in",
+    )
+    checkpoint_period_s: float = Field(
+        default=10.0, ge=0, le=86400, allow_inf_nan=False,
+        description="the snapshot is made at most this often",
+    )  # fmt: skip
+    resume: ResumeSpec | None = None
+    callbacks: list[Target] = Field(
+        default_factory=list, max_length=20, description="factories of callbacks"
+    )
+    python: PassablePath | None = Field(
+        default=None, description="interpreter that has this package; the daemon's when left out"
+    )
+    cwd: PassablePath | None = Field(
+        default=None, description="folder; the submitter's own when left out"
+    )
+    env: Variables = Field(
+        default_factory=dict, description="variables added to the submitter's environment"
+    )
+    umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> StudySpec:
+        if (self.target is None) == (self.argv is None):
+            raise ValueError("a study has either a target or an argv as its objective")
+        in_order(self.space)
+        _check_placeholders(self.argv or [], self.space)
+        self._check_search()
+        self._check_resources()
+        if self.argv is not None and self.reuse:
+            raise ValueError("reuse is for functions: a command is a process of its own")
+        if self.metric in RESERVED:
+            raise ValueError(f"{self.metric!r} is a word of reports, expected another metric")
+        return self
+
+    def _check_search(self) -> None:
+        if self.search.method == "grid":
+            check_grid(self)
+            return
+        if grids := [name for name, each in self.space.items() if isinstance(each, Grid)]:
+            raise ValueError(
+                f"{grids[0]} is a grid, which the search {self.search.method} does not walk; "
+                "expected a choice, or the search grid"
+            )
+        if self.trials is None and self.time_limit_s is None:
+            raise ValueError("the study would never end: expected trials or time_limit_s")
+
+    def _check_resources(self) -> None:
+        for name, amount in self.resources.items():
+            if name != "cpu" and name not in self.available:
+                raise ValueError(f"a trial needs {name}, of which available says nothing")
+            there = self.available.get(name)
+            if there is not None and amount > there:
+                raise ValueError(
+                    f"a trial needs {amount:g} {name}, but only {there:g} are available: "
+                    "none could ever start"
+                )
+
+
+def check_grid(spec: StudySpec) -> None:
+    """Refuse what has no grid, and a grid that nobody lives to see the end of."""
+    for name, parameter in spec.space.items():
+        if values_of(parameter) is None:
+            raise ValueError(f"{name} is a real number, expected values for the search grid")
+    points = grid_size(spec.space.values())
+    if spec.trials is None and spec.time_limit_s is None and points > MAX_TRIALS:
+        raise ValueError(
+            f"the grid has up to {points} points, expected at most {MAX_TRIALS}, "
+            "or trials or time_limit_s as a bound"
+        )
+
+
+def grid_size(parameters: Iterable[Parameter]) -> int:
+    """How many points a grid has, were every parameter to exist at each."""
+    size = 1
+    for parameter in parameters:
+        values = values_of(parameter)
+        size *= 1 if values is None else len(values)
+    return size
+
+
+def filled(argv: Iterable[str], params: dict[str, JsonValue]) -> list[str]:
+    """The arguments with each `${NAME}` replaced.
+
+    An argument that names a parameter which this trial has not is left out.
+    """
+    return [
+        _PLACEHOLDER.sub(lambda match: _text(match, params), argument)
+        for argument in argv
+        if all(name in params for name in _names(argument))
+    ]
+
+
+def _names(argument: str) -> list[str]:
+    return [match[1] for match in _PLACEHOLDER.finditer(argument) if match[0] != "$$"]
+
+
+def _text(match: re.Match[str], params: dict[str, JsonValue]) -> str:
+    if match[0] == "$$":
+        return "$"
+    value = params[match[1]]
+    if isinstance(value, str):
+        return value
+    from pydantic_core import to_json
+
+    return to_json(value).decode()
+
+
+def _check_placeholders(argv: list[str], space: dict[str, Parameter]) -> None:
+    for argument in argv:
+        for name in _names(argument):
+            if name not in space:
+                raise ValueError(f"${{{name}}} in argv is no parameter of the space")
