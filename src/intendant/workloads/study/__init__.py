@@ -1,0 +1,1 @@
+"""Studies: trials over a space of parameters, the best of them wanted."""

@@ -1,0 +1,389 @@
+"""Optuna as searcher and as scheduler, through its ask-and-tell interface.
+
+Samplers and pruners look at one study of Optuna's in memory, which mirrors ours: trial numbers are
+the same, so the same seed gives the suggestions and the prunings of Optuna run by itself. The truth
+is in our store. What a restart needs beside the trials is the sampler and the pruner themselves
+(the generators in them have moved on) as a pickle that only the run's own process opens; and what
+they have noted on each trial, which is kept with the trial.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from pydantic import JsonValue
+from pydantic_core import to_json
+
+from intendant.errors import SettingsError
+from intendant.protocol.space import (
+    Choice,
+    Fixed,
+    Grid,
+    Integer,
+    LogUniform,
+    Parameter,
+    Uniform,
+    exists,
+    in_order,
+    last_rung,
+)
+from intendant.protocol.study import Mode, SchedulerSpec, SearchSpec
+from intendant.protocol.trial_states import Decision, TrialOutcome
+from intendant.workloads.study.hooks import History
+from intendant.workloads.study.schedulers import FifoScheduler
+from intendant.workloads.study.trials import Params, Result, Trial, Trials
+
+NAME = "intendant"
+"""Of the study in memory: Hyperband's brackets are dealt out by it."""
+NOTES = "optuna"
+"""Under which a trial keeps what samplers and pruners have noted on it."""
+
+_STATES = {
+    TrialOutcome.COMPLETED: TrialState.COMPLETE,
+    TrialOutcome.PRUNED: TrialState.PRUNED,
+    TrialOutcome.STOPPED: TrialState.COMPLETE,
+    TrialOutcome.FAILED: TrialState.FAIL,
+    TrialOutcome.CANCELLED: TrialState.FAIL,
+}
+
+
+class _Mirror(InMemoryStorage):
+    """Optuna's storage in memory, with which a trial can go back, and reports cost the same."""
+
+    def set_trial_intermediate_value(
+        self, trial_id: int, step: int, intermediate_value: float
+    ) -> None:
+        """Take a value; those of later steps are forgotten: the trial has gone back."""
+        # In place: the original copies all values of the trial for each new one.
+        values = self._get_trial(trial_id).intermediate_values
+        for later in [] if not values or step > next(reversed(values)) else list(values):
+            if later >= step:
+                del values[later]
+        values[step] = intermediate_value
+
+    def number_of(self, trial: Trial) -> int:
+        """Optuna's id of a trial of ours."""
+        return self.get_trial_id_from_study_id_trial_number(0, trial.number)
+
+
+class OptunaStudy:
+    """One study of Optuna's that follows ours."""
+
+    def __init__(
+        self,
+        space: Mapping[str, Parameter],
+        *,
+        metric: str,
+        mode: Mode,
+        sampler: optuna.samplers.BaseSampler | None = None,
+        pruner: optuna.pruners.BasePruner | None = None,
+    ) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.space = space
+        self.metric = metric
+        self._order = in_order(space)
+        self._distributions = {
+            name: distribution_of(parameter)
+            for name, parameter in space.items()
+            if not isinstance(parameter, Fixed)
+        }
+        self._storage = _Mirror()
+        self.study = optuna.create_study(
+            storage=self._storage,
+            study_name=NAME,
+            direction="minimize" if mode == "min" else "maximize",
+            sampler=sampler or optuna.samplers.RandomSampler(),
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+
+    def ask(self, trial: Trial) -> Params:
+        """Parameters for the next trial."""
+        self._fill_up_to(trial.number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Optuna's experimental samplers
+            asked = self.study.ask()
+            params: Params = {}
+            for name in self._order:
+                parameter = self.space[name]
+                if exists(parameter, params):
+                    params[name] = self._suggested(asked, name, parameter)
+        self._note(trial)
+        return params
+
+    def add(self, trial: Trial) -> None:
+        """A trial that somebody else has proposed."""
+        if trial.number < len(self._trials()):
+            return
+        self._fill_up_to(trial.number)
+        self.study.add_trial(self._frozen(trial.params, TrialState.RUNNING))
+
+    def report(self, trial: Trial, step: int, value: float) -> None:
+        """A value of the metric."""
+        self._storage.set_trial_intermediate_value(self._storage.number_of(trial), step, value)
+
+    def should_prune(self, trial: Trial) -> bool:
+        """Whether the pruner gives the trial up."""
+        frozen = self._storage.get_trial(self._storage.number_of(trial))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            decision = self.study.pruner.prune(self.study, frozen)
+        self._note(trial)
+        return bool(decision)
+
+    def tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
+        """How the trial has ended; the first word counts."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.study.tell(
+                trial.number,
+                value if state is TrialState.COMPLETE else None,
+                state=state,
+                skip_if_finished=True,
+            )
+        self._note(trial)
+
+    def save_sampler(self) -> bytes:
+        """The sampler, and what it has noted on the study."""
+        notes = self._storage.get_study_system_attrs(0)
+        return pickle.dumps((self.study.sampler, notes))
+
+    def save_pruner(self) -> bytes:
+        """The pruner."""
+        return pickle.dumps(self.study.pruner)
+
+    def restore_sampler(self, state: bytes) -> None:
+        """The sampler as it was."""
+        # Written by this run's own process into its own folder.
+        self.study.sampler, notes = pickle.loads(state)  # noqa: S301
+        for key, value in notes.items():
+            self._storage.set_study_system_attr(0, key, value)
+
+    def restore_pruner(self, state: bytes) -> None:
+        """The pruner as it was."""
+        self.study.pruner = pickle.loads(state)  # noqa: S301  as above
+
+    def restore_trials(self, trials: Iterable[History]) -> None:
+        """The trials of earlier, once."""
+        if self._trials():
+            return
+        for history in trials:
+            self._fill_up_to(history.number)
+            self.study.add_trial(self.frozen(history))
+
+    def frozen(self, history: History) -> FrozenTrial:
+        """A trial of ours as one of Optuna's."""
+        state = TrialState.RUNNING if history.outcome is None else _STATES[history.outcome]
+        if state is TrialState.COMPLETE and history.value is None:
+            state = TrialState.FAIL
+        notes = history.notes.get(NOTES, {})
+        return self._frozen(
+            history.params,
+            state,
+            value=history.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+            intermediate_values=history.values,
+            system_attrs=dict(notes) if isinstance(notes, dict) else {},
+        )
+
+    def _frozen(self, params: Params, state: TrialState, **rest: Any) -> FrozenTrial:
+        known = {name: value for name, value in params.items() if name in self._distributions}
+        return create_trial(
+            state=state,
+            params={name: _as_choice(self.space[name], value) for name, value in known.items()},
+            distributions={name: self._distributions[name] for name in known},
+            **rest,
+        )
+
+    def _suggested(self, asked: optuna.Trial, name: str, parameter: Parameter) -> JsonValue:
+        match parameter:
+            case Fixed():
+                return parameter.value
+            case Choice() | Grid():
+                chosen = asked.suggest_categorical(name, _choices(parameter))
+                return parameter.values[_choices(parameter).index(chosen)]
+            case Uniform():
+                return asked.suggest_float(
+                    name, parameter.low, last_rung(parameter), step=parameter.step
+                )
+            case LogUniform():
+                return asked.suggest_float(name, parameter.low, parameter.high, log=True)
+            case Integer():
+                return asked.suggest_int(
+                    name,
+                    parameter.low,
+                    int(last_rung(parameter)),
+                    step=parameter.step,
+                    log=parameter.log,
+                )
+
+    def _fill_up_to(self, number: int) -> None:
+        """Numbers that Optuna has not heard of were somebody else's, and are gone."""
+        while len(self._trials()) < number:
+            self.study.add_trial(create_trial(state=TrialState.FAIL))
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self._storage.get_all_trials(0, deepcopy=False)
+
+    def _note(self, trial: Trial) -> None:
+        notes = self._storage.get_trial(self._storage.number_of(trial)).system_attrs
+        if notes:
+            trial.notes[NOTES] = dict(notes)
+
+
+class OptunaSearcher:
+    """A sampler of Optuna's."""
+
+    def __init__(self, study: OptunaStudy) -> None:
+        self._study = study
+        self._is_finished = False
+
+    def suggest(self, trial: Trial) -> Params | None:
+        """What the sampler proposes."""
+        return None if self._is_finished else self._study.ask(trial)
+
+    def is_finished(self) -> bool:
+        """Only when it was told so."""
+        return self._is_finished
+
+    def set_finished(self) -> None:
+        """Propose nothing any more."""
+        self._is_finished = True
+
+    def on_trial_result(self, trial: Trial, result: Result) -> None:
+        """What some samplers learn from before the end."""
+        value = result.number(self._study.metric)
+        if value is not None:
+            self._study.add(trial)
+            self._study.report(trial, result.step, value)
+
+    def on_trial_complete(self, trial: Trial, result: Result | None, *, error: bool) -> None:
+        """The value, or that there is none."""
+        self._study.add(trial)
+        value = None if result is None else result.number(self._study.metric)
+        if error or value is None or value != value:
+            self._study.tell(trial, TrialState.FAIL, None)
+        else:
+            self._study.tell(trial, TrialState.COMPLETE, value)
+
+    def save(self) -> bytes:
+        """The sampler."""
+        return self._study.save_sampler()
+
+    def restore(self, state: bytes, trials: Iterable[History]) -> None:
+        """The sampler, and the trials that it learns from."""
+        self._study.restore_sampler(state)
+        self._study.restore_trials(trials)
+
+
+class PruningScheduler(FifoScheduler):
+    """A pruner of Optuna's."""
+
+    def __init__(self, study: OptunaStudy) -> None:
+        self._study = study
+
+    def on_trial_add(self, trials: Trials, trial: Trial) -> None:  # noqa: ARG002
+        """Optuna counts it."""
+        self._study.add(trial)
+
+    def on_trial_result(self, trials: Trials, trial: Trial, result: Result) -> Decision:  # noqa: ARG002
+        """STOP what the pruner gives up."""
+        value = result.number(self._study.metric)
+        if value is None:
+            return Decision.CONTINUE
+        self._study.report(trial, result.step, value)
+        if not self._study.should_prune(trial):
+            return Decision.CONTINUE
+        self._study.tell(trial, TrialState.PRUNED, None)
+        return Decision.STOP
+
+    def on_trial_complete(self, trials: Trials, trial: Trial, result: Result | None) -> None:  # noqa: ARG002
+        """What the others are compared with."""
+        value = None if result is None else result.number(self._study.metric)
+        if value is not None and value == value:
+            self._study.tell(trial, TrialState.COMPLETE, value)
+
+    def save(self) -> bytes:
+        """The pruner."""
+        return self._study.save_pruner()
+
+    def restore(self, state: bytes, trials: Iterable[History]) -> None:
+        """The pruner, and the trials that it compares."""
+        self._study.restore_pruner(state)
+        self._study.restore_trials(trials)
+
+
+_SAMPLERS = {
+    "tpe": "TPESampler",
+    "cmaes": "CmaEsSampler",
+    "qmc": "QMCSampler",
+    "nsgaii": "NSGAIISampler",
+}
+_PRUNERS = {
+    "asha": "SuccessiveHalvingPruner",
+    "hyperband": "HyperbandPruner",
+    "median": "MedianPruner",
+}
+
+
+def make_sampler(spec: SearchSpec, seed: int) -> optuna.samplers.BaseSampler:
+    """The sampler that the spec names; `SettingsError` for options that it does not take."""
+    maker = getattr(optuna.samplers, _SAMPLERS[spec.method])
+    options = {**spec.options, "seed": seed}
+    sampler: optuna.samplers.BaseSampler = _made(maker, options, f"search: {spec.method}")
+    return sampler
+
+
+def make_pruner(spec: SchedulerSpec) -> optuna.pruners.BasePruner:
+    """The pruner that the spec names; `SettingsError` for options that it does not take."""
+    maker = getattr(optuna.pruners, _PRUNERS[spec.method])
+    pruner: optuna.pruners.BasePruner = _made(maker, spec.options, f"scheduler: {spec.method}")
+    return pruner
+
+
+def _made(maker: Any, options: Mapping[str, Any], what: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, says Optuna of many
+            return maker(**options)
+    except (TypeError, ValueError, ImportError) as error:
+        raise SettingsError(f"{what}: {error}") from error
+
+
+def distribution_of(parameter: Parameter) -> BaseDistribution:
+    """A parameter's values in Optuna's words."""
+    match parameter:
+        case Fixed():
+            return CategoricalDistribution([_as_choice(parameter, parameter.value)])
+        case Choice() | Grid():
+            return CategoricalDistribution(_choices(parameter))
+        case Uniform():
+            return FloatDistribution(parameter.low, last_rung(parameter), step=parameter.step)
+        case LogUniform():
+            return FloatDistribution(parameter.low, parameter.high, log=True)
+        case Integer():
+            return IntDistribution(
+                parameter.low, int(last_rung(parameter)), step=parameter.step, log=parameter.log
+            )
+
+
+def _choices(parameter: Choice | Grid) -> list[Any]:
+    return [_as_choice(parameter, value) for value in parameter.values]
+
+
+def _as_choice(parameter: Parameter, value: JsonValue) -> Any:
+    """Optuna stores plain values; a list or a table is its JSON there."""
+    is_plain = value is None or isinstance(value, str | int | float | bool)
+    if isinstance(parameter, Choice | Grid | Fixed) and not is_plain:
+        return to_json(value).decode()
+    return value

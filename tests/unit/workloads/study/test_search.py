@@ -1,0 +1,190 @@
+"""Searches by themselves, and against Optuna with the same seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from pydantic import TypeAdapter
+
+from intendant.protocol.space import Parameter
+from intendant.protocol.study import SearchSpec
+from intendant.workloads.study.hooks import History, Searcher
+from intendant.workloads.study.making import make_searcher_and_scheduler
+from intendant.workloads.study.searchers import GridSearch, RandomSearch, points
+from intendant.workloads.study.trials import Params, Result, Trial
+from tests.unit.workloads.study.studies import make_spec
+
+SPACE: dict[str, dict[str, Any]] = {
+    "lr": {"type": "loguniform", "low": 1e-5, "high": 1.0},
+    "momentum": {"type": "uniform", "low": 0.0, "high": 0.99},
+    "rung": {"type": "uniform", "low": -1.0, "high": 1.0, "step": 0.3},
+    "layers": {"type": "integer", "low": 3, "high": 20, "step": 4},
+    "width": {"type": "integer", "low": 1, "high": 1000, "log": True},
+    "kind": {"type": "choice", "values": ["a", "b", 3, None]},
+    "only": {"type": "uniform", "low": 1.0, "high": 1.0},
+}
+
+
+def bare(trial: optuna.Trial) -> Params:
+    """What a user of Optuna would write for the same space."""
+    return {
+        "lr": trial.suggest_float("lr", 1e-5, 1.0, log=True),
+        "momentum": trial.suggest_float("momentum", 0.0, 0.99),
+        "rung": trial.suggest_float("rung", -1.0, 0.8, step=0.3),
+        "layers": trial.suggest_int("layers", 3, 19, step=4),
+        "width": trial.suggest_int("width", 1, 1000, log=True),
+        "kind": trial.suggest_categorical("kind", ["a", "b", 3, None]),
+        "only": trial.suggest_float("only", 1.0, 1.0),
+    }
+
+
+def loss(params: Params) -> float:
+    """Something to be made small."""
+    return math.log10(params["lr"]) ** 2 + params["momentum"] + params["layers"]  # type: ignore[operator, arg-type]
+
+
+def space(of: dict[str, Any]) -> dict[str, Parameter]:
+    return TypeAdapter(dict[str, Parameter]).validate_python(of)
+
+
+SAMPLERS: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    "random": lambda: optuna.samplers.RandomSampler(seed=7),
+    "tpe": lambda: optuna.samplers.TPESampler(seed=7),
+    "cmaes": lambda: optuna.samplers.CmaEsSampler(seed=7),
+    "qmc": lambda: optuna.samplers.QMCSampler(seed=7),
+    "nsgaii": lambda: optuna.samplers.NSGAIISampler(seed=7, population_size=8),
+}
+OPTIONS = {"nsgaii": {"population_size": 8}}
+
+
+def make_searcher(method: str) -> Searcher:
+    search = SearchSpec.model_validate({"method": method, "options": OPTIONS.get(method, {})})
+    spec = make_spec(space=SPACE, search=search.model_dump())
+    return make_searcher_and_scheduler(spec, seed=7)[0]
+
+
+def suggest(searcher: Searcher, count: int, first: int = 0) -> list[Params]:
+    """Trials one after the other, each told before the next."""
+    found = []
+    for number in range(first, first + count):
+        trial = Trial(number, {})
+        params = searcher.suggest(trial)
+        assert params is not None
+        trial.params = params
+        searcher.on_trial_complete(trial, Result(1, 1, {"loss": loss(params)}, 0.0), error=False)
+        found.append(params)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("method", SAMPLERS)
+def test_the_same_seed_proposes_what_optuna_by_itself_proposes(method: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(sampler=SAMPLERS[method]())
+    expected = []
+    for _ in range(25):
+        trial = study.ask()
+        expected.append(bare(trial))
+        study.tell(trial, loss(expected[-1]))
+    assert suggest(make_searcher(method), 25) == expected
+
+
+@pytest.mark.parametrize("method", SAMPLERS)
+def test_t20_a_restored_search_proposes_what_it_would_have_proposed(method: str) -> None:
+    undisturbed = suggest(make_searcher(method), 24)
+
+    first = make_searcher(method)
+    histories = []
+    for number in range(12):
+        trial = Trial(number, {})
+        trial.params = first.suggest(trial) or {}
+        value = loss(trial.params)
+        first.on_trial_complete(trial, Result(1, 1, {"loss": value}, 0.0), error=False)
+        histories.append(as_history(trial, value))
+    second = make_searcher(method)
+    second.restore(first.save(), histories)
+
+    assert suggest(second, 12, first=12) == undisturbed[12:]
+
+
+def as_history(trial: Trial, value: float) -> History:
+    from intendant.protocol.trial_states import TrialOutcome
+
+    return History(
+        trial.number, trial.params, TrialOutcome.COMPLETED, value, {1: value}, dict(trial.notes)
+    )
+
+
+def test_a_grid_has_every_point_once_the_last_parameter_changing_fastest() -> None:
+    grid = space(
+        {
+            "a": {"type": "grid", "values": [1, 2]},
+            "b": {"type": "choice", "values": ["x", "y"]},
+            "c": {"type": "integer", "low": 0, "high": 4, "step": 2},
+            "d": {"type": "fixed", "value": 9},
+        }
+    )
+    expected = [
+        {"a": a, "b": b, "c": c, "d": 9}
+        for a, b, c in itertools.product([1, 2], ["x", "y"], [0, 2, 4])
+    ]
+    assert list(points(grid)) == expected
+
+
+def test_parameters_that_do_not_exist_make_no_copies_of_a_point() -> None:
+    grid = space(
+        {
+            "momentum": {"type": "grid", "values": [0, 1], "when": {"kind": "sgd"}},
+            "kind": {"type": "grid", "values": ["sgd", "adam"]},
+        }
+    )
+    assert list(points(grid)) == [
+        {"kind": "sgd", "momentum": 0},
+        {"kind": "sgd", "momentum": 1},
+        {"kind": "adam"},
+    ]
+
+
+def test_a_grid_of_a_million_million_points_begins_at_once() -> None:
+    huge = {f"p{at}": {"type": "integer", "low": 1, "high": 1000} for at in range(4)}
+    search = GridSearch(space(huge))
+    assert search.suggest(Trial(0, {})) == {"p0": 1, "p1": 1, "p2": 1, "p3": 1}
+    assert not search.is_finished()
+
+
+def test_a_grid_goes_on_where_it_was() -> None:
+    grid = space({"a": {"type": "integer", "low": 1, "high": 5}})
+    first, second = GridSearch(grid), GridSearch(grid)
+    for number in range(3):
+        first.suggest(Trial(number, {}))
+    second.restore(first.save(), [])
+    assert second.suggest(Trial(3, {})) == {"a": 4}
+    second.suggest(Trial(4, {}))
+    assert second.is_finished()
+
+
+def test_values_at_random_stay_within_their_bounds() -> None:
+    search = RandomSearch(space(SPACE), seed=3)
+    for number in range(500):
+        params: Any = search.suggest(Trial(number, {}))
+        assert 1e-5 <= params["lr"] < 1
+        assert params["layers"] in range(3, 20, 4)
+        assert 1 <= params["width"] <= 1000
+        assert params["rung"] <= 0.8
+
+
+def test_conditions_hold_for_samplers_too() -> None:
+    conditional = {
+        "kind": {"type": "choice", "values": ["sgd", "adam"]},
+        "momentum": {"type": "uniform", "low": 0, "high": 1, "when": {"kind": "sgd"}},
+    }
+    spec = make_spec(space=conditional, search={"method": "tpe"})
+    searcher, _ = make_searcher_and_scheduler(spec, seed=1)
+    found = [searcher.suggest(Trial(number, {})) for number in range(20)]
+    assert all(params and ("momentum" in params) == (params["kind"] == "sgd") for params in found)
+    assert {params["kind"] for params in found if params} == {"sgd", "adam"}
