@@ -23,7 +23,8 @@ from intendant.protocol.records import (
 )
 from intendant.protocol.run_states import Outcome, RunState, Situation
 from intendant.protocol.selectors import parse_selection
-from intendant.protocol.specs import CallSpec, Submission
+from intendant.protocol.specs import Submission
+from intendant.protocol.workloads import CallSpec
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 END = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.specs import CommandSpec
+from intendant.protocol.workloads import CommandSpec
 from tests.helpers.fake_daemon import fake_daemon
 from tests.helpers.fake_executor import Ending, FakeExecutor
 

@@ -15,7 +15,7 @@ import pytest
 
 from intendant.errors import WorkloadNotStarted
 from intendant.process.stub import Stub
-from intendant.protocol.specs import CommandSpec
+from intendant.protocol.workloads import CommandSpec
 from intendant.workloads.base import Surroundings
 from intendant.workloads.command import CommandWorkload
 from tests.helpers.processes import settable

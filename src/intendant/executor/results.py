@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Literal
 
-from intendant.protocol.specs import CallSpec, CommandSpec
+from intendant.protocol.specs import Workload
+from intendant.protocol.workloads import CallSpec
 from intendant.store.spool import AttemptFolder
 
 PIECE_BYTES = 1024 * 1024
@@ -21,7 +22,7 @@ class Piece:
     data: bytes = b""
 
 
-def read_result(folder: AttemptFolder, workload: CommandSpec | CallSpec, offset: int) -> Piece:
+def read_result(folder: AttemptFolder, workload: Workload, offset: int) -> Piece:
     """The bytes from `offset` on, up to a piece of them."""
     if not isinstance(workload, CallSpec):
         return Piece()

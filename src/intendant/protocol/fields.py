@@ -12,7 +12,10 @@ from pydantic import (
     Field,
     JsonValue,
     StringConstraints,
+    field_validator,
 )
+
+from intendant.protocol.run_states import Outcome
 
 MAX_ARGUMENT_BYTES = 131_071
 """One argument, or one `K=V` of the environment (execve(2): MAX_ARG_STRLEN, with its NUL)."""
@@ -79,3 +82,23 @@ def _arguments(value: object) -> object:
 
 Arguments = Annotated[list[JsonValue] | dict[str, JsonValue], BeforeValidator(_arguments)]
 """Of one call: by position, or by name."""
+
+
+class RetryPolicy(Model):
+    """When a run that ended badly is queued again by itself."""
+
+    attempts: int = Field(default=0, ge=0, le=1000, description="attempts after the first")
+    on: list[Outcome] = Field(
+        default_factory=lambda: [Outcome.FAILED, Outcome.TIMED_OUT], max_length=5
+    )
+    backoff_s: float = Field(default=1.0, ge=0, le=86400, description="wait before the second")
+    backoff_max_s: float = Field(
+        default=300.0, ge=0, le=86400, description="the wait doubles up to"
+    )
+
+    @field_validator("on")
+    @classmethod
+    def _on_is_retryable(cls, on: list[Outcome]) -> list[Outcome]:
+        if wrong := {Outcome.SUCCEEDED, Outcome.CANCELLED} & set(on):
+            raise ValueError(f"a run is never retried after {', '.join(sorted(wrong))}")
+        return on

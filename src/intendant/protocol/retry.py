@@ -8,6 +8,7 @@ policy says.
 
 from __future__ import annotations
 
+from intendant.protocol.fields import RetryPolicy
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import RunSpec
 
@@ -39,7 +40,12 @@ def retry_delay_s(
     retryable = {*spec.retry.on} | ({Outcome.INTERRUPTED} if spec.restartable else set())
     if outcome not in retryable or tries > spec.retry.attempts:
         return None
-    return _doubled(spec.retry.backoff_s, tries - 1, limit=spec.retry.backoff_max_s)
+    return backoff_s(spec.retry, tries)
+
+
+def backoff_s(policy: RetryPolicy, tries: int) -> float:
+    """Seconds to wait after so many tries: doubled from one to the next, up to a bound."""
+    return _doubled(policy.backoff_s, tries - 1, limit=policy.backoff_max_s)
 
 
 def launch_delay_s(burnt: int) -> float | None:

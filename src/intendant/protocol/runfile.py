@@ -1,121 +1,30 @@
 """Run files: one run or several, in the flat keys that people write, as specs.
 
 The reader of the file (TOML, YAML or JSON) hands over plain data. It is checked twice: its shape
-here, with nothing guessed (`"5"` is no number), then what it asks for by `RunSpec`, whose
-complaints are translated back into the file's keys. Whatever is wrong is one line of a
-`SettingsError`.
+here, with nothing guessed, then what it asks for by `RunSpec`, whose complaints are translated back
+into the file's keys. Whatever is wrong is one line of a `SettingsError`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field, JsonValue, ValidationError
 
 from intendant.errors import SettingsError
 from intendant.problems import Key, Problem, explain_validation_error, found, problems_of
-from intendant.protocol.durations import parse_duration
-from intendant.protocol.fields import MAX_DURATION_S, Arguments, Model, Name, QueueName
-from intendant.protocol.run_states import Outcome
-from intendant.protocol.specs import CallSpec, CommandSpec, RunSpec, check_dependencies
-
-MAX_WAIT_S = 86400.0
-"""The longest grace or back-off that `RunSpec` takes."""
-
-_OCTAL = re.compile(r"(0o)?0?[0-7]{1,3}")
+from intendant.protocol.fields import Arguments, Name, QueueName
+from intendant.protocol.filefields import FileModel, Limit, Retry, RetryTable, Umask, Wait
+from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
+from intendant.protocol.specs import RunSpec, check_dependencies
+from intendant.protocol.workloads import CallSpec, CommandSpec
 
 
-def _duration(value: object) -> float:
-    """Seconds from a duration in the file; `ValueError` if it is none."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError("expected 90, 1.5s, 2m, 3h or 1d")  # noqa: TRY004  what pydantic catches
-    return parse_duration(value)
+class WorkTable(FileModel):
+    """What a run or a step does."""
 
-
-def _wait(value: object) -> float:
-    """Seconds from a duration that may be nothing, but is no longer than a spec allows."""
-    duration_s = _duration(value)
-    if duration_s > MAX_WAIT_S:
-        raise ValueError("expected at most 1d")
-    return duration_s
-
-
-def _limit(value: object) -> float:
-    """Seconds from a duration that is not nothing and no longer than a spec allows."""
-    duration_s = _duration(value)
-    if not 0 < duration_s <= MAX_DURATION_S:
-        raise ValueError("expected more than 0 and at most 3650d")
-    return duration_s
-
-
-def _umask(value: object) -> object:
-    """A file mode mask, from octal text or as it is."""
-    if not isinstance(value, str):
-        return value
-    if _OCTAL.fullmatch(value) is None:
-        raise ValueError("expected octal digits, 000 to 777")
-    return int(value, 8)
-
-
-def _retry(value: object) -> object:
-    """A bare number of attempts stands for the table that holds only this."""
-    if isinstance(value, bool) or not isinstance(value, int | dict):
-        raise ValueError("expected a number or a table")  # noqa: TRY004  what pydantic catches
-    if isinstance(value, int):
-        return {"attempts": value}
-    # YAML 1.1 reads a bare `on` as true (https://yaml.org/type/bool.html); here it is a key.
-    return {"on" if key is True else key: content for key, content in value.items()}
-
-
-_DURATION_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "pattern": r"^\s*([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*[smhdSMHD]?\s*$"},
-        {"type": "number", "minimum": 0},
-    ]
-}
-_UMASK_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        {"type": "string", "pattern": f"^{_OCTAL.pattern}$"},
-        {"type": "integer", "minimum": 0, "maximum": 0o777},
-    ]
-}
-
-Wait = Annotated[float, BeforeValidator(_wait), WithJsonSchema(_DURATION_SCHEMA)]
-Limit = Annotated[float, BeforeValidator(_limit), WithJsonSchema(_DURATION_SCHEMA)]
-Umask = Annotated[int, BeforeValidator(_umask), WithJsonSchema(_UMASK_SCHEMA)]
-
-
-class FileModel(Model):
-    """A table in a file: nothing is converted that the file's own syntax can say."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class RetryTable(FileModel):
-    """When a run that ended badly is queued again by itself."""
-
-    attempts: int = Field(description="attempts after the first")
-    on: list[Annotated[Outcome, Field(strict=False)]] | None = None
-    backoff: Wait | None = Field(default=None, description="wait before the second")
-    backoff_max: Wait | None = Field(default=None, description="the wait doubles up to")
-
-
-Retry = Annotated[
-    RetryTable,
-    BeforeValidator(
-        _retry,
-        json_schema_input_type=Annotated[int, Field(ge=0)] | RetryTable,
-    ),
-]
-
-
-class RunTable(FileModel):
-    """One run: a command or a call, and how it is to be treated. Left out: the default."""
-
-    name: Name | None = None
     argv: list[str] | None = Field(
         default=None, min_length=1, description="program and arguments, never a shell's line"
     )
@@ -123,15 +32,8 @@ class RunTable(FileModel):
         default=None, description="instead of argv, a Python function: `package.module:function`"
     )
     args: Arguments | None = Field(default=None, description="of the call, by position or by name")
-    map: list[Arguments] | None = Field(
-        default=None, description="instead of args: one call for each, the results in order"
-    )
-    processes: int | None = Field(default=None, description="for `map`; one for each CPU")
     result: Literal["json", "pickle"] | None = Field(
         default=None, description="how what the call returns is written"
-    )
-    python: str | None = Field(
-        default=None, description="interpreter of the call; the submitter's own when left out"
     )
     cwd: str | None = Field(default=None, description="folder; the submitter's own when left out")
     env: dict[str, str] | None = Field(
@@ -139,6 +41,81 @@ class RunTable(FileModel):
     )
     umask: Umask | None = Field(default=None, description='file mode mask: "022"')
     stdin: str | None = Field(default=None, description="file to read from; nothing when left out")
+
+
+class StepDefaults(FileModel):
+    """What holds for every step of a pipeline that does not say otherwise."""
+
+    execution: Execution | None = Field(default=None, description="the pipeline's when left out")
+    fresh: bool | None = Field(default=None, description="a call in a new interpreter")
+    queue: QueueName | None = Field(default=None, description="for a step that is a run")
+    priority: int | None = Field(default=None, description="among steps that are ready")
+    timeout: Limit | None = Field(default=None, description="longest time of one attempt")
+    grace: Wait | None = Field(default=None, description="from SIGTERM to SIGKILL")
+    retry: Retry | None = Field(
+        default=None, description="attempts after the first, or a table that says more"
+    )
+    continue_on_fail: bool | None = Field(
+        default=None, description="its failure does not make the pipeline fail"
+    )
+    continue_on_abort: bool | None = Field(
+        default=None, description="that it was aborted does not make the pipeline fail"
+    )
+    skip_children_on_fail: bool | None = Field(
+        default=None, description="false: steps after it start although it failed"
+    )
+    skip_children_on_abort: bool | None = Field(
+        default=None, description="false: steps after it start although it was aborted"
+    )
+
+
+class StepTable(WorkTable, StepDefaults):
+    """One step of a pipeline: a command or a call. Its texts may hold references."""
+
+    name: StepName
+    parameters: dict[str, JsonValue] | None = Field(
+        default=None, description="of a call: arguments by name; of a command: `${parameters.x}`"
+    )
+    after: list[StepName] | None = Field(
+        default=None, description="steps that must have succeeded first"
+    )
+    artifacts: dict[StepName, str] | None = Field(
+        default=None, description="files or folders that it leaves, by name"
+    )
+
+
+class RunTable(WorkTable):
+    """One run: a command, a call or a pipeline, and how it is treated. Left out: the default."""
+
+    name: Name | None = None
+    map: list[Arguments] | None = Field(
+        default=None, description="instead of args: one call for each, the results in order"
+    )
+    python: str | None = Field(
+        default=None, description="interpreter of the call; the submitter's own when left out"
+    )
+    steps: list[StepTable] | None = Field(
+        default=None, min_length=1, description="instead of argv, the steps of a pipeline"
+    )
+    defaults: StepDefaults | None = Field(default=None, description="for every step")
+    parameters: dict[str, JsonValue] | None = Field(
+        default=None, description="of the pipeline: what steps refer to as `${pipeline.x}`"
+    )
+    execution: Execution | None = Field(
+        default=None,
+        description="of steps: a process for each, one process for all, or a run for each",
+    )
+    processes: int | None = Field(
+        default=None, description="for `map`, and steps at once; one for each CPU"
+    )
+    fail_fast: bool | None = Field(default=None, description="end all steps when one has failed")
+    on_step_created: str | None = Field(
+        default=None, description="function called before a step starts; it may skip the step"
+    )
+    on_step_completed: str | None = Field(default=None, description="called after a step's end")
+    on_step_status: str | None = Field(default=None, description="called when a step changes")
+    step_executor: str | None = Field(default=None, description="a class instead of our own")
+    graph_executor: str | None = Field(default=None, description="a class instead of our own")
     queue: QueueName | None = None
     priority: int | None = Field(default=None, description="higher starts first")
     timeout: Limit | None = Field(default=None, description="longest time from start to end")
@@ -169,10 +146,22 @@ class RunFile(FileModel):
     runs: list[RunTable] = Field(min_length=1)
 
 
-KNOWN_KEYS = frozenset({*RunTable.model_fields, *RetryTable.model_fields, *RunFile.model_fields})
+KNOWN_KEYS = frozenset(
+    {
+        *RunTable.model_fields,
+        *StepTable.model_fields,
+        *RetryTable.model_fields,
+        *RunFile.model_fields,
+    }
+)
 
-_IN_COMMAND = CommandSpec.model_fields.keys() & RunTable.model_fields.keys()
-_IN_CALL = {"call", *(CallSpec.model_fields.keys() & RunTable.model_fields.keys())}
+_KINDS: dict[str, tuple[str, set[str]]] = {
+    "argv": ("command", {*CommandSpec.model_fields} & {*RunTable.model_fields}),
+    "call": ("call", {"call", *CallSpec.model_fields} & {*RunTable.model_fields}),
+    "steps": ("pipeline", {"defaults", *PipelineSpec.model_fields} & {*RunTable.model_fields}),
+}
+"""By the key that says what a run does: the kind of its workload, and the keys of that."""
+_KINDS_OF_STEPS = {key: _KINDS[key] for key in ("argv", "call")}
 _IN_SPEC = {
     "call": "target",
     "timeout": "timeout_s",
@@ -230,17 +219,37 @@ def _problems_of_form(data: object) -> list[Problem]:
     return [Problem((key,), text) for key in beside]
 
 
-def _problems_of_kind(table: RunTable) -> list[Problem]:
-    """What keeps a table from being either a command or a call."""
-    if table.argv is None and table.call is None:
-        return [Problem(("argv",), found(None, "a command, or a Python function as `call`"))]
-    if table.argv is not None and table.call is not None:
-        return [Problem(("call",), "found beside `argv`, expected one of the two")]
-    mine, other = ("argv", "call") if table.call is None else ("call", "argv")
-    strange = _IN_CALL - _IN_COMMAND if table.call is None else _IN_COMMAND - _IN_CALL
-    text = f"found beside `{mine}`, expected beside `{other}`"
+def _problems_of_kind(table: WorkTable) -> list[Problem]:
+    """What keeps a table from saying one thing to do: which, with which keys."""
+    kinds = _KINDS if isinstance(table, RunTable) else _KINDS_OF_STEPS
     given = table.model_dump(exclude_none=True)
-    return [Problem((key,), text) for key in given if key in strange]
+    mine = [key for key in kinds if key in given]
+    if not mine:
+        others = "a command, or a Python function as `call`"
+        others += ", or `steps`" if "steps" in kinds else ""
+        return [Problem(("argv",), found(None, others))]
+    if len(mine) > 1:
+        return [Problem((mine[1],), f"found beside `{mine[0]}`, expected one of the two")]
+    of_kinds = {key for _, keys in kinds.values() for key in keys}
+    strange = [key for key in given if key in of_kinds - kinds[mine[0]][1]]
+    problems = [Problem((key,), _misplaced(key, mine[0], kinds)) for key in strange]
+    return problems + _problems_of_steps(table)
+
+
+def _misplaced(key: str, beside: str, kinds: Mapping[str, tuple[str, set[str]]]) -> str:
+    owners = " or ".join(f"`{owner}`" for owner, (_, keys) in kinds.items() if key in keys)
+    return f"found beside `{beside}`, expected beside {owners}"
+
+
+def _problems_of_steps(table: WorkTable) -> list[Problem]:
+    """The same for each step of a pipeline."""
+    if not isinstance(table, RunTable):
+        return []
+    return [
+        Problem(("steps", at, *problem.key), problem.text)
+        for at, step in enumerate(table.steps or [])
+        for problem in _problems_of_kind(step)
+    ]
 
 
 def _problems_of_order(tables: list[tuple[Key, RunTable]]) -> list[Problem]:
@@ -268,22 +277,37 @@ def _unsound_names(tables: list[tuple[Key, RunTable]]) -> Iterator[Problem]:
 
 def _fields_of_spec(table: RunTable) -> dict[str, object]:
     """What the file gives, under the names and in the places that `RunSpec` has for it."""
-    given = table.model_dump(exclude_none=True)
-    workload = {key: given.pop(key) for key in (_IN_COMMAND | _IN_CALL) & given.keys()}
-    kind = "command" if table.call is None else "call"
+    fields = _with_workload(table.model_dump(exclude_none=True))
+    workload = fields["workload"]
+    if table.steps is not None and isinstance(workload, dict):
+        defaults = workload.pop("defaults", {})
+        workload["steps"] = [_with_workload({**defaults, **step}) for step in workload["steps"]]
+    return fields
+
+
+def _with_workload(given: dict[str, Any]) -> dict[str, Any]:
+    """The keys of what is to be done in a table of their own."""
+    [(kind, keys)] = [_KINDS[key] for key in _KINDS if key in given]
+    workload = {key: given.pop(key) for key in keys & given.keys()}
     if "retry" in given:
         given["retry"] = _renamed(given["retry"])
     return {"workload": {"kind": kind, **_renamed(workload)}, **_renamed(given)}
 
 
-def _renamed(table: dict[str, object]) -> dict[str, object]:
+def _renamed(table: dict[str, Any]) -> dict[str, Any]:
     return {_IN_SPEC.get(key, key): value for key, value in table.items()}
 
 
 def _key_in_file(key: Key) -> Key:
-    """Where a field of `RunSpec` stands in the file."""
-    flat = key[2:] if key[:1] == ("workload",) else key  # behind the kind, of a union's members
-    return tuple(_IN_FILE.get(part, part) if isinstance(part, str) else part for part in flat)
+    """Where a field of `RunSpec` stands in the file, which has no tables for workloads."""
+    flat: list[int | str] = []
+    parts = iter(key)
+    for part in parts:
+        if part == "workload":
+            next(parts, None)  # behind it the kind, of a union's members
+        else:
+            flat.append(_IN_FILE.get(part, part) if isinstance(part, str) else part)
+    return tuple(flat)
 
 
 def _refuse(problems: list[Problem], source: str) -> None:

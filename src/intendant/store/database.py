@@ -21,6 +21,8 @@ from intendant.store.disk import DISK
 
 APPLICATION_ID = 0x494E5444
 """`INTD`, so that file(1) and we can tell the database from others."""
+STEPS_APPLICATION_ID = 0x494E5453
+"""`INTS`: the steps of one pipeline."""
 BUSY_TIMEOUT_S = 5.0
 
 _MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
@@ -44,6 +46,18 @@ class Migration:
     script: str
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A kind of database: its mark in the file, and the folder of its migrations."""
+
+    application_id: int
+    folder: str
+
+
+RUNS = Schema(APPLICATION_ID, "migrations")
+STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations")
+
+
 def store_error(path: Path, error: apsw.Error) -> StoreError:
     """What the rest of the program sees of a trouble with the database.
 
@@ -63,13 +77,13 @@ def database_errors(path: Path) -> Iterator[None]:
         raise store_error(path, error) from error
 
 
-def prepare(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
+def prepare(path: Path, *, busy_timeout_s: float, schema: Schema = RUNS) -> apsw.Connection:
     """A connection that writes, to a database that exists and has today's schema."""
     _make_private(path)
     with _connecting(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout_s) as connection:
-        version = checked_version(connection, path)
+        version = checked_version(connection, path, schema)
         _set_up(connection, path)
-        _migrate(connection, version)
+        _migrate(connection, version, schema)
     return connection
 
 
@@ -96,9 +110,9 @@ def close_quietly(connection: apsw.Connection) -> None:
         connection.close(True)
 
 
-def migrations() -> list[Migration]:
+def migrations(schema: Schema = RUNS) -> list[Migration]:
     """Every migration in order, from the package's files."""
-    folder = files("intendant.store") / "migrations"
+    folder = files("intendant.store") / schema.folder
     scripts = {file.name: file for file in folder.iterdir() if file.name.endswith(".sql")}
     return [
         Migration(number, scripts[name].read_text(encoding="utf-8"))
@@ -141,14 +155,14 @@ def _connecting(path: Path, flags: int, busy_timeout_s: float) -> Iterator[apsw.
         on_error.pop_all()
 
 
-def checked_version(connection: apsw.Connection, path: Path) -> int:
+def checked_version(connection: apsw.Connection, path: Path, schema: Schema = RUNS) -> int:
     """The version of the schema; a foreign or a newer database is refused untouched."""
     version: int = connection.pragma("user_version")
     application: int = connection.pragma("application_id")
     is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]
-    if application != APPLICATION_ID and not (is_empty and application == version == 0):
+    if application != schema.application_id and not (is_empty and application == version == 0):
         raise StoreError(f"{path} is a database of another program")
-    if version > (known := len(migrations())):
+    if version > (known := len(migrations(schema))):
         raise StoreError(
             f"{path} is of a newer intendant: found schema {version}, expected at most {known}"
         )
@@ -162,10 +176,10 @@ def _set_up(connection: apsw.Connection, path: Path) -> None:
             raise StoreError(f"{path}: found {name} = {found}, expected {wanted}")
 
 
-def _migrate(connection: apsw.Connection, version: int) -> None:
+def _migrate(connection: apsw.Connection, version: int, schema: Schema) -> None:
     """Bring the schema up to date, each step a transaction of its own."""
-    for migration in migrations()[version:]:
+    for migration in migrations(schema)[version:]:
         with connection:
             connection.execute(migration.script)
-            connection.pragma("application_id", APPLICATION_ID)
+            connection.pragma("application_id", schema.application_id)
             connection.pragma("user_version", migration.number)

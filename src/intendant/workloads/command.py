@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from intendant.protocol.specs import CommandSpec
+from intendant.protocol.workloads import CommandSpec
 from intendant.workloads.base import Surroundings
 from intendant.workloads.spawning import spawn
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from intendant.protocol.specs import CallSpec, CommandSpec, RunSpec, Secrets
+from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.specs import RunSpec, Secrets
+from intendant.protocol.workloads import CallSpec, CommandSpec
 from intendant.workloads.base import Workload
 
 
@@ -19,5 +21,9 @@ def make_workload(spec: RunSpec, secrets: Secrets) -> Workload:
             from intendant.workloads.call import CallWorkload
 
             return CallWorkload(spec.workload, pickle=secrets.pickle)
+        case PipelineSpec():
+            from intendant.workloads.pipeline.workload import PipelineWorkload
+
+            return PipelineWorkload(spec.workload, pickles={})
         case _:
             assert_never(spec.workload)

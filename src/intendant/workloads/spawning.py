@@ -65,7 +65,7 @@ def spawn(
         try:
             surroundings.stub.become(program)
         except OSError as error:
-            raise _not_started(error, argv[0], folder) from error
+            raise not_started(error, argv[0], folder) from error
     return surroundings.stub.pid
 
 
@@ -96,7 +96,7 @@ def _environment(spec: Placed, surroundings: Surroundings) -> dict[bytes, bytes]
     return {**surroundings.environment, **own}
 
 
-def _not_started(error: OSError, program: str, folder: Path) -> WorkloadNotStarted:
+def not_started(error: OSError, program: str, folder: Path) -> WorkloadNotStarted:
     """What an error of fork or execve(2) means for the run."""
     match error.errno:
         case errno.ENOENT if "/" in program and (folder / program).exists():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intendant.protocol.specs import CallSpec
+from intendant.protocol.workloads import CallSpec
 from tests.helpers.shell import Shell
 
 

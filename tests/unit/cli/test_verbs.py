@@ -13,7 +13,7 @@ from intendant.cli.session import Session
 from intendant.errors import Busy, Unreachable
 from intendant.protocol import messages as m
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import CommandSpec
+from intendant.protocol.workloads import CommandSpec
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
 from tests.helpers.shell import Shell
 

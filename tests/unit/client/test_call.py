@@ -11,7 +11,8 @@ from intendant.client.command import Submitter, submitted
 from intendant.client.pickles import open_call
 from intendant.errors import InvalidRequest
 from intendant.protocol import specs
-from intendant.protocol.specs import CallSpec, RunSpec, Submission
+from intendant.protocol.specs import RunSpec, Submission
+from intendant.protocol.workloads import CallSpec
 
 HERE = Submitter("/home/somebody", {}, 0o22, "/venv/bin/python")
 

@@ -10,7 +10,9 @@ import pytest
 from intendant.client.command import Command, RunOptions, Submitter, spec_of, submission
 from intendant.errors import InvalidRequest
 from intendant.protocol.environment import decode_environment
-from intendant.protocol.specs import CommandSpec, RetryPolicy, RunSpec, Submission
+from intendant.protocol.fields import RetryPolicy
+from intendant.protocol.specs import RunSpec, Submission
+from intendant.protocol.workloads import CommandSpec
 
 HERE = Submitter("/home/somebody", {b"PATH": b"/bin", b"ODD": b"\xff"}, 0o027)
 EVERYTHING: RunOptions = {

@@ -13,7 +13,8 @@ from intendant.executor.schedule import QueueState
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.records import AttemptRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunNote, RunState
-from intendant.protocol.specs import CommandSpec, RunSpec
+from intendant.protocol.specs import RunSpec
+from intendant.protocol.workloads import CommandSpec
 from intendant.store.base import MANY_AHEAD, Circumstances
 
 THEN = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)

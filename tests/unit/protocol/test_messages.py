@@ -26,8 +26,9 @@ from intendant.protocol.messages import (
 from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.schemas import kinds, unions
-from intendant.protocol.specs import CommandSpec, RunSpec, Secrets, Submission
+from intendant.protocol.specs import RunSpec, Secrets, Submission
 from intendant.protocol.version import PROTOCOL_VERSION
+from intendant.protocol.workloads import CommandSpec
 
 MESSAGES = Message.__subclasses__()
 SPEC = RunSpec(workload=CommandSpec(kind="command", argv=["make"]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from intendant.protocol.fields import RetryPolicy
 from intendant.protocol.retry import MAX_BURNT, counts_as_try, launch_delay_s, retry_delay_s
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.specs import CommandSpec, RetryPolicy, RunSpec
+from intendant.protocol.specs import RunSpec
+from intendant.protocol.workloads import CommandSpec
 
 O = Outcome  # noqa: E741 - a table reads better with short words
 

@@ -9,12 +9,17 @@ import yaml
 from pydantic import ValidationError
 
 from intendant.errors import SettingsError
+from intendant.protocol.fields import RetryPolicy
+from intendant.protocol.filefields import MAX_WAIT_S, RetryTable
+from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.runfile import MAX_WAIT_S, RetryTable, RunTable, parse_run_file
-from intendant.protocol.specs import CallSpec, CommandSpec, RetryPolicy, RunSpec
+from intendant.protocol.runfile import RunTable, StepTable, parse_run_file
+from intendant.protocol.specs import RunSpec
+from intendant.protocol.workloads import CallSpec, CommandSpec
 
 RUN: dict[str, Any] = {"argv": ["make"]}
 OUTCOMES = "'succeeded', 'failed', 'cancelled', 'timed_out' or 'interrupted'"
+NO_WORK = "found nothing, expected a command, or a Python function as `call`, or `steps`"
 COMMAND = CommandSpec(kind="command", argv=["make"])
 
 FULL = RunSpec(
@@ -174,7 +179,7 @@ def test_a_file_that_is_neither_one_run_nor_several_is_refused(
 @pytest.mark.parametrize(
     ("given", "complaint"),
     [
-        ({"argv": None}, "argv: found nothing, expected a command, or a Python function as `call`"),
+        ({"argv": None}, f"argv: {NO_WORK}"),
         ({"argv": []}, "argv: found [], expected a list of at least 1"),
         ({"argv": "make all"}, "argv: found 'make all', expected a list"),
         ({"argv": ["sleep", 5]}, "argv[1]: found 5, expected text"),
@@ -235,7 +240,7 @@ def test_a_run_that_can_not_be_used_is_refused_with_its_key(
 
 
 def test_a_run_without_a_command_is_refused() -> None:
-    expected = "F.toml: argv: found nothing, expected a command, or a Python function as `call`"
+    expected = f"F.toml: argv: {NO_WORK}"
     assert complaints({"name": "a"}) == [expected]
 
 
@@ -329,9 +334,12 @@ def without_unit(fields: object) -> set[str]:
 
 
 def test_a_file_can_say_all_that_a_spec_can() -> None:
-    workloads = {*CommandSpec.model_fields, *CallSpec.model_fields, "call"}
+    works = {*CommandSpec.model_fields, *CallSpec.model_fields, "call"}
     not_said = {"workload", "kind", "target", "pickle_sha256", "retry_of"}
-    in_spec = {*RunSpec.model_fields, *workloads} - not_said
+    of_pipelines = {*PipelineSpec.model_fields, "defaults"}
 
-    assert set(RunTable.model_fields) == without_unit(in_spec)
+    in_runs = {*RunSpec.model_fields, *works, *of_pipelines} - not_said
+    assert set(RunTable.model_fields) == without_unit(in_runs)
+    in_steps = {*StepSpec.model_fields, *works} - not_said - {"map", "processes", "python"}
+    assert set(StepTable.model_fields) == without_unit(in_steps)
     assert set(RetryTable.model_fields) == without_unit(RetryPolicy.model_fields)

@@ -8,18 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from intendant.protocol.environment import encode_environment
-from intendant.protocol.fields import MAX_ARGUMENT_BYTES, MAX_DURATION_S
+from intendant.protocol.fields import MAX_ARGUMENT_BYTES, MAX_DURATION_S, RetryPolicy
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import (
     MAX_ENVIRONMENT_BYTES,
-    CallSpec,
-    CommandSpec,
-    RetryPolicy,
     RunSpec,
     Secrets,
     Submission,
     check_dependencies,
 )
+from intendant.protocol.workloads import CallSpec, CommandSpec
 
 COMMAND: dict[str, Any] = {"kind": "command", "argv": ["make"]}
 

@@ -1,0 +1,140 @@
+"""A pipeline: a graph of steps, each a command or a call, and how they are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, JsonValue, StringConstraints, model_validator
+
+from intendant.protocol.fields import (
+    Model,
+    PassablePath,
+    Priority,
+    QueueName,
+    RetryPolicy,
+    Seconds,
+    Target,
+    Variables,
+)
+from intendant.protocol.graph import Graph, make_graph
+from intendant.protocol.workloads import CallSpec, CommandSpec
+
+MAX_STEPS = 100_000
+
+StepName = Annotated[
+    str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$")
+]
+Parameters = dict[str, JsonValue]
+Execution = Literal["processes", "inline", "runs"]
+StepWorkload = Annotated[CommandSpec | CallSpec, Field(discriminator="kind")]
+
+
+class StepSpec(Model):
+    """One step: what it does, what it comes after, how it is to be treated.
+
+    Texts in its workload and its parameters may hold references (`protocol.references`); a step
+    that is referred to is one that it comes after.
+    """
+
+    name: StepName
+    workload: StepWorkload
+    parameters: Parameters = Field(
+        default_factory=dict, description="of a call: arguments by name; of a command: `${…}`"
+    )
+    after: list[StepName] = Field(
+        default_factory=list, description="steps that must have succeeded first"
+    )
+    execution: Execution | None = Field(default=None, description="the pipeline's when left out")
+    fresh: bool = Field(default=False, description="a call in a new interpreter")
+    queue: QueueName | None = Field(default=None, description="for a step that is a run")
+    priority: Priority = Field(default=0, description="among steps that are ready: higher first")
+    timeout_s: Seconds | None = Field(default=None, description="longest time of one attempt")
+    grace_s: float = Field(
+        default=3.0, ge=0, le=86400, allow_inf_nan=False, description="from SIGTERM to SIGKILL"
+    )
+    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    artifacts: dict[StepName, PassablePath] = Field(
+        default_factory=dict, description="files or folders that it leaves, by name"
+    )
+    continue_on_fail: bool = Field(
+        default=False, description="its failure does not make the pipeline fail"
+    )
+    continue_on_abort: bool = Field(
+        default=False, description="that it was aborted does not make the pipeline fail"
+    )
+    skip_children_on_fail: bool = Field(
+        default=True, description="false: steps after it start although it failed"
+    )
+    skip_children_on_abort: bool = Field(
+        default=True, description="false: steps after it start although it was aborted"
+    )
+
+    def texts(self) -> Iterator[tuple[str, object]]:
+        """Each field that may hold references, by what a run file calls it."""
+        yield "parameters", self.parameters
+        yield "env", self.workload.env
+        yield "cwd", self.workload.cwd
+        yield "artifacts", self.artifacts
+        match self.workload:
+            case CommandSpec(argv=argv, stdin=stdin):
+                yield "argv", argv
+                yield "stdin", stdin
+            case CallSpec(args=args):
+                yield "args", args
+
+
+class PipelineSpec(Model):
+    """A graph of steps that is carried out as one run.
+
+    It is verified as a whole: names, references, order; what is wrong names the step and the field.
+    """
+
+    can_be_asked: ClassVar[bool] = True
+
+    kind: Literal["pipeline"]
+    steps: list[StepSpec] = Field(min_length=1, max_length=MAX_STEPS)
+    parameters: Parameters = Field(
+        default_factory=dict, description="what steps refer to as `${pipeline.x}`"
+    )
+    execution: Execution = Field(
+        default="processes",
+        description="a process for each step, one process for all, or a run for each",
+    )
+    processes: int | None = Field(
+        default=None, ge=1, le=1024, description="steps at once; one for each CPU when left out"
+    )
+    fail_fast: bool = Field(default=False, description="end all steps when one has failed")
+    on_step_created: Target | None = Field(
+        default=None, description="called before a step starts; `False` or `skip` skips it"
+    )
+    on_step_completed: Target | None = Field(default=None, description="called after its end")
+    on_step_status: Target | None = Field(default=None, description="called when it changes")
+    step_executor: Target | None = Field(
+        default=None, description="a class that carries out one step, instead of our own"
+    )
+    graph_executor: Target | None = Field(
+        default=None, description="a class that carries out the graph, instead of our own"
+    )
+    python: PassablePath | None = Field(
+        default=None, description="interpreter that has this package; the daemon's when left out"
+    )
+    cwd: PassablePath | None = Field(
+        default=None, description="folder; the submitter's own when left out"
+    )
+    env: Variables = Field(
+        default_factory=dict, description="variables added to the submitter's environment"
+    )
+    umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> PipelineSpec:
+        """Make the graph, which raises what is wrong with it."""
+        self.graph  # noqa: B018
+        return self
+
+    @cached_property
+    def graph(self) -> Graph:
+        """Who comes after whom."""
+        return make_graph(self.steps, self.parameters)

@@ -1,0 +1,235 @@
+"""The steps of one pipeline run: a database of its own in the run's folder.
+
+Written by the run's own process alone, row by row as things happen, so that steps go on while the
+daemon is down; read by whoever likes. A change of a row and its event are one transaction. All
+attempts of a run share the file, and a run that continues another begins with a copy of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from intendant.protocol.step_records import StepEventInfo, StepInfo, StepReport
+from intendant.protocol.step_states import StepEvent, StepOutcome, StepState, step_after
+from intendant.store.database import (
+    BUSY_TIMEOUT_S,
+    STEPS,
+    checked_version,
+    close_quietly,
+    database_errors,
+    open_reader,
+    prepare,
+)
+from intendant.store.rows import Cell, Rows, micros, moment, optional_moment
+
+STEPS_FILE = "steps.db"
+
+_COLUMNS = (
+    "name, state, outcome, reason, attempt, fingerprint, started_at, finished_at, exit_code, "
+    "signal, folder, run_id, report"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StepChange:
+    """Something that happens to a step, and the columns that it sets."""
+
+    step: str
+    event: StepEvent
+    at: datetime
+    columns: Mapping[str, Cell] = field(default_factory=dict)
+
+
+def started(step: str, *, attempt: int, folder: str, at: datetime) -> StepChange:
+    """An attempt begins; what the one before left in the row goes."""
+    columns: dict[str, Cell] = dict.fromkeys(
+        ("outcome", "reason", "finished_at", "exit_code", "signal", "run_id", "report")
+    )
+    columns |= {"attempt": attempt, "folder": folder, "started_at": micros(at)}
+    return StepChange(step, StepEvent.STARTED, at, columns)
+
+
+def ended(
+    step: str,
+    outcome: StepOutcome,
+    reason: str | None,
+    *,
+    at: datetime,
+    report: StepReport | None = None,
+    is_retried: bool = False,
+) -> StepChange:
+    """An attempt, or a step that never began, is over; `is_retried`: another attempt follows."""
+    columns: dict[str, Cell] = {"outcome": outcome, "reason": reason, "finished_at": micros(at)}
+    if report is not None:
+        columns |= {
+            "exit_code": report.exit_code,
+            "signal": report.signal,
+            "report": report.model_dump_json(exclude_defaults=True),
+        }
+    event = StepEvent.RETRIED if is_retried else StepEvent.ENDED
+    return StepChange(step, event, at, columns)
+
+
+def reset(step: str, *, at: datetime) -> StepChange:
+    """The step is to run again."""
+    return StepChange(step, StepEvent.RESET, at, {"outcome": None, "reason": None})
+
+
+class StepStore:
+    """The database of one pipeline, for the process that carries it out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = prepare(path, busy_timeout_s=BUSY_TIMEOUT_S, schema=STEPS)
+        with database_errors(path):
+            rows: Rows = self._connection.execute("SELECT name, state, attempt FROM step")
+            self._now: dict[str, tuple[StepState, int]] = {
+                name: (StepState(state), attempt) for name, state, attempt in rows
+            }
+
+    def __enter__(self) -> StepStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        close_quietly(self._connection)
+
+    def lay_out(self, fingerprints: Mapping[str, str]) -> None:
+        """Let there be exactly these steps, in this order; those that are known stay as they are.
+
+        A step that is no longer part of the pipeline goes, and its events with it.
+        """
+        with self._transaction():
+            for name in self._now.keys() - fingerprints.keys():
+                self._connection.execute("DELETE FROM step_event WHERE step = ?", (name,))
+                self._connection.execute("DELETE FROM step WHERE name = ?", (name,))
+            self._connection.executemany(
+                "INSERT INTO step (name, position, state, fingerprint) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET position = excluded.position, "
+                "fingerprint = excluded.fingerprint",
+                [
+                    (name, position, StepState.PENDING, fingerprint)
+                    for position, (name, fingerprint) in enumerate(fingerprints.items())
+                ],
+            )
+        fresh = (StepState.PENDING, 0)
+        self._now = {name: self._now.get(name, fresh) for name in fingerprints}
+
+    def write(self, changes: Sequence[StepChange]) -> None:
+        """Make these changes, all or none; they are on disk when this returns."""
+        if not changes:
+            return
+        now = dict[str, tuple[StepState, int]]()
+        with self._transaction():
+            for change in changes:
+                state, attempt = now.get(change.step) or self._now[change.step]
+                number = change.columns.get("attempt", attempt)
+                attempt = number if isinstance(number, int) else attempt
+                now[change.step] = (step_after(state, change.event), attempt)
+                self._write(change, *now[change.step])
+        self._now.update(now)
+
+    def steps(self) -> list[StepInfo]:
+        """Every step as it is now, in order."""
+        with database_errors(self.path):
+            return _steps(self._connection)
+
+    def _write(self, change: StepChange, state: StepState, attempt: int) -> None:
+        values: dict[str, Cell] = {**change.columns, "state": state}
+        assignments = ", ".join(f"{name} = :{name}" for name in values)
+        self._connection.execute(
+            f"UPDATE step SET {assignments} WHERE name = :name",  # noqa: S608  our own columns
+            {**values, "name": change.step},
+        )
+        detail = {
+            name: value
+            for name, value in change.columns.items()
+            if value is not None and name != "report"
+        }
+        self._connection.execute(
+            "INSERT INTO step_event (at, step, attempt, event, detail) VALUES (?, ?, ?, ?, ?)",
+            (micros(change.at), change.step, attempt, change.event, json.dumps(detail)),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with database_errors(self.path), self._connection:
+            yield
+
+
+def read_steps(path: Path) -> list[StepInfo]:
+    """The steps in a pipeline's database, whoever writes it meanwhile; none if there is no file."""
+    if not path.exists():
+        return []
+    with _reading(path) as connection:
+        return _steps(connection)
+
+
+def read_step_events(path: Path, *, after_id: int = 0, limit: int = 1000) -> list[StepEventInfo]:
+    """What happened to the steps, oldest first, after the event with this id."""
+    if not path.exists():
+        return []
+    with _reading(path) as connection:
+        rows: Rows = connection.execute(
+            "SELECT id, at, step, attempt, event, detail FROM step_event WHERE id > ? "
+            "ORDER BY id LIMIT ?",
+            (after_id, limit),
+        )
+        found = rows.fetchall()
+    return [
+        StepEventInfo(
+            id=row[0], at=moment(row[1]), step=row[2], attempt=row[3], event=row[4],
+            detail=json.loads(row[5]),
+        )
+        for row in found
+    ]  # fmt: skip
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[apsw.Connection]:
+    connection = open_reader(path, busy_timeout_s=BUSY_TIMEOUT_S)
+    with closing(connection), database_errors(path):
+        checked_version(connection, path, STEPS)
+        yield connection
+
+
+def copy_steps(source: Path, target: Path) -> None:
+    """Begin a database with what stands in another, as of now (sqlite.org/backup.html)."""
+    with (
+        database_errors(source),
+        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
+        closing(apsw.Connection(str(target))) as new,
+        new.backup("main", old, "main") as backup,
+    ):
+        backup.step()
+
+
+def _steps(connection: apsw.Connection) -> list[StepInfo]:
+    rows = connection.execute(f"SELECT {_COLUMNS} FROM step ORDER BY position")  # noqa: S608
+    return [_step_info(row) for row in rows]
+
+
+def _step_info(row: tuple[Any, ...]) -> StepInfo:
+    fields = dict(zip(StepInfo.model_fields, row, strict=True))
+    report = fields["report"]
+    return StepInfo.model_construct(
+        **{
+            **fields,
+            "state": StepState(fields["state"]),
+            "outcome": None if fields["outcome"] is None else StepOutcome(fields["outcome"]),
+            "started_at": optional_moment(fields["started_at"]),
+            "finished_at": optional_moment(fields["finished_at"]),
+            "report": None if report is None else StepReport.model_validate_json(report),
+        }
+    )

@@ -1,0 +1,1 @@
+"""A graph of steps carried out as one run."""

@@ -1,0 +1,80 @@
+"""A pipeline from its order to its outcome: the database, the models of execution, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from intendant import logs
+from intendant.process.readiness import wait_readable
+from intendant.protocol.pipelines import PipelineSpec, StepSpec
+from intendant.store.steps import STEPS_FILE, StepStore
+from intendant.workloads.pipeline.continuing import prepare
+from intendant.workloads.pipeline.graph_executor import GraphExecutor, StepRunner
+from intendant.workloads.pipeline.processes import InlineRunner, Nursery, ProcessRunner
+
+
+def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> tuple[str | None, bool]:
+    """Why the pipeline failed, if it did, and whether it was asked to end."""
+    logs.configure("info", role="pipeline")
+    pipeline = PipelineSpec.model_validate(order["spec"])
+    run_folder = Path(order["run_folder"])
+    with StepStore(run_folder / STEPS_FILE) as store:
+        store.lay_out({step.name: fingerprint(step) for step in pipeline.steps})
+        prepare(store)
+        return asyncio.run(_conduct(pipeline, store, order["label"], run_folder, zygote, life_fd))
+
+
+async def _conduct(
+    pipeline: PipelineSpec,
+    store: StepStore,
+    label: str,
+    run_folder: Path,
+    zygote: socket.socket,
+    life_fd: int,
+) -> tuple[str | None, bool]:
+    nursery = Nursery(zygote)
+    runners: dict[str, StepRunner] = {
+        "processes": ProcessRunner(nursery),
+        "inline": InlineRunner(nursery),
+    }
+    room = {"processes": pipeline.processes or os.cpu_count() or 1, "inline": 1}
+    executor = GraphExecutor(
+        pipeline, store, runners, room, label=label, run_folder=run_folder, cwd=Path.cwd()
+    )
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
+        failure = await executor.run()
+        is_asked = asked.done()
+        asked.cancel()
+    return failure, is_asked
+
+
+async def _stop_when_asked(executor: GraphExecutor, life_fd: int) -> None:
+    """End-of-file of the pipe, or SIGTERM, asks for the end."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+    async with asyncio.TaskGroup() as tasks:
+        waits = [
+            tasks.create_task(_then(wait_readable(life_fd), asked), name="pipe"),
+            tasks.create_task(asked.wait(), name="signal"),
+        ]
+        await asked.wait()
+        for wait in waits:
+            wait.cancel()
+    executor.stop()
+
+
+async def _then(wait: Any, event: asyncio.Event) -> None:
+    await wait
+    event.set()
+
+
+def fingerprint(step: StepSpec) -> str:
+    """What tells a step from one that was asked to do something else."""
+    return hashlib.sha256(step.model_dump_json().encode()).hexdigest()

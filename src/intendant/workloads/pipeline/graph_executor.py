@@ -1,0 +1,223 @@
+"""Carrying out the graph: one task for each attempt that runs, one that starts and records.
+
+Ends are taken in as they come; all that have come are written in one transaction, together with
+what they settle and the starts that follow, before anything of that starts. So whatever stands in
+the database has happened, and a parent is on disk as done before its children begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from intendant.protocol.pipelines import PipelineSpec, StepSpec
+from intendant.protocol.retry import backoff_s
+from intendant.protocol.run_states import Outcome
+from intendant.protocol.step_records import StepInfo
+from intendant.protocol.step_states import GOOD, StepOutcome
+from intendant.store.steps import StepChange, StepStore, ended, started
+from intendant.workloads.pipeline.orders import attempt_folder, left_by, make_order
+from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
+from intendant.workloads.pipeline.schedule import Schedule
+
+log = structlog.get_logger()
+
+MAX_CULPRITS = 5
+"""How many of the steps that failed the reason names."""
+
+
+class StepRunner(Protocol):
+    """A model of execution: how one attempt at a step is carried out."""
+
+    async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
+        """Carry it out; return when nothing of it is left."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is kept for further steps."""
+        ...
+
+
+class GraphExecutor:
+    """Carries the steps of one pipeline out, from where its database says that they are."""
+
+    def __init__(
+        self,
+        pipeline: PipelineSpec,
+        store: StepStore,
+        runners: Mapping[str, StepRunner],
+        room: Mapping[str, int],
+        *,
+        label: str,
+        run_folder: Path,
+        cwd: Path,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._pipeline = pipeline
+        self._specs = {step.name: step for step in pipeline.steps}
+        self._store = store
+        self._runners = runners
+        self._label = label
+        self._run_folder = run_folder
+        self._cwd = cwd
+        self._now = now
+        before = {info.name: info for info in store.steps()}
+        self._attempts = {name: info.attempt for name, info in before.items()}
+        self._left = {name: self._left_by(info) for name, info in before.items() if info.outcome}
+        kept = {name: info.outcome for name, info in before.items() if info.outcome in GOOD}
+        self._lanes = {step.name: step.execution or pipeline.execution for step in pipeline.steps}
+        self._schedule = Schedule(
+            pipeline.steps,
+            pipeline.graph,
+            lanes=self._lanes,
+            room=room,
+            fail_fast=pipeline.fail_fast,
+            kept={name: outcome for name, outcome in kept.items() if outcome is not None},
+        )
+        self._tries: dict[str, int] = {}
+        self._stops: dict[str, Stop] = {}
+        self._changes: list[StepChange] = []
+        self._woken = asyncio.Event()
+
+    async def run(self) -> str | None:
+        """Carry all of it out; why it failed, or None if it has not."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                while not self._schedule.is_over:
+                    self._start_ready(tasks)
+                    await self._woken.wait()
+                    self._woken.clear()
+            self._flush()
+        finally:
+            for runner in self._runners.values():
+                await runner.close()
+        return self._reason()
+
+    def stop(self) -> None:
+        """Start nothing more, and end what runs."""
+        if not self._schedule.is_stopped:
+            self._settle_all("aborted: the pipeline ends")
+        self._abort_running()
+        self._woken.set()
+
+    # --- starting --------------------------------------------------------------------------------
+
+    def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
+        """Write down what has ended and what starts now, then start it."""
+        attempts = [self._next_attempt(name) for name in self._schedule.take()]
+        self._flush()
+        for attempt in attempts:
+            tasks.create_task(self._carry_out(attempt), name=f"step-{attempt.step}")
+
+    def _next_attempt(self, name: str) -> Attempt:
+        spec = self._specs[name]
+        self._attempts[name] += 1
+        self._tries[name] = self._tries.get(name, 0) + 1
+        folder = attempt_folder(name, self._attempts[name])
+        change = started(name, attempt=self._attempts[name], folder=folder, at=self._now())
+        self._changes.append(change)
+        self._stops[name] = Stop()
+        path = self._run_folder / folder
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        order = make_order(
+            self._pipeline, spec, label=self._label, folder=path, cwd=self._cwd, left=self._left
+        )
+        return Attempt(name, order, spec.timeout_s, spec.grace_s)
+
+    # --- one attempt after another ---------------------------------------------------------------
+
+    async def _carry_out(self, attempt: Attempt) -> None:
+        """One attempt; where it is to be tried again, room is given up for the pause."""
+        name = attempt.step
+        end = await self._runners[self._lanes[name]].run(attempt, self._stops[name])
+        pause_s = self._pause_s(self._specs[name], end.outcome)
+        self._note_end(attempt, end, is_retried=pause_s is not None)
+        if pause_s is None:
+            self._settle(name, end.outcome)
+        else:
+            self._schedule.leave(name)
+            await self._pause(name, pause_s)
+        self._woken.set()
+
+    async def _pause(self, name: str, pause_s: float) -> None:
+        """Wait before the next attempt; the pipeline may be stopped meanwhile."""
+        self._woken.set()  # somebody else may have the room
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._stops[name].wait()
+        except TimeoutError:
+            self._schedule.put_back(name)
+            return
+        reason = "aborted: the pipeline ends"
+        self._changes.append(ended(name, StepOutcome.ABORTED, reason, at=self._now()))
+        self._settle(name, StepOutcome.ABORTED, has_left=True)
+
+    def _pause_s(self, spec: StepSpec, outcome: StepOutcome) -> float | None:
+        """How long to wait before the next attempt; None if there is none."""
+        is_retryable = outcome.value in {Outcome(each).value for each in spec.retry.on}
+        if self._schedule.is_stopped or not is_retryable:
+            return None
+        if self._tries[spec.name] > spec.retry.attempts:
+            return None
+        return backoff_s(spec.retry, self._tries[spec.name])
+
+    def _note_end(self, attempt: Attempt, end: AttemptEnd, *, is_retried: bool) -> None:
+        name = attempt.step
+        log.info("step_ended", step=name, outcome=end.outcome, reason=end.reason)
+        self._changes.append(
+            ended(
+                name, end.outcome, end.reason, at=self._now(), report=end.report,
+                is_retried=is_retried,
+            )
+        )  # fmt: skip
+        self._left[name] = left_by(
+            self._run_folder, name, outcome=end.outcome, report=end.report,
+            folder=attempt_folder(name, self._attempts[name]),
+        )  # fmt: skip
+
+    # --- what an end means for others ------------------------------------------------------------
+
+    def _settle(self, name: str, outcome: StepOutcome, *, has_left: bool = False) -> None:
+        was_stopped = self._schedule.is_stopped
+        settled = self._schedule.end(name, outcome, has_left=has_left)
+        for each in settled:
+            self._changes.append(ended(each.step, each.outcome, each.reason, at=self._now()))
+            self._left[each.step] = left_by(
+                self._run_folder, each.step, outcome=each.outcome, folder=None, report=None
+            )
+        if self._schedule.is_stopped and not was_stopped:  # fail_fast
+            self._abort_running()
+
+    def _settle_all(self, reason: str) -> None:
+        for each in self._schedule.stop(reason):
+            self._changes.append(ended(each.step, each.outcome, each.reason, at=self._now()))
+
+    def _abort_running(self) -> None:
+        for name in self._schedule.running:
+            self._stops[name].wish("aborted")
+
+    def _flush(self) -> None:
+        """Put what has happened on disk."""
+        changes, self._changes = self._changes, []
+        self._store.write(changes)
+
+    def _reason(self) -> str | None:
+        culprits = self._schedule.culprits
+        if not culprits:
+            return None
+        shown = ", ".join(
+            f"{name} ({self._schedule.outcome(name)})" for name in culprits[:MAX_CULPRITS]
+        )
+        more = len(culprits) - MAX_CULPRITS
+        return f"steps_failed: {shown}" + (f" and {more} more" if more > 0 else "")
+
+    def _left_by(self, info: StepInfo) -> dict[str, Any]:
+        return left_by(
+            self._run_folder, info.name, outcome=info.outcome, folder=info.folder,
+            report=info.report,
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The process of a pipeline: `python -m intendant.workloads.pipeline.main ORDER REPORT LIFE`.
+
+Its arguments are descriptors; what they are stands in `workloads.interpreter`. The zygote for its
+steps is forked first of all, while there is neither a thread nor an event loop, nor more in memory
+than a step needs; it imports the user's modules while this process reads the graph.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from intendant.workloads.asking import ASKED
+from intendant.workloads.pipeline.zygote import fork_zygote
+from intendant.workloads.results import reason
+
+FAILED = 1
+
+
+def main(order_fd: int, report_fd: int, life_fd: int) -> int:
+    """Carry the pipeline out; the exit status."""
+    import setproctitle
+
+    for descriptor in (order_fd, report_fd, life_fd):
+        os.set_inheritable(descriptor, False)
+    with open(order_fd, encoding="utf-8") as file:
+        order: dict[str, Any] = json.load(file)
+    _, zygote = fork_zygote(order["label"], modules=_modules(order["spec"]))
+    setproctitle.setproctitle(f"intendant: pipeline {order['label']}")
+    from intendant.workloads.pipeline.conduct import conduct
+
+    try:
+        with zygote:
+            failure, is_asked = conduct(order, zygote, life_fd)
+    except Exception as error:  # noqa: BLE001  the top of a process: said to its log and its run
+        import traceback
+
+        traceback.print_exception(error)
+        failure, is_asked = reason("pipeline", f"{type(error).__name__}: {error}"), False
+    if is_asked:
+        return ASKED
+    report = {} if failure is None else {"reason": failure}
+    os.pwrite(report_fd, json.dumps(report).encode(), 0)
+    return 0 if failure is None else FAILED
+
+
+def _modules(spec: dict[str, Any]) -> list[str]:
+    """The modules of the functions that steps call, each once."""
+    targets = (step["workload"].get("target") for step in spec["steps"])
+    return list(dict.fromkeys(target.partition(":")[0] for target in targets if target))
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.path.insert(0, str(Path.cwd()))
+    sys.exit(main(*map(int, sys.argv[1:4])))

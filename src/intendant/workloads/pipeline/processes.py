@@ -1,0 +1,257 @@
+"""Steps as processes: asking the zygote for them, telling them what to do, ending their trees.
+
+    Nursery          asks the zygote for a keeper and its leader
+    Leader           one process for steps, with the tree below it, seen from the pipeline
+    ProcessRunner    a leader for each step
+    InlineRunner     one leader for all steps, until one of them ends it
+
+A leader's end is its keeper's word, said when nothing of its tree is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pydantic import ValidationError
+
+from intendant.protocol.step_records import StepReport, Usage
+from intendant.protocol.step_states import StepOutcome
+from intendant.workloads.pipeline.step_executor import REPORT_FILE
+from intendant.workloads.pipeline.step_process import OVER, frame
+
+LEFTOVER_GRACE_S = 3.0
+"""From SIGTERM to SIGKILL for what a step has left running."""
+_PACKET_BYTES = 4096
+MAX_REPORT_BYTES = 16 * 1024 * 1024
+
+Why = Literal["timed_out", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a step, ready to be carried out."""
+
+    step: str
+    order: Mapping[str, Any]
+    timeout_s: float | None
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnd:
+    """How an attempt ended."""
+
+    outcome: StepOutcome
+    reason: str | None
+    report: StepReport | None = None
+
+
+class Running(Protocol):
+    """An attempt that is being carried out."""
+
+    def end(self, why: Why) -> None:
+        """End it, with all that it has started; harmless the second time."""
+        ...
+
+
+class Stop:
+    """The wish that an attempt ends, which may come before there is anything to end."""
+
+    def __init__(self) -> None:
+        self.why: Why | None = None
+        self._wished = asyncio.Event()
+
+    def wish(self, why: Why) -> None:
+        """The first wish says why."""
+        if self.why is None:
+            self.why = why
+            self._wished.set()
+
+    async def wait(self) -> None:
+        """Return once it is wished."""
+        await self._wished.wait()
+
+
+class Nursery:
+    """Where leaders come from."""
+
+    def __init__(self, zygote: socket.socket) -> None:
+        self._zygote = zygote
+
+    def make_leader(self) -> Leader:
+        """A new one; it waits for orders. Where none came to life, it ends without a word."""
+        keeper, keeper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        orders, orders_end = socket.socketpair()
+        with keeper_end, orders_end:
+            request = json.dumps({"grace_s": LEFTOVER_GRACE_S}).encode()
+            socket.send_fds(self._zygote, [request], [keeper_end.fileno(), orders_end.fileno()])
+        return Leader(keeper, orders)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaderEnd:
+    """What a keeper says in the end; without a status: it was killed itself."""
+
+    status: int | None
+    usage: Usage | None
+
+
+class Leader:
+    """A process for steps, and its tree."""
+
+    def __init__(self, keeper: socket.socket, orders: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self._keeper = keeper
+        self._orders = orders
+        self._over: asyncio.Future[None] | None = None
+        self.ended: asyncio.Future[LeaderEnd] = loop.create_future()
+        for each in (keeper, orders):
+            each.setblocking(False)
+        loop.add_reader(keeper.fileno(), self._on_keeper)
+        loop.add_reader(orders.fileno(), self._on_orders)
+
+    async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> None:
+        """Have an order carried out; return when it is over, or the leader has ended."""
+        loop = asyncio.get_running_loop()
+        self._over = loop.create_future()
+        sending = loop.sock_sendall(self._orders, frame(order))
+        try:
+            await sending
+            if is_last:
+                self._orders.shutdown(socket.SHUT_WR)
+        except OSError:  # it has ended, as its keeper says
+            await asyncio.wait([self.ended])
+            return
+        waits: list[asyncio.Future[Any]] = [self.ended] if is_last else [self.ended, self._over]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+
+    def end(self, grace_s: float) -> None:
+        """SIGTERM to its group, SIGKILL to its tree when the grace is over."""
+        if not self.ended.done():
+            self._keeper.send(json.dumps({"grace_s": grace_s}).encode())
+
+    def dismiss(self) -> None:
+        """Let it go once it is done."""
+        self._close(self._orders)
+
+    def _on_orders(self) -> None:
+        if self._orders.recv(_PACKET_BYTES) != OVER:
+            asyncio.get_running_loop().remove_reader(self._orders.fileno())
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+
+    def _on_keeper(self) -> None:
+        packet = self._keeper.recv(_PACKET_BYTES)
+        self._close(self._keeper)
+        self._close(self._orders)
+        said: dict[str, Any] = json.loads(packet) if packet else {"status": None}
+        status = said.pop("status")
+        usage = Usage.model_validate(said) if said else None
+        self.ended.set_result(LeaderEnd(status, usage))
+
+    @staticmethod
+    def _close(end: socket.socket) -> None:
+        if end.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(end.fileno())
+            end.close()
+
+
+class ProcessRunner:
+    """A process for each step."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+
+    async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
+        """Carry the attempt out; ends when its whole tree has."""
+        leader = self._nursery.make_leader()
+        await _bounded(leader, attempt, stop, is_last=True)
+        end = await leader.ended
+        return judge(attempt, end, stop, read_report(attempt))
+
+    async def close(self) -> None:
+        """Nothing is left to close."""
+
+
+class InlineRunner:
+    """One process for all steps, one after another."""
+
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
+        self._leader: Leader | None = None
+
+    async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
+        """Carry the attempt out in the process that is there, or in a new one."""
+        if self._leader is None or self._leader.ended.done():
+            self._leader = self._nursery.make_leader()
+        leader = self._leader
+        await _bounded(leader, attempt, stop, is_last=False)
+        if stop.why is not None:
+            await leader.ended
+        end = leader.ended.result() if leader.ended.done() else LeaderEnd(0, None)
+        return judge(attempt, end, stop, read_report(attempt))
+
+    async def close(self) -> None:
+        """End the process, in which nothing runs any more."""
+        if self._leader is not None and not self._leader.ended.done():
+            self._leader.dismiss()
+            await self._leader.ended
+
+
+async def _bounded(leader: Leader, attempt: Attempt, stop: Stop, *, is_last: bool) -> None:
+    """Have the attempt carried out, up to its time limit or a wish that it ends."""
+    loop = asyncio.get_running_loop()
+    timer = None
+    if attempt.timeout_s is not None:
+        timer = loop.call_later(attempt.timeout_s, stop.wish, "timed_out")
+    wish = asyncio.ensure_future(stop.wait())
+
+    def end(wish: asyncio.Future[None]) -> None:
+        if not wish.cancelled():
+            leader.end(attempt.grace_s)
+
+    wish.add_done_callback(end)
+    try:
+        await leader.carry_out({**attempt.order, "is_alone": is_last}, is_last=is_last)
+    finally:
+        wish.cancel()
+        if timer is not None:
+            timer.cancel()
+
+
+def read_report(attempt: Attempt) -> StepReport | None:
+    """What the step said in its folder; a torn or foreign text counts as nothing."""
+    try:
+        with Path(attempt.order["folder"], REPORT_FILE).open("rb") as file:
+            return StepReport.model_validate_json(file.read(MAX_REPORT_BYTES))
+    except (OSError, ValidationError):
+        return None
+
+
+def judge(attempt: Attempt, end: LeaderEnd, stop: Stop, report: StepReport | None) -> AttemptEnd:
+    """How the attempt ended: why it was ended first, then its report, then the exit status."""
+    if report is not None:
+        report = report.model_copy(update={"usage": end.usage})
+    if stop.why == "timed_out":
+        limit = f"time_limit: {attempt.timeout_s:g} s"
+        return AttemptEnd(StepOutcome.TIMED_OUT, limit, report)
+    if stop.why == "aborted":
+        return AttemptEnd(StepOutcome.ABORTED, "aborted: the pipeline ends", report)
+    if report is not None and (end.status == 0 or report.outcome is StepOutcome.FAILED):
+        return AttemptEnd(StepOutcome(report.outcome), report.reason, report)
+    return AttemptEnd(StepOutcome.FAILED, _reason_of(end.status), report)
+
+
+def _reason_of(status: int | None) -> str:
+    """Why a step failed that has not said so itself."""
+    if status is None:
+        return "process_lost: its keeper is gone"
+    if status == 0:
+        return "no_result"
+    return f"signal: {-status}" if status < 0 else f"exit_code: {status}"

@@ -1,0 +1,307 @@
+"""Carrying out one step, the same way in every model of execution, by five hooks:
+
+    set_up_logging   where what it prints goes
+    refresh_inputs   its references replaced by what the steps before have left
+    make_step        the function to call, or the command to execute
+    run_step         doing it
+    save_outputs     what it left, and how it came about
+
+A class of the user's own with any of them written anew can take its place
+(`step_executor = "module:Class"`). This module imports little: it is loaded before every fork.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from intendant.errors import InvalidRequest, WorkloadNotStarted
+from intendant.protocol.references import expand, expand_to_text
+from intendant.workloads.calling import Refusal, find_function, from_users_code
+from intendant.workloads.pipeline.inputs import InputMissing, Inputs
+from intendant.workloads.pipeline.leavings import Leavings
+from intendant.workloads.results import MAX_RESULT_BYTES, reason
+
+Order: TypeAlias = Mapping[str, Any]
+"""One attempt at a step, as `workloads.pipeline.orders` makes it."""
+
+REPORT_FILE = "report.json"
+
+
+class StepExecutor:
+    """Carries out one attempt at a step; `execute` is all of it."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.folder = Path(order["folder"])
+        self.workload: dict[str, Any] = dict(order["workload"])
+        self.parameters: dict[str, Any] = {}
+        self.artifacts: dict[str, str] = {}
+        self.leavings = Leavings()
+        self.exit_status: int | None = None
+
+    def execute(self) -> dict[str, Any]:
+        """Do it; how it ended, as the report says it."""
+        try:
+            self.set_up_logging()
+            self.refresh_inputs()
+            step = self.make_step()
+            value = self.run_step(step)
+            saved = self.save_outputs(value)
+        except BaseException as error:  # noqa: BLE001  the edge around the user's code
+            return self._report(**explained(error))
+        return self._report(outcome="succeeded", **saved)
+
+    # --- the hooks -------------------------------------------------------------------------------
+
+    def set_up_logging(self) -> None:
+        """Send what is printed, by whatever it starts too, to files in the step's folder."""
+        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+            stream.flush()
+            descriptor = os.open(
+                self.folder / ("stdout.log", "stderr.log")[number - 1],
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
+                0o600,
+            )
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+    def refresh_inputs(self) -> None:
+        """Replace every reference by what it stands for now."""
+        inputs = Inputs(self.order["pipeline"], self.order["left"])
+        parameters = expand(self.order["parameters"], inputs.look_up)
+        assert isinstance(parameters, dict)  # noqa: S101  a table stays one
+        self.parameters = parameters
+        look_up = inputs.with_own(parameters).look_up
+        for field in {"argv", "env", "cwd", "stdin"} & self.workload.keys():
+            self.workload[field] = _texts(self.workload[field], look_up)
+        self.workload["args"] = expand(self.workload.get("args", []), look_up)
+        artifacts = self.order["artifacts"]
+        self.artifacts = {name: expand_to_text(artifacts[name], look_up) for name in artifacts}
+
+    def make_step(self) -> Callable[[], object]:
+        """The step as something to call."""
+        if self.workload["kind"] == "command":
+            return self._command
+        return self._call()
+
+    def run_step(self, step: Callable[[], object]) -> object:
+        """Do it; what it returns is its outputs."""
+        value = step()
+        if isinstance(value, Awaitable):
+            import asyncio
+
+            value = asyncio.run(_awaited(value))
+        return value
+
+    def save_outputs(self, value: object) -> dict[str, Any]:
+        """Keep what it left; the report's fields about it."""
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+        encoding = self._keep(value)
+        artifacts = self.leavings.collect(self.artifacts, folder=self._cwd())
+        return {"encoding": encoding, "artifacts": artifacts, "models": self.leavings.models}
+
+    # --- what they consist of --------------------------------------------------------------------
+
+    def _call(self) -> Callable[[], object]:
+        if self.order.get("pickle") is not None:
+            return self._pickled_call()
+        from intendant.workloads.arguments import bind
+
+        sys.path[:0] = [folder for folder in (str(self._cwd()),) if folder not in sys.path]
+        function = find_function(self.workload["target"])
+        given = self.workload["args"]
+        arguments = {**given, **self.parameters} if isinstance(given, dict) else None
+        try:
+            if arguments is None and given and self.parameters:
+                args, kwargs = tuple(given), self.parameters
+            else:
+                args, kwargs = bind(function, arguments if arguments is not None else
+                                    (given or self.parameters))  # fmt: skip
+        except InvalidRequest as error:
+            raise Refusal(reason("arguments", str(error))) from error
+        os.environ.update(self._variables())
+        return lambda: function(*args, **kwargs)
+
+    def _pickled_call(self) -> Callable[[], object]:
+        raise NotImplementedError
+
+    def _command(self) -> object:
+        """Execute the command and wait for it; its outputs are what it put into a file."""
+        try:
+            process = self._started()
+        except OSError as error:
+            from intendant.workloads.spawning import not_started
+
+            raise not_started(error, self.workload["argv"][0], self._cwd()) from error
+        self.exit_status = _wait(process)
+        if self.exit_status != 0:
+            raise CommandFailed(self.exit_status)
+        return None
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        cwd = self._cwd()
+        stdin = self.workload.get("stdin") or os.devnull
+        with (cwd / stdin).open("rb") as file:
+            return subprocess.Popen(  # noqa: S603  no shell is the point
+                self.workload["argv"],
+                cwd=cwd,
+                env={**os.environ, **self._variables()},
+                stdin=file,
+                umask=-1 if self.workload.get("umask") is None else self.workload["umask"],
+            )
+
+    def _variables(self) -> dict[str, str]:
+        return {
+            **self.workload.get("env", {}),
+            "INTENDANT_STEP": self.order["step"],
+            "INTENDANT_STEP_DIR": str(self.folder),
+            "INTENDANT_OUTPUTS": str(self.folder / "outputs.json"),
+        }
+
+    def _cwd(self) -> Path:
+        return Path(self.order["cwd"], self.workload.get("cwd") or "")
+
+    def _keep(self, value: object) -> str | None:
+        """Put the outputs into their file; how they are encoded, None if there are none."""
+        encoding: str = self.workload.get("result", "json")
+        path = self.folder / f"outputs.{encoding}"
+        if self.workload["kind"] == "command":
+            return _check_outputs(path)
+        if value is None:
+            return None
+        from intendant.workloads.calling import encoded
+
+        data = encoded(value, "pickle" if encoding == "pickle" else "json")
+        if len(data) > MAX_RESULT_BYTES:
+            raise Refusal(
+                reason("result", f"{len(data)} bytes, at most {MAX_RESULT_BYTES} are kept")
+            )
+        path.write_bytes(data)
+        return encoding
+
+    def _report(self, **fields: Any) -> dict[str, Any]:
+        status = self.exit_status
+        return {
+            "exit_code": status if status is not None and status >= 0 else None,
+            "signal": -status if status is not None and status < 0 else None,
+            "parameters": _plain(self.parameters),
+            **fields,
+        }
+
+
+class CommandFailed(Exception):
+    """The command's exit status was not 0."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+def explained(error: BaseException) -> dict[str, Any]:
+    """The report's fields about what went wrong; an exception of the user's is printed."""
+    match error:
+        case CommandFailed(status=status) if status < 0:
+            return {"outcome": "failed", "reason": f"signal: {_signal_name(-status)}"}
+        case CommandFailed(status=status):
+            return {"outcome": "failed", "reason": f"exit_code: {status}"}
+        case WorkloadNotStarted():
+            fields = {"outcome": "failed", "reason": error.reason}
+            return fields if error.exit_code is None else {**fields, "exit_code": error.exit_code}
+        case InputMissing():
+            return {"outcome": "failed", "reason": reason("reference", str(error))}
+        case Refusal():
+            return {"outcome": "failed", "reason": str(error)}
+        case SystemExit(code=None | 0):
+            return {"outcome": "succeeded"}
+        case SystemExit():
+            return _exited(error.code)
+        case _:
+            return _raised(error)
+
+
+def _exited(code: object) -> dict[str, Any]:
+    """`sys.exit(3)`, or `sys.exit("some text")`."""
+    if not isinstance(code, int):
+        sys.stderr.write(f"{code}\n")
+        code = 1
+    return {"outcome": "failed", "reason": f"exit_code: {code}", "exit_code": code & 0xFF}
+
+
+def _raised(error: BaseException) -> dict[str, Any]:
+    import traceback
+
+    try:
+        error.__traceback__ = from_users_code(error.__traceback__)
+        traceback.print_exception(error)
+        text = "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # noqa: BLE001  an exception that can't even be printed is still one
+        text = type(error).__name__
+    return {"outcome": "failed", "reason": reason("exception", text)}
+
+
+def _texts(value: object, look_up: Callable[..., object]) -> Any:
+    """A text, a list or a table of texts with references replaced, each still a text."""
+    match value:
+        case str():
+            return expand_to_text(value, look_up)
+        case list():
+            return [expand_to_text(each, look_up) for each in value]
+        case dict():
+            return {key: expand_to_text(each, look_up) for key, each in value.items()}
+        case _:
+            return value
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """The command's status. SIGTERM is its own: it is in the same group."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    return process.wait()
+
+
+def _check_outputs(path: Path) -> str | None:
+    """What a command put into its file of outputs must be a JSON object; none need be there."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_RESULT_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > MAX_RESULT_BYTES:
+        raise Refusal(reason("outputs", f"more than {MAX_RESULT_BYTES} bytes"))
+    try:
+        outputs = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(reason("outputs", f"found no JSON: {error}")) from error
+    if not isinstance(outputs, dict):
+        raise Refusal(reason("outputs", f"found {type(outputs).__name__}, expected an object"))
+    return "json"
+
+
+def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters as the report can hold them: a value without JSON as what `repr` says of it."""
+    plain = {}
+    for name, value in parameters.items():
+        try:
+            plain[name] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
+            plain[name] = repr(value)[:1000]
+    return plain
+
+
+async def _awaited(result: Any) -> object:
+    return await result
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names of their own
+        return str(number)

@@ -1,0 +1,95 @@
+"""The process of a step, or of several one after another: it is told of each by a socket.
+
+    to it      a frame: eight bytes of length, then the order as JSON
+    from it    one byte when the attempt is over and its report is in its file
+
+End-of-file on the socket is the end of its work. Only the report says that a step succeeded.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from intendant.workloads.pipeline.step_executor import REPORT_FILE, StepExecutor
+
+LENGTH = struct.Struct("!Q")
+OVER = b"."
+
+
+def serve(channel: socket.socket) -> int:
+    """Carry out each step that comes; the exit status of the process."""
+    import setproctitle
+
+    signal.signal(signal.SIGTERM, _exit)
+    with channel, channel.makefile("rb") as orders:
+        while head := orders.read(LENGTH.size):
+            order = json.loads(orders.read(*LENGTH.unpack(head)))
+            setproctitle.setproctitle(f"intendant: step {order['label']} {order['step']}")
+            carry_out(order)
+            channel.send(OVER)
+    return 0
+
+
+def carry_out(order: dict[str, Any]) -> None:
+    """One attempt, with its report in its folder at the end."""
+    report = _executor(order).execute()
+    if order["is_alone"]:
+        _wind_up()
+    path = Path(order["folder"], REPORT_FILE)
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
+    draft.rename(path)
+
+
+def _executor(order: dict[str, Any]) -> StepExecutor:
+    if order["executor"] is None:
+        return StepExecutor(order)
+    from intendant.workloads.calling import find_function
+
+    made: Any = find_function(order["executor"])(order)
+    if not isinstance(made, StepExecutor):
+        raise TypeError(f"{order['executor']} makes {made!r}, expected a StepExecutor")
+    return made
+
+
+def _wind_up() -> None:
+    """End as an interpreter does: threads first, then what was registered with atexit.
+
+    Before the report, since what happens here can still make the step fail.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  signal's signature
+    """Being asked to end raises `SystemExit` where the function stands, so that it can clean up."""
+    raise SystemExit(128 + number)
+
+
+def frame(order: Mapping[str, Any]) -> bytes:
+    """An order as it travels."""
+    data = json.dumps(order).encode()
+    return LENGTH.pack(len(data)) + data
+
+
+def main() -> int:
+    """A step in a fresh interpreter: `python -m … DESCRIPTOR`."""
+    return serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    os._exit(main())

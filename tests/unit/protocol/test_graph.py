@@ -1,0 +1,86 @@
+"""The graph of steps: what is refused before anything starts, and who comes after whom."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from intendant.protocol.pipelines import PipelineSpec
+
+
+def pipeline(*steps: dict[str, object], **fields: object) -> PipelineSpec:
+    return PipelineSpec.model_validate({"kind": "pipeline", "steps": steps, **fields})
+
+
+def step(name: str, *argv: str, **fields: object) -> dict[str, object]:
+    return {"name": name, "workload": {"kind": "command", "argv": ["do", *argv]}, **fields}
+
+
+def refusal(*steps: dict[str, object], **fields: object) -> str:
+    with pytest.raises(ValidationError) as refused:
+        pipeline(*steps, **fields)
+    return str(refused.value.errors()[0]["msg"])
+
+
+def test_c1_two_steps_of_one_name_are_refused_with_the_name() -> None:
+    assert "step 'a': name: found 2 steps" in refusal(step("a"), step("a"))
+
+
+def test_c5_a_parent_that_is_no_step_is_refused_with_step_field_and_a_hint() -> None:
+    assert refusal(step("load"), step("b", after=["laod"])) == (
+        "Value error, step 'b': after: found 'laod', expected 'load' perhaps"
+    )
+
+
+def test_c5_a_circle_is_refused_with_its_steps() -> None:
+    text = refusal(
+        step("a", after=["c"]), step("b", after=["a"]), step("c", after=["b"]), step("d")
+    )
+    assert "in a circle" in text
+    assert {" → " in text, "d" in text.split(": ")[-1]} == {True, False}
+
+
+def test_a_step_that_comes_after_itself_is_refused() -> None:
+    assert "step 'a': after: found itself" in refusal(step("a", after=["a"]))
+    assert "step 'a': argv: ${a.id}: found the step itself" in refusal(step("a", "${a.id}"))
+
+
+def test_c6_a_reference_to_no_step_is_refused_with_its_field() -> None:
+    assert refusal(step("a", parameters={"x": "${b.outputs.y}"})) == (
+        "Value error, step 'a': parameters: ${b.outputs.y}: found 'b', expected the name of a step"
+    )
+
+
+def test_c6_a_malformed_reference_is_refused_with_step_and_field() -> None:
+    text = refusal(step("a"), step("b", "${a.models.out.0.url}"))
+    assert "step 'b': argv: ${a.models.out.0.url}: found 'out'" in text
+
+
+def test_a_reference_to_a_parameter_that_does_not_exist_is_refused() -> None:
+    assert "${pipeline.x}: found 'x', expected a parameter" in refusal(step("a", "${pipeline.x}"))
+    assert "${parameters.x}: found 'x'" in refusal(step("a", "${parameters.x}"))
+    sound = step("a", "${pipeline.x.y}", "${parameters.z}", parameters={"z": 1})
+    assert pipeline(sound, parameters={"x": {"y": 1}}).graph.parents == {"a": ()}
+
+
+def test_several_things_that_are_wrong_are_said_together_up_to_a_bound() -> None:
+    text = refusal(*[step(f"s{n}", after=["no"]) for n in range(100)])
+    assert text.count("after") == 20
+    assert text.endswith("and 80 more")
+
+
+def test_names_with_a_meaning_of_their_own_are_refused() -> None:
+    assert "step 'pipeline': name" in refusal(step("pipeline"))
+
+
+def test_c11_a_reference_makes_a_dependency_and_says_so() -> None:
+    graph = pipeline(step("a"), step("b"), step("c", "${a.id} ${b.outputs}", after=["b"])).graph
+    assert graph.parents["c"] == ("b", "a")
+    assert graph.inferred["c"] == ("a",)
+    assert graph.children == {"a": ("c",), "b": ("c",), "c": ()}
+
+
+def test_l7_in_the_graphs_order_a_step_is_seen_before_it_is_anybodys_parent() -> None:
+    graph = pipeline(step("c", after=["b"]), step("b", after=["a"]), step("a")).graph
+    assert graph.order() == ["a", "b", "c"]
+    assert graph.descendants(["a"]) == {"b", "c"}
