@@ -14,9 +14,10 @@ from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.store.steps import STEPS_FILE, StepStore
+from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.continuing import prepare
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, StepRunner
-from intendant.workloads.pipeline.processes import InlineRunner, Nursery, ProcessRunner
+from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
 
 
 def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> tuple[str | None, bool]:

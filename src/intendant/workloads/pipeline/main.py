@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from intendant.workloads.asking import ASKED
-from intendant.workloads.pipeline.zygote import fork_zygote
+from intendant.workloads.pipeline.step_process import serve
 from intendant.workloads.results import reason
+from intendant.workloads.zygote import fork_zygote
 
 FAILED = 1
 
@@ -29,7 +30,8 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
         os.set_inheritable(descriptor, False)
     with open(order_fd, encoding="utf-8") as file:
         order: dict[str, Any] = json.load(file)
-    _, zygote = fork_zygote(order["label"], modules=_modules(order["spec"]))
+    title = f"intendant: steps {order['label']}"
+    _, zygote = fork_zygote(title, serve, modules=_modules(order["spec"]))
     setproctitle.setproctitle(f"intendant: pipeline {order['label']}")
     from intendant.workloads.pipeline.conduct import conduct
 

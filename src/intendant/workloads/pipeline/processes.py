@@ -1,6 +1,5 @@
-"""Steps as processes: asking the zygote for them, telling them what to do, ending their trees.
+"""Steps as processes: telling them what to do, ending their trees.
 
-    Nursery          asks the zygote for a keeper and its leader
     Leader           one process for steps, with the tree below it, seen from the pipeline
     ProcessRunner    a leader for each step
     InlineRunner     one leader for all steps, until one of them ends it
@@ -11,7 +10,6 @@ A leader's end is its keeper's word, said when nothing of its tree is left.
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +18,12 @@ from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
 
-from intendant.protocol.step_records import StepReport, Usage
+from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import StepOutcome
+from intendant.workloads.nursery import Nursery, Tree, TreeEnd
 from intendant.workloads.pipeline.step_executor import REPORT_FILE
 from intendant.workloads.pipeline.step_process import OVER, frame
 
-LEFTOVER_GRACE_S = 3.0
-"""From SIGTERM to SIGKILL for what a step has left running."""
 _PACKET_BYTES = 4096
 MAX_REPORT_BYTES = 16 * 1024 * 1024
 
@@ -78,43 +75,16 @@ class Stop:
         await self._wished.wait()
 
 
-class Nursery:
-    """Where leaders come from."""
-
-    def __init__(self, zygote: socket.socket) -> None:
-        self._zygote = zygote
-
-    def make_leader(self) -> Leader:
-        """A new one; it waits for orders. Where none came to life, it ends without a word."""
-        keeper, keeper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        orders, orders_end = socket.socketpair()
-        with keeper_end, orders_end:
-            request = json.dumps({"grace_s": LEFTOVER_GRACE_S}).encode()
-            socket.send_fds(self._zygote, [request], [keeper_end.fileno(), orders_end.fileno()])
-        return Leader(keeper, orders)
-
-
-@dataclass(frozen=True, slots=True)
-class LeaderEnd:
-    """What a keeper says in the end; without a status: it was killed itself."""
-
-    status: int | None
-    usage: Usage | None
-
-
 class Leader:
     """A process for steps, and its tree."""
 
-    def __init__(self, keeper: socket.socket, orders: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        self._keeper = keeper
+    def __init__(self, tree: Tree, orders: socket.socket) -> None:
+        self._tree = tree
         self._orders = orders
         self._over: asyncio.Future[None] | None = None
-        self.ended: asyncio.Future[LeaderEnd] = loop.create_future()
-        for each in (keeper, orders):
-            each.setblocking(False)
-        loop.add_reader(keeper.fileno(), self._on_keeper)
-        loop.add_reader(orders.fileno(), self._on_orders)
+        self.ended = tree.ended
+        self.ended.add_done_callback(lambda _: self.dismiss())
+        asyncio.get_running_loop().add_reader(orders.fileno(), self._on_orders)
 
     async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> None:
         """Have an order carried out; return when it is over, or the leader has ended."""
@@ -133,33 +103,19 @@ class Leader:
 
     def end(self, grace_s: float) -> None:
         """SIGTERM to its group, SIGKILL to its tree when the grace is over."""
-        if not self.ended.done():
-            self._keeper.send(json.dumps({"grace_s": grace_s}).encode())
+        self._tree.end(grace_s)
 
     def dismiss(self) -> None:
         """Let it go once it is done."""
-        self._close(self._orders)
+        if self._orders.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._orders.fileno())
+            self._orders.close()
 
     def _on_orders(self) -> None:
         if self._orders.recv(_PACKET_BYTES) != OVER:
             asyncio.get_running_loop().remove_reader(self._orders.fileno())
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
-
-    def _on_keeper(self) -> None:
-        packet = self._keeper.recv(_PACKET_BYTES)
-        self._close(self._keeper)
-        self._close(self._orders)
-        said: dict[str, Any] = json.loads(packet) if packet else {"status": None}
-        status = said.pop("status")
-        usage = Usage.model_validate(said) if said else None
-        self.ended.set_result(LeaderEnd(status, usage))
-
-    @staticmethod
-    def _close(end: socket.socket) -> None:
-        if end.fileno() >= 0:
-            asyncio.get_running_loop().remove_reader(end.fileno())
-            end.close()
 
 
 class ProcessRunner:
@@ -170,7 +126,7 @@ class ProcessRunner:
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out; ends when its whole tree has."""
-        leader = self._nursery.make_leader()
+        leader = Leader(*self._nursery.bear())
         await _bounded(leader, attempt, stop, is_last=True)
         end = await leader.ended
         return judge(attempt, end, stop, read_report(attempt))
@@ -189,12 +145,12 @@ class InlineRunner:
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out in the process that is there, or in a new one."""
         if self._leader is None or self._leader.ended.done():
-            self._leader = self._nursery.make_leader()
+            self._leader = Leader(*self._nursery.bear())
         leader = self._leader
         await _bounded(leader, attempt, stop, is_last=False)
         if stop.why is not None:
             await leader.ended
-        end = leader.ended.result() if leader.ended.done() else LeaderEnd(0, None)
+        end = leader.ended.result() if leader.ended.done() else TreeEnd(0, None)
         return judge(attempt, end, stop, read_report(attempt))
 
     async def close(self) -> None:
@@ -234,7 +190,7 @@ def read_report(attempt: Attempt) -> StepReport | None:
         return None
 
 
-def judge(attempt: Attempt, end: LeaderEnd, stop: Stop, report: StepReport | None) -> AttemptEnd:
+def judge(attempt: Attempt, end: TreeEnd, stop: Stop, report: StepReport | None) -> AttemptEnd:
     """How the attempt ended: why it was ended first, then its report, then the exit status."""
     if report is not None:
         report = report.model_copy(update={"usage": end.usage})

@@ -1,13 +1,14 @@
-"""The process that forks steps: a single thread, no event loop, the user's modules imported once.
+"""The process that forks steps or trials: a single thread, the user's modules imported once.
 
-    the pipeline's process ── request ──▶ zygote ── fork ──▶ keeper ── fork ──▶ step
+    the run's process ── request ──▶ zygote ── fork ──▶ keeper ── fork ──▶ leader
 
 A request is a packet on a SOCK_SEQPACKET socket with two descriptors (SCM_RIGHTS): the keeper's
-channel and the step's. The keeper (`process.keeper`) makes sure that a step's tree ends as a whole.
+channel and the leader's. The keeper (`process.keeper`) makes sure that the leader's tree, one step
+or trial, ends as a whole. `workloads.nursery` is the other side.
 
-It is forked by the pipeline's process before that has threads or an event loop. The modules are
+It is forked by the run's process before that has threads or an event loop. The modules are
 imported by a zygote of their own below it: if they start threads, which no fork would carry over,
-or end the process, the first one goes on without them, and each step imports for itself.
+or end the process, the first one goes on without them, and each leader imports for itself.
 """
 
 from __future__ import annotations
@@ -20,53 +21,55 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from intendant.process.keeper import be_keeper
-from intendant.workloads.pipeline.step_process import serve as serve_steps
+
+Lead: TypeAlias = Callable[[socket.socket], int]
+"""What a leader does with its channel; its exit status."""
 
 _REQUEST_BYTES = 4096
 _UNFIT = 3
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def fork_zygote(label: str, *, modules: Sequence[str]) -> tuple[int, socket.socket]:
+def fork_zygote(title: str, lead: Lead, *, modules: Sequence[str]) -> tuple[int, socket.socket]:
     """Its pid, and the socket for requests. Only in a process with a single thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _be_zygote(theirs, label, modules)
+        _be_zygote(theirs, title, lead, modules)
     theirs.close()
     return pid, ours
 
 
-def _be_zygote(control: socket.socket, label: str, modules: Sequence[str]) -> NoReturn:
+def _be_zygote(control: socket.socket, title: str, lead: Lead, modules: Sequence[str]) -> NoReturn:
     status = 70
     try:
         import setproctitle
 
         _close_all_but(control.fileno())
-        setproctitle.setproctitle(f"intendant: steps {label}")
+        setproctitle.setproctitle(title)
         for signum in _IGNORED:  # it ends with its socket, by nothing else
             signal.signal(signum, signal.SIG_IGN)
-        if not (modules and _with_modules(control, modules)):
-            _serve(control)
+        if not (modules and _with_modules(control, lead, modules)):
+            _serve(control, lead)
         status = 0
     finally:
         os._exit(status)
 
 
 def _close_all_but(descriptor: int) -> None:
-    """Nothing of the pipeline's own is in a step's hands but its standard streams."""
+    """Nothing of the run's own is in a leader's hands but its standard streams."""
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _with_modules(control: socket.socket, modules: Sequence[str]) -> bool:
+def _with_modules(control: socket.socket, lead: Lead, modules: Sequence[str]) -> bool:
     """Let a child import the modules and serve; whether it did so to the end."""
     pid = os.fork()
     if pid == 0:
@@ -74,7 +77,7 @@ def _with_modules(control: socket.socket, modules: Sequence[str]) -> bool:
         try:
             _import(modules)
             if _is_single_threaded():
-                _serve(control)
+                _serve(control, lead)
                 status = 0
         finally:
             os._exit(status)
@@ -82,7 +85,7 @@ def _with_modules(control: socket.socket, modules: Sequence[str]) -> bool:
 
 
 def _import(modules: Iterable[str]) -> None:
-    """Import what can be imported; the step that needs it says what is wrong with the rest."""
+    """Import what can be imported; whoever needs it says what is wrong with the rest."""
     sys.path.insert(0, str(Path.cwd()))
     for module in modules:
         with suppress(Exception):
@@ -93,7 +96,7 @@ def _is_single_threaded() -> bool:
     return len(os.listdir("/proc/self/task")) == 1  # noqa: PTH208  names alone
 
 
-def _serve(control: socket.socket) -> None:
+def _serve(control: socket.socket, lead: Lead) -> None:
     gc.collect()
     gc.freeze()  # the objects made so far stay on pages that the children share
     wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -111,7 +114,9 @@ def _serve(control: socket.socket) -> None:
             data, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 2)
             if not data:
                 return
-            _fork_keeper(json.loads(data), descriptors, (wake_reader, wake_writer), control)
+            _fork_keeper(
+                lead, json.loads(data), descriptors, close=(wake_reader, wake_writer, control)
+            )
             for descriptor in descriptors:
                 os.close(descriptor)
 
@@ -124,7 +129,11 @@ def _reap_keepers() -> None:
 
 
 def _fork_keeper(
-    request: dict[str, float], descriptors: list[int], wake: tuple[int, int], control: socket.socket
+    lead: Lead,
+    request: dict[str, float],
+    descriptors: list[int],
+    *,
+    close: tuple[int, int, socket.socket],
 ) -> None:
     """Fork it; where that fails the descriptors close, which says so."""
     try:
@@ -134,13 +143,14 @@ def _fork_keeper(
         return
     try:
         signal.set_wakeup_fd(-1)
+        *wake, control = close
         for descriptor in wake:
             os.close(descriptor)
         control.close()
         channel, orders = descriptors
         be_keeper(
             socket.socket(fileno=channel),
-            lambda: serve_steps(socket.socket(fileno=orders)),
+            lambda: lead(socket.socket(fileno=orders)),
             leftover_grace_s=request["grace_s"],
             leaders_own=[orders],
         )
