@@ -7,6 +7,8 @@ import io
 import logging
 import os
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO, cast
@@ -79,6 +81,29 @@ class SystemLog:
             return os.path.samestat(os.fstat(descriptor), self._path.lstat())
         except FileNotFoundError:
             return False
+
+
+class Sparingly:
+    """Says of what strangers can cause whether it is logged: `per_minute` times a minute."""
+
+    def __init__(self, per_minute: int = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._minute = 0
+        self._taken = 0
+        self._left_out = 0
+
+    def take(self) -> int | None:
+        """How many were left out since the last one that was logged; `None`: so is this one."""
+        minute = int(self._clock() // 60)
+        if minute != self._minute:
+            self._minute, self._taken = minute, 0
+        if self._taken >= self._per_minute:
+            self._left_out += 1
+            return None
+        self._taken += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
 
 
 def older(path: Path) -> Path:

@@ -19,7 +19,9 @@ from intendant.errors import SettingsError
 from intendant.problems import Key, explain_toml_error, explain_validation_error
 
 _ENVIRONMENT_PREFIX = "INTENDANT_"
-_FROM_ENVIRONMENT = ("listen", "slots", "on_signal", "log_level", "launcher")
+_FROM_ENVIRONMENT = (
+    "listen", "server_key_file", "authorized_keys", "slots", "on_signal", "log_level", "launcher",
+)  # fmt: skip
 """Only plain values can come from the environment; the rest is for files."""
 
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
@@ -40,7 +42,23 @@ class Settings(_Closed):
     """Everything that can be set; each with a default."""
 
     endpoint: str | None = Field(default=None, description="where clients look for the daemon")
+    key_file: str | None = Field(default=None, description="clients: their secret key, for tcp")
+    server_key: str | None = Field(
+        default=None, description="clients: the public key of the daemon that they mean"
+    )
     listen: list[str] = Field(default_factory=list, description="further endpoints to answer at")
+    server_key_file: str | None = Field(
+        default=None, description="the daemon's own secret key, which listening at tcp takes"
+    )
+    authorized_keys: str | None = Field(
+        default=None, description="file that says whose keys are let in by tcp, and as whom"
+    )
+    max_connections: int = Field(
+        default=1024, ge=1, le=16_384, description="of each tcp endpoint at once"
+    )
+    broker_memory_mib: int = Field(
+        default=2048, ge=512, le=1_048_576, description="address space of the broker's process"
+    )
     slots: int = Field(
         default_factory=lambda: os.cpu_count() or 1,
         ge=1,
@@ -74,8 +92,9 @@ class Settings(_Closed):
 
 
 NEEDS_RESTART = frozenset(
-    {"listen", "start_deadline_s", "heartbeat_s", "liveness", "max_streams", "request_workers",
-     "tree", "endpoint", "launcher"}
+    {"listen", "server_key_file", "max_connections", "broker_memory_mib", "start_deadline_s",
+     "heartbeat_s", "liveness", "max_streams", "request_workers", "tree", "endpoint", "key_file",
+     "server_key", "launcher"}
 )  # fmt: skip
 """What SIGHUP can't change in a running daemon."""
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
 from intendant.broker.services import Outgoing, Peer
+from intendant.protocol.roles import local
 
 FOLDER = Path(__file__).parents[2] / "protocol" / "exchanges"
 FILES = sorted(FOLDER.glob("*.txt"))
@@ -90,7 +91,7 @@ class Replay:
         if who not in self._peers:
             is_daemon = who in DAEMONS
             self._peers[who] = Peer(
-                endpoint=0, routing_id=who.encode(), account="ada",
+                endpoint=0, routing_id=who.encode(), caller=local("ada"),
                 pid=DAEMON_PID if is_daemon else 4711, private=is_daemon or who == "governor",
             )  # fmt: skip
         return self._peers[who]

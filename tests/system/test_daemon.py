@@ -13,6 +13,7 @@ import pytest
 
 from intendant.client.client import Client
 from tests.helpers.daemon import Daemon
+from tests.helpers.keys import Keys, listening
 from tests.helpers.processes import settable
 from tests.helpers.waiting import wait_for
 
@@ -354,12 +355,11 @@ def test_flags_beat_the_environment_which_beats_the_file(folders: Daemon) -> Non
 # --- over tcp ------------------------------------------------------------------------------------
 
 
-def test_a_daemon_can_be_asked_over_loopback_tcp(folders: Daemon) -> None:
-    folders.start(
-        "--listen", "tcp://127.0.0.1:0", environment={"WHOSE": "the daemon's", "MINE": "no"}
-    )
-    endpoint = folders.status()["endpoints"][-1]
-    with_endpoint = ["--endpoint", endpoint]
+def test_a_run_from_afar_gets_the_daemons_environment(folders: Daemon) -> None:
+    keys = Keys(folders.home)
+    keys.authorize("ann")
+    endpoint = listening(folders, keys, environment={"WHOSE": "the daemon's", "MINE": "no"})
+    with_endpoint = keys.flags("ann", endpoint)
 
     script = 'printf "%s %s" "$WHOSE" "$MINE"'
     done = folders.run(
@@ -367,26 +367,31 @@ def test_a_daemon_can_be_asked_over_loopback_tcp(folders: Daemon) -> None:
         environment={b"WHOSE": b"the client's"},
     )  # fmt: skip
 
-    assert endpoint.startswith("tcp://127.0.0.1:")
     assert done.returncode == 0, done.stderr
     assert folders.run(*with_endpoint, "logs", "last").stdout == "the daemon's yes"
 
 
-def test_the_endpoint_can_come_from_the_environment(folders: Daemon) -> None:
-    folders.start("--listen", "tcp://127.0.0.1:0")
-    endpoint = folders.status()["endpoints"][-1]
+def test_the_endpoint_and_the_keys_can_come_from_the_environment(folders: Daemon) -> None:
+    keys = Keys(folders.home)
+    keys.authorize("ann")
+    endpoint = listening(folders, keys)
+    key_file = str(folders.home / "ann.key")
 
-    with Client(endpoint) as client:
+    with Client(endpoint, key_file=key_file, server_key=keys.server.public) as client:
         assert client.submit(["true"]).wait()["outcome"] == "succeeded"
-    done = folders.run("ls", "--json", environment={b"INTENDANT_ENDPOINT": endpoint.encode()})
+    named = {"ENDPOINT": endpoint, "KEY_FILE": key_file, "SERVER_KEY": keys.server.public}
+    environment = {f"INTENDANT_{name}".encode(): text.encode() for name, text in named.items()}
+    done = folders.run("ls", "--json", environment=environment)
     assert len(json.loads(done.stdout)) == 1
 
 
-def test_without_keys_nobody_from_afar_is_let_in(folders: Daemon) -> None:
-    done = folders.run("serve", "--listen", "tcp://0.0.0.0:0")
+@pytest.mark.parametrize("address", ["tcp://0.0.0.0:0", "tcp://127.0.0.1:0"])
+def test_without_keys_no_tcp_address_is_listened_at(folders: Daemon, address: str) -> None:
+    done = folders.run("serve", "--listen", address)
 
     assert done.returncode == 2
-    assert "loopback" in done.stderr
+    assert "no keys" in done.stderr or "without keys" in done.stderr
+    assert "not even a loopback" in done.stderr
 
 
 def written(daemon: Daemon, text: str) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intendant.logs import SystemLog, older
+from intendant.logs import Sparingly, SystemLog, older
 
 
 @pytest.fixture
@@ -74,3 +74,13 @@ def test_a_planted_link_is_not_followed(path: Path, tmp_path: Path) -> None:
     log.close()
 
     assert target.read_text() == "precious\n"
+
+
+def test_what_strangers_cause_is_logged_so_often_a_minute_and_what_was_left_out_is_counted() -> (
+    None
+):
+    now = 0.0
+    sparingly = Sparingly(2, clock=lambda: now)
+    assert [sparingly.take() for _ in range(5)] == [0, 0, None, None, None]
+    now = 60.0
+    assert [sparingly.take() for _ in range(3)] == [3, 0, None]

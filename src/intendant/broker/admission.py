@@ -1,8 +1,10 @@
 """Who may offer a service and who may ask for one.
 
 In the daemon nobody but the daemon's own process offers `executor` and `stream`, and a governor
-proves by its start token that the attempt it speaks for is its own. A broker that runs alone
-(`open_registration`) lets anybody offer anything. `mmi.` is the broker's own everywhere (RFC 8).
+proves by its start token that the attempt it speaks for is its own. From afar it needs besides the
+key that was made for its attempt, which is good for nothing else: no other service, and no requests
+but those to the executor. A broker that runs alone (`open_registration`) lets anybody offer
+anything. `mmi.` is the broker's own everywhere (RFC 8).
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import hmac
 from intendant.broker.config import BrokerConfig
 from intendant.broker.services import Peer
 from intendant.errors import AccessDenied, RequestRefused, ServiceUnknown
+from intendant.protocol.roles import Role, governor
 
 OWN_PREFIX = b"mmi."
 GOVERNOR_PREFIX = b"governor."
-DAEMON_SERVICES = frozenset({b"executor", b"stream"})
+EXECUTOR = b"executor"
+DAEMON_SERVICES = frozenset({EXECUTOR, b"stream"})
 
 
 class Admission:
@@ -44,7 +48,7 @@ class Admission:
         if name in DAEMON_SERVICES:
             return name if self._is_daemon(peer) else None
         if name.startswith(GOVERNOR_PREFIX):
-            return self._governor_offered(name)
+            return self._governor_offered(peer, name)
         return None
 
     def is_exclusive(self, service: bytes) -> bool:
@@ -53,7 +57,11 @@ class Admission:
 
     def refusal(self, peer: Peer, service: bytes) -> RequestRefused | None:
         """Why a request of `peer` to `service` is not even queued; `None`: it may wait."""
-        if self._open or service in DAEMON_SERVICES:
+        if self._open:
+            return None
+        if peer.caller.role is Role.GOVERN and service != EXECUTOR:
+            return AccessDenied("a governor's key allows requests to the executor alone")
+        if service in DAEMON_SERVICES:
             return None
         if not service.startswith(GOVERNOR_PREFIX):
             return ServiceUnknown(f"there is no service {service.decode()}")
@@ -66,8 +74,10 @@ class Admission:
     def _is_daemon(self, peer: Peer) -> bool:
         return peer.private and peer.pid is not None and peer.pid == self._daemon_pid
 
-    def _governor_offered(self, name: bytes) -> bytes | None:
+    def _governor_offered(self, peer: Peer, name: bytes) -> bytes | None:
         service, _, token = name.rpartition(b".")
+        if peer.key is not None and peer.caller != governor(service.decode()):
+            return None
         expected = self._token_sha256.get(service)
         found = hashlib.sha256(token).hexdigest()
         if expected is not None and hmac.compare_digest(expected, found):

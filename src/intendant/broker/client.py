@@ -11,7 +11,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 
 from intendant.broker.dealer import Dealer, reconnect_delays
-from intendant.broker.sockets import ConnectionLost, read_reply, request_frames
+from intendant.broker.keys import ClientKeys
+from intendant.broker.sockets import (
+    ConnectionLost,
+    LinkEvent,
+    denial,
+    read_reply,
+    request_frames,
+    unreachable,
+)
 from intendant.errors import DaemonLost, Unreachable
 
 CONNECT_S = 5.0
@@ -21,8 +29,11 @@ POOL_SIZE = 256
 class Connection:
     """A client of the broker at `endpoint`; connects when first needed."""
 
-    def __init__(self, endpoint: str, *, connect_s: float = CONNECT_S) -> None:
+    def __init__(
+        self, endpoint: str, *, keys: ClientKeys | None = None, connect_s: float = CONNECT_S
+    ) -> None:
         self._endpoint = endpoint
+        self._keys = keys
         self._connect_s = connect_s
         self._dealer: Dealer | None = None
         self._in_use = False
@@ -81,32 +92,46 @@ class Connection:
             self._dealer = None
 
     async def _connected(self) -> Dealer:
-        """A connection whose handshake is done; `Unreachable` after `connect_s`."""
+        """A connection whose handshake is done; `Unreachable` after `connect_s`.
+
+        `AccessDenied` at once where the broker says that it won't have us.
+        """
         if self._dealer is not None and self._dealer.lost:
             self.close()
+        last_event: LinkEvent | None = None
         try:
             async with asyncio.timeout(self._connect_s):
                 while True:
                     if self._dealer is None:
-                        self._dealer = Dealer(self._endpoint)
+                        self._dealer = Dealer(self._endpoint, keys=self._keys)
                     try:
                         await self._dealer.wait_connected()
                     except ConnectionLost:  # in the middle of the handshake
+                        last_event = self._dealer.last_event
                         self.close()
+                        if last_event and (denied := denial(last_event, self._endpoint)):
+                            raise denied from None
                         await asyncio.sleep(next(reconnect_delays()))
                     else:
                         return self._dealer
         except TimeoutError:
-            raise Unreachable(f"no daemon answers at {self._endpoint}") from None
+            hung_up = last_event is LinkEvent.HUNG_UP
+            raise unreachable(self._endpoint, hung_up=hung_up) from None
 
 
 class ConnectionPool:
     """Any number of requests at once over at most `size` connections, kept for the next ones."""
 
     def __init__(
-        self, endpoint: str, *, connect_s: float = CONNECT_S, size: int = POOL_SIZE
+        self,
+        endpoint: str,
+        *,
+        keys: ClientKeys | None = None,
+        connect_s: float = CONNECT_S,
+        size: int = POOL_SIZE,
     ) -> None:
         self._endpoint = endpoint
+        self._keys = keys
         self._connect_s = connect_s
         self._idle: list[Connection] = []
         self._slots = asyncio.Semaphore(size)
@@ -130,7 +155,7 @@ class ConnectionPool:
     def _take(self) -> Connection:
         if self._idle:
             return self._idle.pop()
-        return Connection(self._endpoint, connect_s=self._connect_s)
+        return Connection(self._endpoint, keys=self._keys, connect_s=self._connect_s)
 
     def _give_back(self, connection: Connection) -> None:
         if self._closed:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from intendant.protocol import mdp
+from intendant.protocol.roles import Caller
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A public key, which others know us by, and the secret one that proves it."""
+
+    public: str
+    secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,13 @@ class BrokerConfig:
     redeliver: frozenset[bytes] = frozenset()
     log_level: str = "info"
     system_log: Path | None = None
+    server_key: KeyPair | None = field(default=None, repr=False)
+    """With it, whoever comes by tcp must have one of the `authorized` keys."""
+    authorized: Mapping[str, Caller] = field(default_factory=dict)
+    max_connections: int = 1024
+    """Of each tcp endpoint."""
+    memory_bytes: int | None = None
+    """How large the broker's process may grow."""
 
     @property
     def expiry_s(self) -> float:

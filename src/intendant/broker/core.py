@@ -9,9 +9,10 @@ A worker that is sent DISCONNECT, or that sent one, gets nothing any more on tha
 
 What the RFCs leave open, and what stands here for it:
 
-D1  The client-address frame is made by the broker: `<request number>:<account>`. The number is
-    given once, so an answer to an older request is recognised; a worker may answer the address it
-    was given and no other.
+D1  The client-address frame is made by the broker: `<request number>:<role>:<all|own>:<account>`,
+    where the last three say who the client is (`protocol.roles`). The number is given once, so an
+    answer to an older request is recognised; a worker may answer the address it was given and no
+    other.
 D2  A client may send a second request before the first FINAL. Its requests are handed out in
     order; answers come as workers finish. It may fill half of a service's queue at most.
 D3  An invalid message of a client is dropped; what it sends afterwards is served.
@@ -219,7 +220,7 @@ class BrokerCore:
 
     def _new_request(self, peer: Peer, name: bytes, body: Frames) -> Request:
         self._last_number += 1
-        address = b"%d:%b" % (self._last_number, peer.account.encode())
+        address = b"%d:%b" % (self._last_number, peer.caller.encode().encode())
         return Request(self._last_number, peer, name, body, address)
 
     def _hand_out_or_queue(self, request: Request) -> None:

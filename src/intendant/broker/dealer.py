@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import zmq
 
 from intendant.broker import sockets
+from intendant.broker.keys import ClientKeys
 from intendant.broker.sockets import ConnectionLost, LinkEvent
 
 FIRST_DELAY_S = 0.05
@@ -24,13 +25,21 @@ LONGEST_DELAY_S = 1.0
 class Dealer:
     """One connection to a broker, from the first attempt to its loss; never reconnected."""
 
-    def __init__(self, endpoint: str, on_activity: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        on_activity: Callable[[], None] | None = None,
+        *,
+        keys: ClientKeys | None = None,
+    ) -> None:
         self.connected = False
         self.lost = False
+        self.last_event: LinkEvent | None = None
+        """What the connection's monitor told last but that it is lost."""
         self._on_activity = on_activity
         self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
-        self._socket, self._monitor = sockets.open_dealer(endpoint)
+        self._socket, self._monitor = sockets.open_dealer(endpoint, keys)
         self._loop.add_reader(self._socket.fileno(), self.poke)
         self._loop.add_reader(self._monitor.fileno(), self._on_link_events)
         # A descriptor tells of nothing before its socket was once found empty.
@@ -101,6 +110,8 @@ class Dealer:
                 self.connected = True
             else:
                 self.lost = True
+            if event is not LinkEvent.LOST:
+                self.last_event = event
 
     def _notify(self) -> None:
         waiters, self._waiters = self._waiters, []

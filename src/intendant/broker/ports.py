@@ -1,4 +1,10 @@
-"""ROUTER sockets: binding them safely, one message in, one message out, and who sent it."""
+"""ROUTER sockets: binding them safely, one message in, one message out, and who sent it.
+
+By ipc a peer is known by its socket's credentials, by tcp by its key (`auth`). A tcp socket is
+closed to what it can be closed to before anything is authenticated: a handshake that takes too
+long, more connections than there may be, frames that are too large, peers that went away without a
+word.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +14,7 @@ import pwd
 import socket as unix
 import stat
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum, auto
 from functools import lru_cache
 from pathlib import Path
@@ -17,15 +23,24 @@ from typing import Any
 import zmq
 from zmq.backend import Socket as FastSocket
 
-from intendant.broker.config import Endpoint
+from intendant.broker.auth import DOMAIN, Keyring
+from intendant.broker.config import BrokerConfig
+from intendant.broker.connections import Connections, shut_down
 from intendant.broker.services import Outgoing, Peer
-from intendant.broker.sockets import Context, Socket, receive_nowait
+from intendant.broker.sockets import Context
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
+from intendant.protocol.roles import Caller, local
 
 PRIVATE_HWM = 1000
-CLIENT_HWM = 256
+CLIENT_HWM = 64
+"""Messages on their way to or from one client: of a log 64 KiB each."""
 HANDSHAKE_MS = 5000
+AFAR_HANDSHAKE_MS = 2000
+KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 60, "tcp_keepalive_intvl": 10,
+             "tcp_keepalive_cnt": 6}  # fmt: skip
+HEARTBEAT = {"heartbeat_ivl": 5000, "heartbeat_timeout": 15_000, "heartbeat_ttl": 20_000}
+"""Milliseconds. ZMTP's own (RFC 37): clients have no heartbeat in Majordomo."""
 MAX_PEERS = 32_768
 MAX_IPC_PATH_BYTES = 107
 
@@ -48,9 +63,13 @@ class Sent(Enum):
 class Port:
     """One ROUTER socket; never blocks, never drops a message in silence."""
 
-    def __init__(self, context: Context, index: int, endpoint: Endpoint) -> None:
+    def __init__(
+        self, context: Context, index: int, config: BrokerConfig, keyring: Keyring
+    ) -> None:
         self.index = index
-        self.endpoint = endpoint
+        self.endpoint = endpoint = config.endpoints[index]
+        self._keyring = keyring
+        self._has_keys = False
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # heard of longest ago first
         hwm = PRIVATE_HWM if endpoint.private else CLIENT_HWM
         self.socket = context.socket(zmq.ROUTER)
@@ -60,14 +79,31 @@ class Port:
         self.socket.handshake_ivl = HANDSHAKE_MS
         self.socket.linger = 0
         self.socket.ipv6 = "[" in endpoint.uri
-        self.monitor: Socket = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-
+        is_afar = endpoint.uri.startswith("tcp:")
+        self.connections = Connections(
+            self.socket, limit=config.max_connections if is_afar else None
+        )
         self._path: Path | None = None
+        if is_afar:
+            self._guard(config)
+
+    def _guard(self, config: BrokerConfig) -> None:
+        """Set what is meant for peers from afar; with a server key, let in known keys alone."""
+        self.socket.handshake_ivl = AFAR_HANDSHAKE_MS
+        for option, value in (KEEPALIVE | HEARTBEAT).items():
+            setattr(self.socket, option, value)
+        if config.server_key is not None:
+            self._has_keys = True
+            self.socket.curve_server = True
+            self.socket.curve_secretkey = config.server_key.secret.encode()
+            self.socket.zap_domain = DOMAIN
+            # Or a socket whose questions nobody answers would let everybody in.
+            self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def bind(self) -> str:
         """Listen; the address as it really is (a port chosen by the system filled in)."""
         uri = self.endpoint.uri
-        check_address(uri)
+        check_address(uri, has_keys=self._has_keys)
         try:
             path = _path_of(uri)
             if path is not None:
@@ -78,13 +114,14 @@ class Port:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
         return self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
-    def receive(self) -> tuple[bytes, str, list[object]]:
-        """Routing id, address and frames of the next message; `zmq.Again` when there is none.
+    def receive(self) -> tuple[bytes, zmq.Frame, list[object]]:
+        """Routing id, header and frames of the next message; `zmq.Again` when there is none.
 
         Bodies stay the zmq frames that they are. A message with too many frames has none.
         """
         routing_id: bytes = _receive(self.socket, _NOBLOCK)
-        frame: zmq.Frame = _receive(self.socket, _NOBLOCK, False)
+        header: zmq.Frame = _receive(self.socket, _NOBLOCK, False)
+        frame = header
         frames = [frame]
         count = 1
         while frame.more:
@@ -92,8 +129,7 @@ class Port:
             count += 1
             if count <= mdp.MAX_FRAMES:
                 frames.append(frame)
-        address = _address_of(frames[0])  # when all frames are read: it may fail
-        return routing_id, address, [] if count > mdp.MAX_FRAMES else _readable(frames)
+        return routing_id, header, [] if count > mdp.MAX_FRAMES else _readable(frames)
 
     def send(self, message: Outgoing) -> Sent:
         """Send all of `message` or nothing."""
@@ -115,39 +151,61 @@ class Port:
         """Close the sockets; what was sent has the linger time to leave. No file stays behind."""
         if self._path is not None:  # before the socket goes: then the path may be another broker's
             self._path.unlink(missing_ok=True)
-        self.socket.disable_monitor()
-        self.monitor.close(linger=0)
+        self.connections.close()
         self.socket.close()
-
-    def has_lost_somebody(self) -> bool:
-        """Whether a connection was closed since this was asked last."""
-        lost = False
-        while receive_nowait(self.monitor) is not None:
-            lost = True
-        return lost
 
     def has_input(self) -> bool:
         """Whether a message can be read; takes back the descriptor's signal."""
         return bool(_get(self.socket, zmq.EVENTS) & _POLLIN)
 
-    def peer(self, routing_id: bytes, address: str) -> tuple[Peer, Peer | None]:
-        """Who sends, and who had the same routing id before, from another address."""
+    def peer(self, routing_id: bytes, header: zmq.Frame) -> tuple[Peer | None, Peer | None]:
+        """Who sends, and who had the same routing id before, on another connection.
+
+        Nobody sends who came with a key that does not stand for anybody any more.
+        """
         known = self._peers.get(routing_id)
-        if known is not None and known.address == address:
+        address = _property(header, "Peer-Address")
+        key = _property(header, "User-Id") if self._has_keys else None
+        descriptor = header.get(zmq.SRCFD) if self._has_keys else None
+        if known is not None and (known.address, known.key, known.descriptor) == (
+            address, key, descriptor,
+        ):  # fmt: skip
             self._peers.move_to_end(routing_id)
             return known, None
-        account, pid = identify(address) if self.endpoint.uri.startswith("ipc:") else ("tcp", None)
-        peer = Peer(self.index, routing_id, address, account, pid, self.endpoint.private)
+        caller, pid = self._caller(address, key)
+        if caller is None:
+            shut_down(descriptor)
+            return None, known
+        peer = Peer(
+            self.index, routing_id, caller, address, key, descriptor, pid, self.endpoint.private
+        )
         self._peers[routing_id] = peer
         if len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)
         return peer, known
 
+    def cut_off(self, keys: Collection[str]) -> list[Peer]:
+        """End every connection that came with one of `keys`; whose they were."""
+        found = [peer for peer in self._peers.values() if peer.key in keys]
+        for peer in found:
+            del self._peers[peer.routing_id]
+            shut_down(peer.descriptor)
+        return found
 
-def _address_of(frame: zmq.Frame) -> str:
-    """Where a message comes from; empty where the connection ended before anybody could ask."""
+    def _caller(self, address: str, key: str | None) -> tuple[Caller | None, int | None]:
+        """Who is at this address, or comes with this key; and the process, where it is known."""
+        if key is not None:
+            return self._keyring.caller(key), None
+        if self.endpoint.uri.startswith("ipc:"):
+            account, pid = identify(address)
+            return local(account), pid
+        return local("tcp"), None
+
+
+def _property(frame: zmq.Frame, name: str) -> str:
+    """What is known of a message; empty where the connection ended before anybody could ask."""
     try:
-        return str(frame.get("Peer-Address"))
+        return str(frame.get(name))
     except zmq.ZMQError:
         return ""
 
@@ -177,13 +235,14 @@ def _account_of(uid: int) -> str:
         return str(uid)
 
 
-def check_address(uri: str) -> None:
+def check_address(uri: str, *, has_keys: bool = False) -> None:
     """Refuse what would let strangers in, and what can't be listened at."""
     scheme, _, rest = uri.partition("://")
     if scheme == "ipc":
         _check_path(uri, rest)
     elif scheme == "tcp":
-        _check_loopback(uri, rest)
+        if not has_keys:
+            _check_loopback(uri, rest)
     else:
         raise SettingsError(f"{uri!r} is no endpoint: expected ipc://PATH or tcp://HOST:PORT")
 
@@ -217,6 +276,7 @@ def check_free(uri: str) -> None:
     host, _, port = uri.removeprefix("tcp://").rpartition(":")
     if not port.isdecimal():  # one that the system chooses
         return
+    host = "0.0.0.0" if host == "*" else host  # noqa: S104 that was asked for
     family = unix.AF_INET6 if host.startswith("[") else unix.AF_INET
     with unix.socket(family, unix.SOCK_STREAM) as probe:
         probe.setsockopt(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)  # as libzmq does

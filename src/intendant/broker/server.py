@@ -8,9 +8,9 @@ tells the core the time and looks at the sockets as well. When a connection is c
 that have a request in hand are looked after at once.
 
 In the daemon a control channel leads to the executor: lines of JSON, `allow` and `forbid` for
-governors, `bind` when the first of them are known, `log_level`, `counters`; back come `bound` and
-which governors are `present`. Its end of file means that the executor is gone, and the broker goes
-at once.
+governors, `authorized` keys, `bind` when the first of them are known, `log_level`, `counters`; back
+come `bound` and which governors are `present`. Its end of file means that the executor is gone, and
+the broker goes at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import signal
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -33,15 +33,17 @@ from setproctitle import setproctitle
 
 from intendant import logs
 from intendant.broker.admission import DAEMON_SERVICES
-from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.auth import Gatekeeper, Keyring
+from intendant.broker.config import BrokerConfig, Endpoint, KeyPair
 from intendant.broker.core import BrokerCore
 from intendant.broker.ports import Port, Sent
 from intendant.broker.services import Outgoing
-from intendant.broker.sockets import Context
+from intendant.broker.sockets import MAX_SOCKETS, Context
 from intendant.errors import SettingsError
 from intendant.process.crashpoints import crash_point
-from intendant.process.limits import raise_file_limit
+from intendant.process.limits import limit_memory, raise_file_limit
 from intendant.protocol import mdp
+from intendant.protocol.roles import Caller
 
 BATCH = 64
 TICK_S = 1.0
@@ -60,8 +62,11 @@ class Server:
         self.on_presence: Callable[[str, bool], None] = lambda *_: None
         self.core = BrokerCore(config, lambda name, here: self.on_presence(name, here))
         self._config = config
+        self._keyring = Keyring(config.authorized)
         self._loop = asyncio.get_running_loop()
         self._context: Context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        self._gatekeeper: Gatekeeper | None = None
         self._ports: list[Port] = []
         self._tick_s = min(TICK_S, config.heartbeat_s / 4)
         self._timer: asyncio.TimerHandle | None = None
@@ -82,13 +87,17 @@ class Server:
 
     def listen(self) -> list[str]:
         """Bind every endpoint and start; the addresses."""
-        for index, endpoint in enumerate(self._config.endpoints):
-            self._ports.append(Port(self._context, index, endpoint))
+        if self._config.server_key is not None:
+            self._gatekeeper = Gatekeeper(self._context, self._keyring)
+        for index in range(len(self._config.endpoints)):
+            self._ports.append(Port(self._context, index, self._config, self._keyring))
         bound = [port.bind() for port in self._ports]
+        if self._gatekeeper is not None:
+            self._loop.add_reader(self._gatekeeper.socket.fileno(), self._pump)
         for port in self._ports:
             self._loop.add_reader(port.socket.fileno(), self._pump)
-            self._loop.add_reader(port.monitor.fileno(), self._on_loss, port)
-            self._on_loss(port)  # a descriptor tells of nothing before its socket was found empty
+            self._loop.add_reader(port.connections.monitor.fileno(), self._on_connections, port)
+            self._on_connections(port)  # a descriptor tells of nothing before it was found empty
         self._schedule_tick()
         self._schedule_pump()
         log.info("broker_listening", endpoints=bound)
@@ -114,6 +123,21 @@ class Server:
         self._deliver(messages)
         self._schedule_pump()
 
+    def authorize(self, authorized: Mapping[str, Caller]) -> None:
+        """Let in who has one of these keys, and cut off at once who has none any more."""
+        self._cut_off(self._keyring.replace(authorized))
+
+    def allow(self, service: str, token_sha256: str, key: str | None = None) -> None:
+        """Let the governor with this token register, from afar with this key."""
+        if key is not None:
+            self._keyring.lend(key, service)
+        self.core.allow(service, token_sha256)
+
+    def forbid(self, service: str) -> None:
+        """`service` is over, and so is what its governor's key was for."""
+        self.send_all(self.core.forbid(service))
+        self._cut_off(self._keyring.take_back(service))
+
     def close(self) -> None:
         """Close the sockets. Idempotent."""
         for timer in (self._timer, self._probing):
@@ -122,31 +146,52 @@ class Server:
         for port in self._ports:
             if not port.socket.closed:
                 self._loop.remove_reader(port.socket.fileno())
-                self._loop.remove_reader(port.monitor.fileno())
+                self._loop.remove_reader(port.connections.monitor.fileno())
                 port.close()
+        if self._gatekeeper is not None and not self._gatekeeper.socket.closed:
+            self._loop.remove_reader(self._gatekeeper.socket.fileno())
+            self._gatekeeper.socket.close()
         self._context.term()
+
+    def _cut_off(self, keys: Collection[str]) -> None:
+        now = time.monotonic()
+        for port in self._ports:
+            for peer in port.cut_off(keys):
+                log.info("peer_cut_off", account=peer.account, key=peer.key)
+                self.send_all(self.core.peer_gone(peer, now))
 
     def _pump(self) -> None:
         """Read up to `BATCH` messages of each port; come back later if there are more."""
         now = time.monotonic()
+        self._admit()
         for port in self._ports:
             self._drain(port, now)
-        if any(port.has_input() for port in self._ports):
+        is_waiting = self._gatekeeper is not None and self._gatekeeper.has_input()
+        if is_waiting or any(port.has_input() for port in self._ports):
             self._schedule_pump()
         self._pumped.set()
+
+    def _admit(self) -> None:
+        """See who wants to come in."""
+        try:
+            if self._gatekeeper is not None:
+                self._gatekeeper.pump()
+        except Exception:  # the top of the process: who can't be judged is not let in
+            log.exception("admission_failed")
 
     def _drain(self, port: Port, now: float) -> None:
         for _ in range(BATCH):
             try:
-                routing_id, address, frames = port.receive()
+                routing_id, header, frames = port.receive()
             except zmq.Again:
                 return
             try:
-                peer, before = port.peer(routing_id, address)
+                peer, before = port.peer(routing_id, header)
                 if before is not None:
                     self._deliver(self.core.peer_gone(before, now))
                 crash_point("broker.received")
-                self._deliver(self.core.receive(peer, frames, now))
+                if peer is not None:
+                    self._deliver(self.core.receive(peer, frames, now))
             except Exception:  # the top of the process: one bad message must not end it
                 log.exception("message_failed", endpoint=port.endpoint.uri)
 
@@ -170,9 +215,9 @@ class Server:
         if not self._ports[0].socket.closed:
             self._pump()
 
-    def _on_loss(self, port: Port) -> None:
-        """Some connection is closed: look soon, once for all that are closed until then, whose."""
-        if port.has_lost_somebody() and self._probing is None:
+    def _on_connections(self, port: Port) -> None:
+        """Where some are closed: look soon, once for all that are closed until then, whose."""
+        if port.connections.pump() and self._probing is None:
             self._probing = self._loop.call_later(PROBE_S, self._probe)
 
     def _probe(self) -> None:
@@ -243,10 +288,15 @@ class Control:
 
     def _follow(self, order: object) -> None:
         match order:
+            case {"allow": str(service), "token_sha256": str(digest), "key": str(key)}:
+                self._server.allow(service, digest, key)
             case {"allow": str(service), "token_sha256": str(digest)}:
-                self._server.core.allow(service, digest)
+                self._server.allow(service, digest)
             case {"forbid": str(service)}:
-                self._server.send_all(self._server.core.forbid(service))
+                self._server.forbid(service)
+            case {"authorized": dict(keys)}:
+                callers = {str(key): Caller.decode(str(text)) for key, text in keys.items()}
+                self._server.authorize(callers)
             case {"log_level": str(level)} if level in LOG_LEVELS:
                 logs.set_level(level)
             case {"counters": _}:
@@ -254,7 +304,7 @@ class Control:
             case {"bind": _}:
                 self._bind()
             case _:
-                raise ValueError("expected allow, forbid, bind, log_level or counters")
+                raise ValueError("expected allow, forbid, authorized, bind, log_level or counters")
 
     def _bind(self) -> None:
         try:
@@ -326,6 +376,8 @@ async def main(config: BrokerConfig, control: socket.socket) -> None:
     setproctitle("intendant: broker")
     logs.configure(config.log_level, role="broker", system_log=config.system_log)
     os.umask(0o077)
+    if config.memory_bytes is not None:
+        limit_memory(config.memory_bytes)
     try:
         await serve(config, control)
     except SettingsError as error:
@@ -339,10 +391,13 @@ def run_alone(
     heartbeat_s: float = mdp.HEARTBEAT_S,
     liveness: int = mdp.LIVENESS,
     redeliver: Iterable[str] = (),
+    server_key: KeyPair | None = None,
+    authorized: Mapping[str, Caller] | None = None,
 ) -> int:
     """A broker without a daemon, in the foreground, where anybody may offer anything.
 
     A request of a service in `redeliver` goes to another worker, once, when its worker is lost.
+    With a server's key only those who have one of the `authorized` keys come in by tcp.
     """
     logs.configure("info", role="broker")
     os.umask(0o077)
@@ -352,6 +407,8 @@ def run_alone(
         heartbeat_s=heartbeat_s,
         liveness=liveness,
         redeliver=frozenset(name.encode() for name in redeliver),
+        server_key=server_key,
+        authorized=authorized or {},
     )
     signals = (signal.SIGINT, signal.SIGTERM)
     return 128 + asyncio.run(serve(config, signals=signals))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from intendant.protocol.roles import Caller
+
 Frames = Sequence[object]
 """Header, command, service and address are bytes; a body's frames are passed on unread."""
 
@@ -15,15 +17,24 @@ Frames = Sequence[object]
 class Peer:
     """A connection: which socket it came by, its routing id there, and what is known of it.
 
-    There is one object for each connection; two connections are never equal.
+    There is one object for each connection; two connections are never equal. Who it is comes from
+    the socket's credentials or from the key that it proved, never from what it sends.
     """
 
     endpoint: int
     routing_id: bytes
+    caller: Caller
     address: str = ""
-    account: str = ""
+    key: str | None = None
+    descriptor: int | None = None
+    """Of a connection with a key: that of its socket in this process."""
     pid: int | None = None
     private: bool = False
+
+    @property
+    def account(self) -> str:
+        """Whose connection it is."""
+        return self.caller.account
 
 
 @dataclass(slots=True, eq=False)

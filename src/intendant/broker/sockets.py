@@ -11,7 +11,8 @@ from enum import Enum
 
 import zmq
 
-from intendant.errors import IntendantError, ProtocolError, Unreachable
+from intendant.broker.keys import ClientKeys
+from intendant.errors import AccessDenied, IntendantError, ProtocolError, Unreachable
 from intendant.protocol import mdp
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -25,15 +26,52 @@ RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 
 
+HEARTBEAT = {"heartbeat_ivl": 5000, "heartbeat_timeout": 15_000}
+KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 60, "tcp_keepalive_intvl": 10,
+             "tcp_keepalive_cnt": 6}  # fmt: skip
+"""So that the end of a far broker without a word is noticed: milliseconds; seconds and a count."""
+
+
 class LinkEvent(Enum):
     """What the monitor of a connection tells."""
 
     CONNECTED = zmq.EVENT_HANDSHAKE_SUCCEEDED
     LOST = zmq.EVENT_DISCONNECTED
+    HUNG_UP = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    """In the middle of the handshake; a server does so whose key is another than was expected."""
+    WRONG_MECHANISM = zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    """The one has a key and the other none."""
+    REFUSED = zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
+LINK_EVENTS = sum(event.value for event in LinkEvent)
 
 
 class ConnectionLost(IntendantError):
     """The broker at the other end is gone; a new socket is needed."""
+
+
+def denial(event: LinkEvent, endpoint: str) -> AccessDenied | None:
+    """Why there is no use in trying again; `None`: there is."""
+    match event:
+        case LinkEvent.REFUSED:
+            return AccessDenied(f"access denied: {endpoint} does not know our key")
+        case LinkEvent.WRONG_MECHANISM:
+            return AccessDenied(
+                f"access denied: {endpoint} lets keys in alone, and we have none; or it has none"
+            )
+        case _:
+            return None
+
+
+def unreachable(endpoint: str, *, hung_up: bool) -> IntendantError:
+    """Why there is no connection after all the time there was."""
+    if hung_up:
+        return AccessDenied(
+            f"access denied: {endpoint} ends each handshake; its key is not the one we expect, "
+            "or it has too many connections"
+        )
+    return Unreachable(f"no daemon answers at {endpoint}")
 
 
 def process_context() -> Context:
@@ -43,15 +81,23 @@ def process_context() -> Context:
     return context
 
 
-def open_dealer(endpoint: str) -> tuple[Socket, Socket]:
+def open_dealer(endpoint: str, keys: ClientKeys | None = None) -> tuple[Socket, Socket]:
     """A DEALER that connects to `endpoint`, and the socket that tells its `LinkEvent`s."""
     socket = process_context().socket(zmq.DEALER)
     socket.linger = 0
     socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
     socket.maxmsgsize = mdp.MAX_FRAME_BYTES
-    monitor = socket.get_monitor_socket(LinkEvent.CONNECTED.value | LinkEvent.LOST.value)
+    if endpoint.startswith("tcp:"):
+        for option, value in (KEEPALIVE | HEARTBEAT).items():
+            setattr(socket, option, value)
+        socket.ipv6 = "[" in endpoint
+    monitor = socket.get_monitor_socket(LINK_EVENTS)
     try:
+        if keys is not None:
+            socket.curve_publickey = keys.pair.public.encode()
+            socket.curve_secretkey = keys.pair.secret.encode()
+            socket.curve_serverkey = keys.server.encode()
         socket.connect(endpoint)
     except zmq.ZMQError as error:
         close_dealer(socket, monitor)

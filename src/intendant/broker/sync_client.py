@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator
 import zmq
 
 from intendant.broker import sockets
+from intendant.broker.keys import ClientKeys
 from intendant.broker.sockets import ConnectionLost, LinkEvent, Socket
 from intendant.errors import DaemonLost, Unreachable
 
@@ -22,8 +23,11 @@ class SyncConnection:
     was left in the middle of a request (by Ctrl-C, say) is closed.
     """
 
-    def __init__(self, endpoint: str, *, connect_s: float = CONNECT_S) -> None:
+    def __init__(
+        self, endpoint: str, *, keys: ClientKeys | None = None, connect_s: float = CONNECT_S
+    ) -> None:
         self._endpoint = endpoint
+        self._keys = keys
         self._connect_s = connect_s
         self._sockets: tuple[Socket, Socket] | None = None
 
@@ -79,17 +83,22 @@ class SyncConnection:
         sockets.send_nowait(self._sockets[0], frames)
 
     def _connect(self) -> None:
-        """Wait for the handshake; `Unreachable` after `connect_s`."""
+        """Wait for the handshake; `Unreachable` after `connect_s`, or `AccessDenied`."""
         deadline = time.monotonic() + self._connect_s
+        event: LinkEvent | None = None
         while True:
-            self._sockets = sockets.open_dealer(self._endpoint)
+            self._sockets = sockets.open_dealer(self._endpoint, self._keys)
             monitor = self._sockets[1]
             if monitor.poll(_remaining_ms(deadline)) == 0:
                 self.close()
-                raise Unreachable(f"no daemon answers at {self._endpoint}")
-            if sockets.next_link_event(monitor) is LinkEvent.CONNECTED:
+                hung_up = event is LinkEvent.HUNG_UP
+                raise sockets.unreachable(self._endpoint, hung_up=hung_up)
+            event = sockets.next_link_event(monitor)
+            if event is LinkEvent.CONNECTED:
                 return
             self.close()
+            if event and (denied := sockets.denial(event, self._endpoint)):
+                raise denied
             time.sleep(RECONNECT_PAUSE_S)
 
     def _receive(self, deadline: float | None) -> list[bytes]:
@@ -105,7 +114,7 @@ class SyncConnection:
                 return frames
             if not ready:
                 raise TimeoutError(f"no answer from {self._endpoint} in time")
-            if monitor in ready and sockets.next_link_event(monitor) is LinkEvent.LOST:
+            if monitor in ready and sockets.next_link_event(monitor) is not None:
                 raise ConnectionLost
 
 

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 import structlog
 
 from intendant.broker.dealer import Dealer, reconnect_delays
+from intendant.broker.keys import ClientKeys
 from intendant.broker.refusals import error_frame
 from intendant.broker.sockets import ConnectionLost
 from intendant.errors import InternalError
 from intendant.protocol import mdp
+from intendant.protocol.roles import Caller, Role
 
 LINGER_MS = 200
 
@@ -27,9 +29,9 @@ log = structlog.get_logger()
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """What a client asked; `account` is who it is, as the broker says."""
+    """What a client asked; `caller` is who it is, as the broker says."""
 
-    account: str
+    caller: Caller
     body: list[bytes]
     _send_partial: Callable[[Sequence[bytes]], Awaitable[None]] = field(repr=False)
 
@@ -61,6 +63,7 @@ class Worker:
         service: bytes,
         handler: Handler,
         *,
+        keys: ClientKeys | None = None,
         heartbeat_s: float = mdp.HEARTBEAT_S,
         liveness: int = mdp.LIVENESS,
         cancel_when_lost: bool = False,
@@ -68,6 +71,7 @@ class Worker:
         self.ready = asyncio.Event()
         """Set while the broker is connected and knows (or is about to read) our READY."""
         self._endpoint = endpoint
+        self._keys = keys
         self._service = service
         self._handler = handler
         self._heartbeat_s = heartbeat_s
@@ -79,8 +83,9 @@ class Worker:
         delays = reconnect_delays()
         while True:
             conversation = _Conversation(
-                self._endpoint, self._service, self._heartbeat_s, self._expiry_s, self.ready
-            )
+                self._endpoint, self._keys, self._service, self._heartbeat_s, self._expiry_s,
+                self.ready,
+            )  # fmt: skip
             try:
                 await self._answer_requests(conversation)
             except ConnectionLost:
@@ -95,7 +100,7 @@ class Worker:
         while True:
             address, body = await conversation.next_request()
             request = Request(
-                account=address.partition(b":")[2].decode(errors="replace"),
+                caller=_caller(address),
                 body=body,
                 _send_partial=conversation.send_partial,
             )
@@ -128,8 +133,8 @@ class _Conversation:
     """One registration: from READY on a new socket to its loss."""
 
     def __init__(
-        self, endpoint: str, service: bytes, heartbeat_s: float, expiry_s: float,
-        ready: asyncio.Event,
+        self, endpoint: str, keys: ClientKeys | None, service: bytes, heartbeat_s: float,
+        expiry_s: float, ready: asyncio.Event,
     ) -> None:  # fmt: skip
         self.accepted = False
         self._heartbeat_s = heartbeat_s
@@ -140,7 +145,7 @@ class _Conversation:
         self._when_lost: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._sent_at = self._loop.time()
-        self._dealer = Dealer(endpoint, self._on_activity)
+        self._dealer = Dealer(endpoint, self._on_activity, keys=keys)
         self._dealer.send_nowait([mdp.WORKER, mdp.W_READY, service])
         self._timer = self._loop.call_later(heartbeat_s, self._on_timer)
         self._on_activity()
@@ -226,6 +231,14 @@ class _Conversation:
         callback, self._when_lost = self._when_lost, None
         if callback is not None:
             callback()
+
+
+def _caller(address: bytes) -> Caller:
+    """Who the client is, as our own broker says; another broker's addresses say nothing of it."""
+    try:
+        return Caller.decode(address.partition(b":")[2].decode())
+    except ValueError:
+        return Caller("unknown", Role.OBSERVE, sees_all=False)
 
 
 def _at_least_one(body: list[bytes]) -> list[bytes]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from intendant.cli.parameters import Duration
 from intendant.protocol import mdp
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("broker")
@@ -18,16 +22,38 @@ from intendant.protocol import mdp
 @click.option("--redeliver", metavar="SERVICE", multiple=True,
               help="Give a request of this service to another worker, once, if its worker was "
                    "lost before any answer; may be repeated.")  # fmt: skip
+@click.option("--server-key-file", type=_FILE, help="The broker's own key, for tcp.")
+@click.option("--authorized-keys", type=_FILE, help="Whose keys are let in by tcp (TOML).")
 def verb(
-    *, listen: tuple[str, ...], heartbeat: float, liveness: int, redeliver: tuple[str, ...]
+    *,
+    listen: tuple[str, ...],
+    heartbeat: float,
+    liveness: int,
+    redeliver: tuple[str, ...],
+    server_key_file: Path | None,
+    authorized_keys: Path | None,
 ) -> int:
     """Run the broker alone, open to any service.
+
+    Without keys it listens at sockets and loopback addresses alone. Whoever is let in may offer
+    any service.
 
     \b
     Examples:
       intendant broker --listen tcp://127.0.0.1:5555
       intendant broker --listen ipc:///run/user/1000/broker.sock --redeliver resize
     """
+    from intendant.broker.authorized_keys import read_authorized_keys
+    from intendant.broker.keys import read_pair
     from intendant.broker.server import run_alone
 
-    return run_alone(listen, heartbeat_s=heartbeat, liveness=liveness, redeliver=redeliver)
+    if (server_key_file is None) != (authorized_keys is None):
+        raise click.UsageError("expected --server-key-file and --authorized-keys together")
+    return run_alone(
+        listen,
+        heartbeat_s=heartbeat,
+        liveness=liveness,
+        redeliver=redeliver,
+        server_key=None if server_key_file is None else read_pair(server_key_file),
+        authorized=None if authorized_keys is None else read_authorized_keys(authorized_keys),
+    )

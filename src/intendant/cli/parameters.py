@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import click
@@ -109,21 +110,31 @@ def json_option(verb: Verb) -> Verb:
 
 
 def endpoint_option(verb: Verb) -> Verb:
-    """--endpoint, before the verb or behind it."""
-    return click.option(
-        "--endpoint", metavar="URI", expose_value=False, callback=_keep_endpoint,
-        help="Where the daemon answers: ipc://PATH or tcp://HOST:PORT.",
-    )(verb)  # fmt: skip
+    """--endpoint and the keys for it, before the verb or behind it."""
+    options = (
+        click.option("--endpoint", metavar="URI", expose_value=False, callback=_keep,
+                     help="Where the daemon answers: ipc://PATH or tcp://HOST:PORT."),
+        click.option("--key-file", metavar="FILE", expose_value=False, callback=_keep,
+                     help="For tcp: your secret key, made by 'intendant keygen'."),
+        click.option("--server-key", metavar="KEY", expose_value=False, callback=_keep,
+                     help="For tcp: the daemon's public key."),
+    )  # fmt: skip
+    for option in reversed(options):
+        verb = option(verb)
+    return verb
 
 
-def _keep_endpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Note in the session what was said of the daemon."""
     if value is None:
         return
-    if not value.startswith(("ipc://", "tcp://")):
+    if param.name == "endpoint" and not value.startswith(("ipc://", "tcp://")):
         _refuse(f"found {value!r}, expected ipc://PATH or tcp://HOST:PORT", ctx, param)
+    if param.name == "key_file":
+        value = str(Path(value).absolute())
     session = ctx.find_object(Session)
-    if session is not None:
-        session.endpoint = value
+    if session is not None and param.name is not None:
+        setattr(session, param.name, value)
 
 
 def _check_selection(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:

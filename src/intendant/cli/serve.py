@@ -7,13 +7,16 @@ from pathlib import Path
 import click
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, resolve_path=True)
 
 
 @click.command("serve")
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Settings (TOML).")
 @click.option("--state-dir", type=_FOLDER, help="Where the store and the spool are.")
 @click.option("--runtime-dir", type=_FOLDER, help="Where the sockets are.")
-@click.option("--listen", metavar="tcp://HOST:PORT", help="Answer there too.")
+@click.option("--listen", metavar="tcp://HOST:PORT", help="Answer there too, to those with a key.")
+@click.option("--server-key-file", type=_FILE, help="The daemon's own key, for --listen.")
+@click.option("--authorized-keys", type=_FILE, help="Whose keys are let in, and as whom (TOML).")
 @click.option(
     "--slots", type=click.IntRange(1, 100_000), help="Runs live at once, over all queues."
 )
@@ -32,6 +35,7 @@ def verb(**flags: object) -> int:
       intendant serve
       intendant serve --slots 8 --on-signal leave
       intendant serve --config intendant.toml --state-dir /var/lib/intendant
+      intendant serve --listen tcp://0.0.0.0:5555
     """
     from intendant.executor.main import serve
 

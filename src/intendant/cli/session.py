@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from intendant.client.client import Client, Connection, connect
-from intendant.client.endpoint import resolve_endpoint
+from intendant.client.endpoint import Address, resolve_address
 
 
 @dataclass(slots=True)
@@ -15,9 +15,16 @@ class Session:
 
     environ: Mapping[str, str]
     endpoint: str | None = None
-    connect: Callable[[str], Connection] = connect
+    key_file: str | None = None
+    server_key: str | None = None
+    connect: Callable[[Address], Connection] = connect
 
     def client(self) -> Client:
         """A client of the daemon that was asked for."""
-        endpoint = resolve_endpoint(self.endpoint, self.environ)
-        return Client(endpoint, connect=self.connect)
+        address = resolve_address(
+            self.environ,
+            endpoint=self.endpoint,
+            key_file=self.key_file,
+            server_key=self.server_key,
+        )
+        return Client(address, connect=self.connect)

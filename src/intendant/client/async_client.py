@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar, Unpack
 
@@ -25,10 +26,11 @@ from intendant.client.command import (
     submitted,
 )
 from intendant.client.conversations import Conversation, Reading, WaitReading
-from intendant.client.endpoint import is_local, require_life, resolve_endpoint
+from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.events import EventCursor
 from intendant.client.logs import LogCursor
 from intendant.client.result import RunResult, result_of
+from intendant.client.resuming import CUT_OFF, Resumption
 from intendant.client.run import Selection, Stream, texts
 from intendant.client.shapes import (
     Change,
@@ -41,7 +43,6 @@ from intendant.client.shapes import (
     RunInfo,
 )
 from intendant.client.system_log import SystemLogCursor
-from intendant.errors import SlowReader
 
 if TYPE_CHECKING:
     from intendant.broker.client import ConnectionPool
@@ -55,8 +56,18 @@ CONNECTIONS = 16
 class AsyncClient:
     """Everything that can be asked of the daemon; `Client` without the waiting."""
 
-    def __init__(self, endpoint: str | None = None, *, timeout_s: float = 30.0) -> None:
-        self.endpoint = endpoint or resolve_endpoint(None, os.environ)
+    def __init__(
+        self,
+        endpoint: str | Address | None = None,
+        *,
+        key_file: str | Path | None = None,
+        server_key: str | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self.address = resolve_address(
+            os.environ, endpoint=endpoint, key_file=key_file, server_key=server_key
+        )
+        self.endpoint = self.address.endpoint
         self._timeout_s = timeout_s
         self._pool: ConnectionPool | None = None
 
@@ -258,15 +269,19 @@ class AsyncClient:
             return value
 
     async def read(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
-        """What a stream gives; one that was read too slowly, and cut off, goes on at its place."""
+        """What a stream gives; one that was cut off goes on at its place.
+
+        So it does when it was read too slowly, or when the daemon ends and another one comes.
+        """
+        resumption = Resumption(reading, self.endpoint)
         while True:
             try:
                 async with aclosing(self._read_once(reading)) as parts:
                     async for one in parts:
+                        resumption.went_on()
                         yield one
-            except SlowReader:
-                if not reading.keeps_place:
-                    raise
+            except CUT_OFF as error:
+                await asyncio.sleep(resumption.pause_s(error))
             else:
                 return
 
@@ -275,7 +290,7 @@ class AsyncClient:
         from intendant.broker.client import Connection
 
         require_life(self.endpoint)
-        connection = Connection(self.endpoint)
+        connection = Connection(self.endpoint, keys=self.address.keys)
         try:
             async with aclosing(connection.stream(wire.STREAM, reading.request)) as answers:
                 async for is_final, answer in answers:
@@ -298,7 +313,7 @@ class AsyncClient:
             from intendant.broker.client import ConnectionPool
 
             require_life(self.endpoint)
-            self._pool = ConnectionPool(self.endpoint, size=CONNECTIONS)
+            self._pool = ConnectionPool(self.endpoint, keys=self.address.keys, size=CONNECTIONS)
         return self._pool
 
 

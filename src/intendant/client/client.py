@@ -8,8 +8,10 @@ so the connection below sends again by itself when the broker was lost and came 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
 
@@ -25,10 +27,11 @@ from intendant.client.command import (
     submitted,
 )
 from intendant.client.conversations import Conversation, Reading, WaitReading
-from intendant.client.endpoint import is_local, require_life, resolve_endpoint
+from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.events import EventCursor
 from intendant.client.logs import LogCursor
 from intendant.client.result import RunResult
+from intendant.client.resuming import CUT_OFF, Resumption
 from intendant.client.run import Run, Selection, Stream, texts
 from intendant.client.shapes import (
     Change,
@@ -41,7 +44,6 @@ from intendant.client.shapes import (
     RunInfo,
 )
 from intendant.client.system_log import SystemLogCursor
-from intendant.errors import SlowReader
 
 if TYPE_CHECKING:
     from intendant.client.futures import RunExecutor
@@ -63,25 +65,34 @@ class Connection(Protocol):
     def close(self) -> None: ...
 
 
-def connect(endpoint: str) -> Connection:
+def connect(address: Address) -> Connection:
     """A connection to a daemon that lives; `Unreachable` at once if none does."""
-    require_life(endpoint)
+    require_life(address.endpoint)
     from intendant.broker.sync_client import SyncConnection
 
-    return SyncConnection(endpoint)
+    return SyncConnection(address.endpoint, keys=address.keys)
 
 
 class Client:
-    """Everything that can be asked of the daemon."""
+    """Everything that can be asked of the daemon.
+
+    What is not named is looked up as the command line does; `tcp://` takes a key of one's own
+    (`key_file`) and the daemon's public one (`server_key`).
+    """
 
     def __init__(
         self,
-        endpoint: str | None = None,
+        endpoint: str | Address | None = None,
         *,
+        key_file: str | Path | None = None,
+        server_key: str | None = None,
         timeout_s: float = 30.0,
-        connect: Callable[[str], Connection] = connect,
+        connect: Callable[[Address], Connection] = connect,
     ) -> None:
-        self.endpoint = endpoint or resolve_endpoint(None, os.environ)
+        self.address = resolve_address(
+            os.environ, endpoint=endpoint, key_file=key_file, server_key=server_key
+        )
+        self.endpoint = self.address.endpoint
         self._timeout_s = timeout_s
         self._connect = connect
         self._connection: Connection | None = None
@@ -133,7 +144,7 @@ class Client:
         """A `concurrent.futures.Executor` whose calls are runs with these options."""
         from intendant.client.futures import RunExecutor
 
-        return RunExecutor(self.endpoint, options)
+        return RunExecutor(self.address, options)
 
     def run(self, run_id: int) -> Run:
         """The run with this id; `RunNotFound` if there is none."""
@@ -290,7 +301,7 @@ class Client:
             body = next(conversation)
             while True:
                 if self._connection is None:
-                    self._connection = self._connect(self.endpoint)
+                    self._connection = self._connect(self.address)
                 answer = self._connection.request(service, body, timeout_s=self._timeout_s)
                 body = conversation.send(answer)
         except StopIteration as end:
@@ -298,17 +309,27 @@ class Client:
             return value
 
     def _read(self, reading: Reading[T], timeout_s: float | None = None) -> Iterator[T]:
-        """What a stream gives; one that was read too slowly, and cut off, goes on at its place."""
+        """What a stream gives; one that was cut off goes on at its place.
+
+        So it does when it was read too slowly, or when the daemon ends and another one comes.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        resumption = Resumption(reading, self.endpoint)
         while True:
             try:
-                return (yield from self._read_once(reading, timeout_s))
-            except SlowReader:
-                if not reading.keeps_place:
-                    raise
+                remaining_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                with closing(self._read_once(reading, remaining_s)) as parts:
+                    for one in parts:
+                        resumption.went_on()
+                        yield one
+            except CUT_OFF as error:
+                time.sleep(resumption.pause_s(error))
+            else:
+                return
 
-    def _read_once(self, reading: Reading[T], timeout_s: float | None) -> Iterator[T]:
+    def _read_once(self, reading: Reading[T], timeout_s: float | None) -> Generator[T, None, None]:
         """What a stream gives, over a connection of its own."""
-        with closing(self._connect(self.endpoint)) as connection:
+        with closing(self._connect(self.address)) as connection:
             for is_final, answer in connection.stream(
                 wire.STREAM, reading.request, timeout_s=timeout_s
             ):

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 from intendant.client import conversations as talk
 from intendant.client.async_client import AsyncClient
 from intendant.client.command import Submission, Submitter
+from intendant.client.endpoint import Address
 from intendant.client.events import EventCursor
 from intendant.client.result import RunResult
 from intendant.client.shapes import EventInfo
@@ -71,8 +72,8 @@ class Addressee(Protocol):
 class Courier:
     """Carries calls to the daemon and their ends back, until it is told to finish."""
 
-    def __init__(self, endpoint: str, submitter: Submitter | None) -> None:
-        self._endpoint = endpoint
+    def __init__(self, address: Address, submitter: Submitter | None) -> None:
+        self._address = address
         self._submitter = submitter
         self._waiting: dict[Addressee, Submission] = {}
         self._sending: dict[Addressee, asyncio.Event] = {}
@@ -147,7 +148,7 @@ class Courier:
 
     async def _carry(self) -> None:
         """Until all is delivered (or the program ends); a broken courier goes on to say that."""
-        async with AsyncClient(self._endpoint) as client:
+        async with AsyncClient(self._address) as client:
             self._client = client
             try:
                 async with asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""Where the daemon is, and whether it makes sense to wait for it.
+"""Where the daemon is, by which keys it is reached, and whether it makes sense to wait for it.
 
 A zmq socket connects to an endpoint that does not exist as gladly as to one that does, and waits.
 So an ipc endpoint is looked at first: when nothing listens there and `daemon.json` beside it names
@@ -11,12 +11,74 @@ import errno
 import json
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intendant.errors import SettingsError, Unreachable
-from intendant.protocol.folders import DAEMON_FILE, client_endpoint, runtime_dir, settings_files
+from intendant.protocol.folders import (
+    CLIENT_KEY_FILE,
+    DAEMON_FILE,
+    client_endpoint,
+    configuration_dir,
+    runtime_dir,
+    settings_files,
+)
+
+if TYPE_CHECKING:
+    from intendant.broker.keys import ClientKeys
 
 _IPC = "ipc://"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A daemon's endpoint, and the keys for it if it is far away."""
+
+    endpoint: str
+    keys: ClientKeys | None = field(default=None, repr=False)
+
+
+def resolve_address(
+    environ: Mapping[str, str],
+    *,
+    endpoint: str | Address | None = None,
+    key_file: str | Path | None = None,
+    server_key: str | None = None,
+) -> Address:
+    """The daemon's endpoint, and for tcp the keys: named outright, in the environment or settings.
+
+    A key file that is nowhere named is `client.key` in the settings' folder. `SettingsError` if
+    there is a key but not the server's, or the other way round.
+    """
+    if isinstance(endpoint, Address):
+        return endpoint
+    endpoint = resolve_endpoint(endpoint, environ)
+    if is_local(endpoint):
+        return Address(endpoint)
+    named = (
+        str(key_file or "")
+        or environ.get("INTENDANT_KEY_FILE")
+        or _of_settings("key_file", "a path", environ)
+    )
+    expected = (
+        server_key
+        or environ.get("INTENDANT_SERVER_KEY")
+        or _of_settings("server_key", "a public key", environ)
+    )
+    folder = configuration_dir(environ)
+    if expected is None:
+        if named:
+            raise SettingsError(
+                f"server_key: found none beside the key file {named}, expected the public key of "
+                f"the daemon at {endpoint} (--server-key, INTENDANT_SERVER_KEY or settings)"
+            )
+        return Address(endpoint)
+    from intendant.broker.keys import ClientKeys, is_key, read_pair  # most have no keys
+
+    if not is_key(expected):
+        raise SettingsError(f"server_key: found {expected!r}, expected 40 characters of Z85")
+    return Address(endpoint, ClientKeys(read_pair(folder / (named or CLIENT_KEY_FILE)), expected))
 
 
 def resolve_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str:
@@ -24,7 +86,7 @@ def resolve_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str:
     return (
         explicit
         or environ.get("INTENDANT_ENDPOINT")
-        or _endpoint_of_settings(environ)
+        or _of_settings("endpoint", "ipc:// or tcp://", environ)
         or client_endpoint(runtime_dir(environ))
     )
 
@@ -69,14 +131,14 @@ def _is_listening(path: Path) -> bool:
             raise Unreachable(f"no daemon can answer at {_IPC}{path}: {error}") from error
 
 
-def _endpoint_of_settings(environ: Mapping[str, str]) -> str | None:
-    """The key `endpoint` of the first settings file that has it; the daemon checks the rest."""
+def _of_settings(key: str, expected: str, environ: Mapping[str, str]) -> str | None:
+    """The text at `key` in the first settings file that has it; the daemon checks the rest."""
     for path in settings_files(environ):
-        if (endpoint := _read_settings(path).get("endpoint")) is None:
+        if (found := _read_settings(path).get(key)) is None:
             continue
-        if not isinstance(endpoint, str) or not endpoint:
-            raise SettingsError(f"{path}: endpoint: found {endpoint!r}, expected ipc:// or tcp://")
-        return endpoint
+        if not isinstance(found, str) or not found:
+            raise SettingsError(f"{path}: {key}: found {found!r}, expected {expected}")
+        return found
     return None
 
 

@@ -18,7 +18,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from intendant.client.call import digest, encode_pickle
 from intendant.client.command import RunOptions, Submitter, spec_of, submission
 from intendant.client.courier import Courier
-from intendant.client.endpoint import is_local, require_life
+from intendant.client.endpoint import Address, is_local, require_life
 from intendant.client.pickles import call_each, pack_call
 from intendant.client.result import RunResult
 
@@ -95,13 +95,13 @@ class RunFuture(Future[T]):
 
 
 class RunExecutor(Executor):
-    """Calls functions in runs of the daemon at `endpoint`; made by `Client.executor`."""
+    """Calls functions in runs of the daemon at `address`; made by `Client.executor`."""
 
-    def __init__(self, endpoint: str, options: RunOptions) -> None:
-        require_life(endpoint)
-        self._submitter = Submitter.this_process() if is_local(endpoint) else None
+    def __init__(self, address: Address, options: RunOptions) -> None:
+        require_life(address.endpoint)
+        self._submitter = Submitter.this_process() if is_local(address.endpoint) else None
         self._options = options
-        self._courier = Courier(endpoint, self._submitter)
+        self._courier = Courier(address, self._submitter)
         self._open: set[RunFuture[Any]] = set()
         self._lock = threading.Lock()
         self._is_shut_down = False

@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from intendant.broker.server import main as broker_main
 from intendant.errors import HelperLost
 from intendant.process.aio import HelperProcess, tracker_pid
 from intendant.process.children import Children
+from intendant.protocol.roles import Caller
 
 log = structlog.get_logger()
 
@@ -33,7 +34,7 @@ class BrokerLink:
     def __init__(self, config: BrokerConfig, children: Children) -> None:
         self._config = config
         self._children = children
-        self._tokens: dict[str, str] = {}
+        self._allowed: dict[str, dict[str, object]] = {}
         self._control: asyncio.StreamWriter | None = None
         self.on_presence: Callable[[str, bool], None] = lambda *_: None
         """Hears when a governor's service is there (True) and when it fell silent (False)."""
@@ -44,20 +45,29 @@ class BrokerLink:
         self.pid: int | None = None
         self.restarts = 0
 
-    def allow(self, service: str, token_sha256: str) -> None:
-        """Who holds this token may register `service`; also after a restart."""
-        self._tokens[service] = token_sha256
-        self._tell({"allow": service, "token_sha256": token_sha256})
+    def allow(self, service: str, token_sha256: str, key: str | None = None) -> None:
+        """Who holds this token may register `service`; also after a restart.
+
+        From afar it takes `key` besides, which is good for nothing else.
+        """
+        order: dict[str, object] = {"allow": service, "token_sha256": token_sha256}
+        self._allowed[service] = order if key is None else {**order, "key": key}
+        self._tell(self._allowed[service])
 
     def forbid(self, service: str) -> None:
         """That service is over."""
-        if self._tokens.pop(service, None) is not None:
+        if self._allowed.pop(service, None) is not None:
             self._tell({"forbid": service})
 
     def set_log_level(self, level: str) -> None:
         """Change what the broker logs, now and after a restart."""
         self._config = replace(self._config, log_level=level)
         self._tell({"log_level": level})
+
+    def authorize(self, keys: Mapping[str, Caller]) -> None:
+        """Let in by tcp who has one of these keys, now and after a restart; nobody else."""
+        self._config = replace(self._config, authorized=keys)
+        self._tell({"authorized": {key: caller.encode() for key, caller in keys.items()}})
 
     async def run(self) -> None:
         """Keep a broker alive until cancelled; `HelperLost` if it can't be done."""
@@ -88,8 +98,8 @@ class BrokerLink:
             if pid is not None:
                 self._children.know(pid)
         reader, self._control = await asyncio.open_unix_connection(sock=ours)
-        for service, token_sha256 in self._tokens.items():
-            self._tell({"allow": service, "token_sha256": token_sha256})
+        for order in self._allowed.values():
+            self._tell(order)
         self._tell({"bind": True})
         try:
             await self._listen(reader)

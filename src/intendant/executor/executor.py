@@ -33,6 +33,7 @@ from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.worker import Request, Worker
 from intendant.errors import Busy, HelperLost, SettingsError, StoreError
 from intendant.executor.broker_link import BrokerLink
+from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import NOT_ENDED, answer
 from intendant.executor.hub import Hub
@@ -79,16 +80,17 @@ class Executor:
 
     def __init__(
         self,
-        settings: Settings,
+        configuration: Configuration,
         *,
         state_dir: Path,
         runtime_dir: Path,
-        reload: Callable[[], Settings],
+        reload: Callable[[], Configuration],
         on_ready: Callable[[], None],
         life_line: int | None,
         umask: int,
     ) -> None:
-        self._settings = settings
+        self._configuration = configuration
+        self._settings = configuration.settings
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._reload = reload
@@ -182,6 +184,10 @@ class Executor:
             max_streams=settings.max_streams,
             system_log=system_log(self._state_dir),
             log_level=settings.log_level,
+            server_key=self._configuration.server_key,
+            authorized=self._configuration.authorized,
+            max_connections=settings.max_connections,
+            memory_bytes=settings.broker_memory_mib * 1024 * 1024,
         )
         parts = Parts(
             settings=settings,
@@ -279,8 +285,8 @@ class Executor:
             except (SettingsError, StoreError, Busy) as error:
                 log.error("settings_refused", error=str(error))
 
-    async def _apply_settings(self, desk: Desk, settings: Settings) -> None:
-        old = desk.parts.settings
+    async def _apply_settings(self, desk: Desk, configuration: Configuration) -> None:
+        old, settings = desk.parts.settings, configuration.settings
         late = sorted(key for key in NEEDS_RESTART if getattr(old, key) != getattr(settings, key))
         for key in late:
             log.warning("setting_needs_restart", key=key)
@@ -288,10 +294,16 @@ class Executor:
         desk.parts.settings = settings.model_copy(update=kept)
         set_level(settings.log_level)
         desk.parts.broker.set_log_level(settings.log_level)
+        desk.parts.broker.authorize(configuration.authorized)
         self._settings = desk.parts.settings
         await desk.parts.store.want_ends(of_all=settings.on_end is not None)
         await self._apply_queues(desk)
-        log.info("settings_applied", slots=settings.slots, queues=sorted(settings.queues))
+        log.info(
+            "settings_applied",
+            slots=settings.slots,
+            queues=sorted(settings.queues),
+            keys=len(configuration.authorized),
+        )
 
     async def _apply_queues(self, desk: Desk) -> None:
         """Queues named in the settings get the slots set there; the others keep theirs."""

@@ -91,7 +91,7 @@ async def answer(desk: Desk, request: Request) -> list[bytes]:
     """The response to one request, as it travels. Never raises for what a client sent."""
     try:
         message = parse(EXECUTOR_REQUEST, request.body)
-        response = await HANDLERS[type(message)](desk, message, request.account)
+        response = await HANDLERS[type(message)](desk, message, request.caller.account)
     except (RequestRefused, IllegalTransition, StoreError) as error:
         response = refused(error)
     return response if isinstance(response, list) else [encode(response)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,20 @@ import setproctitle
 import structlog
 
 from intendant import logs
-from intendant.broker.ports import check_address, check_free
+from intendant.broker.ports import check_free
 from intendant.errors import SettingsError, StoreError
+from intendant.executor.configuration import Configuration, check_endpoints, configuration
 from intendant.executor.executor import Executor
 from intendant.process.limits import raise_file_limit
 from intendant.protocol import folders
-from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES
-from intendant.settings import Settings, read_settings
+from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, configuration_dir
+from intendant.settings import read_settings
 from intendant.store.disk import DISK
 
 log = structlog.get_logger()
 
 _LONGEST_SOCKET = "/private.sock"
+_SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authorized_keys")
 
 
 def serve(flags: Mapping[str, Any]) -> int:
@@ -35,17 +37,19 @@ def serve(flags: Mapping[str, Any]) -> int:
     state_dir = Path(flags.get("state_dir") or folders.state_dir(environ)).absolute()
     config = Path(flags["config"]).absolute() if "config" in flags else None
 
-    def read() -> Settings:
-        given = {key: flags[key] for key in ("slots", "on_signal", "launcher") if key in flags}
+    def read() -> Configuration:
+        given = {key: flags[key] for key in _SETTINGS_FLAGS if key in flags}
         if "listen" in flags:
             given["listen"] = [flags["listen"]]
         files = folders.settings_files(environ) if config is None else [config]
         if config is not None and not config.exists():
             raise SettingsError(f"{config}: there is no such settings file")
-        return _checked(read_settings(flags=given, environ=environ, files=files))
+        keys_dir = configuration_dir(environ) if config is None else config.parent
+        return configuration(read_settings(flags=given, environ=environ, files=files), keys_dir)
 
-    settings = read()
-    _check_endpoints(settings, check_free)
+    at_start = read()
+    settings = at_start.settings
+    check_endpoints(settings.listen, check_free)
     _make_private(runtime_dir)
     _make_private(state_dir)
     if len(os.fsencode(runtime_dir)) + len(_LONGEST_SOCKET) > MAX_SOCKET_PATH_BYTES:
@@ -67,7 +71,7 @@ def serve(flags: Mapping[str, Any]) -> int:
 
     async def run() -> int:
         executor = Executor(
-            settings,
+            at_start,
             state_dir=state_dir,
             runtime_dir=runtime_dir,
             reload=read,
@@ -80,20 +84,6 @@ def serve(flags: Mapping[str, Any]) -> int:
 
     os.chdir("/")  # the folder that it was started in may go
     return asyncio.run(run())
-
-
-def _checked(settings: Settings) -> Settings:
-    """The settings, if every endpoint may be listened at; `SettingsError` says why one may not."""
-    _check_endpoints(settings, check_address)
-    return settings
-
-
-def _check_endpoints(settings: Settings, check: Callable[[str], None]) -> None:
-    for uri in settings.listen:
-        try:
-            check(uri)
-        except SettingsError as error:
-            raise SettingsError(f"listen: {error}") from error
 
 
 def _make_private(folder: Path) -> None:

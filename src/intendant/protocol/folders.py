@@ -17,6 +17,9 @@ APPLICATION = "intendant"
 SETTINGS_FILE = "settings.toml"
 CLIENT_SOCKET = "client.sock"
 DAEMON_FILE = "daemon.json"
+CLIENT_KEY_FILE = "client.key"
+SERVER_KEY_FILE = "server.key"
+AUTHORIZED_KEYS_FILE = "authorized_keys.toml"
 DATABASE = "intendant.db"
 MAX_SOCKET_PATH_BYTES = 107
 """What fits into an address of a unix socket (unix(7): 108 bytes with the final NUL)."""
@@ -36,9 +39,13 @@ def settings_files(environ: Mapping[str, str]) -> list[Path]:
     """Where settings may be, the strongest first: systemd's or the user's, then the site's."""
     import platformdirs
 
-    user = _folder(environ, "CONFIGURATION_DIRECTORY", None, _platform_config_dir)
     site = Path(platformdirs.site_config_dir(APPLICATION))
-    return [folder / SETTINGS_FILE for folder in dict.fromkeys((user, site))]
+    return [folder / SETTINGS_FILE for folder in dict.fromkeys((configuration_dir(environ), site))]
+
+
+def configuration_dir(environ: Mapping[str, str]) -> Path:
+    """The folder of systemd's or the user's settings, and of keys."""
+    return _folder(environ, "CONFIGURATION_DIRECTORY", None, _platform_config_dir)
 
 
 def client_endpoint(runtime: Path) -> str:

@@ -8,6 +8,7 @@ from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
 from intendant.broker.services import Outgoing, Peer
 from intendant.protocol import mdp
+from intendant.protocol.roles import Caller, local
 
 CLIENT, WORKER = mdp.CLIENT, mdp.WORKER
 HEARTBEAT = [WORKER, mdp.W_HEARTBEAT]
@@ -27,11 +28,19 @@ class Bus:
         self.checks_always = True
         self._last_id = 0
 
-    def peer(self, account: str = "ann", *, pid: int | None = None, private: bool = False) -> Peer:
+    def peer(
+        self,
+        account: str = "ann",
+        *,
+        caller: Caller | None = None,
+        key: str | None = None,
+        pid: int | None = None,
+        private: bool = False,
+    ) -> Peer:
         """Somebody who has just connected."""
         self._last_id += 1
         routing_id = self._last_id.to_bytes(5, "big")
-        peer = Peer(0, routing_id, account=account, pid=pid, private=private)
+        peer = Peer(0, routing_id, caller or local(account), key=key, pid=pid, private=private)
         self.inbox[peer] = []
         return peer
 

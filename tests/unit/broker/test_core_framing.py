@@ -43,7 +43,7 @@ def test_a4_a_request_holds_one_address_with_the_account_and_one_empty_frame() -
     bus = Bus()
     worker, client = bus.worker(), bus.peer(account="bob")
     bus.ask(client, b"x")
-    assert bus.assigned(worker) == [WORKER, mdp.W_REQUEST, b"1:bob", b"", b"x"]
+    assert bus.assigned(worker) == [WORKER, mdp.W_REQUEST, b"1:admin:all:bob", b"", b"x"]
 
 
 def test_a4_no_two_requests_have_the_same_address() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from intendant.cli.main import VERBS, run
 from intendant.cli.session import Session
+from intendant.client.endpoint import Address
 from intendant.errors import Busy, Unreachable
 from intendant.protocol import messages as m
 from intendant.protocol.run_states import Outcome, RunState
@@ -319,8 +320,8 @@ def test_a_json_flag_of_the_command_is_not_ours(shell: Shell) -> None:
 def test_the_endpoint_may_stand_before_the_verb_or_behind_it(
     capfd: pytest.CaptureFixture[str], args: list[str]
 ) -> None:
-    def connect(endpoint: str) -> FakeConnection:
-        raise Unreachable(f"no daemon answers at {endpoint}")
+    def connect(address: Address) -> FakeConnection:
+        raise Unreachable(f"no daemon answers at {address.endpoint}")
 
     assert run(args, Session({}, connect=connect)) == 69
     assert capfd.readouterr().err == "intendant: no daemon answers at ipc:///x\n"
