@@ -8,7 +8,6 @@ launches a few governors for each line on its stdin, and says how many ms one to
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import cast
 
 import structlog
 
+from benchmarks.measuring import measuring
 from benchmarks.row import Contest
 from intendant.launch.base import Launcher, LaunchRequest
 from intendant.launch.registry import LauncherName, make_launcher
@@ -44,23 +44,12 @@ def launches(at_once: int) -> Callable[[Path], AbstractContextManager[Contest]]:
     return contest
 
 
-@contextmanager
-def _host(name: LauncherName, folder: Path, at_once: int) -> Iterator[Callable[[], float]]:
+def _host(
+    name: LauncherName, folder: Path, at_once: int
+) -> AbstractContextManager[Callable[[], float]]:
     """What measures once, in a process that has the launcher."""
     command = [sys.executable, "-m", "benchmarks.launchers", name, str(folder), str(at_once)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-    ) as host:
-        assert host.stdin is not None
-        assert host.stdout is not None
-        stdin, stdout = host.stdin, host.stdout
-
-        def ask() -> float:
-            stdin.write("\n")
-            return float(stdout.readline())
-
-        yield ask
-        stdin.close()
+    return measuring(command)
 
 
 async def serve(name: LauncherName, folder: Path, at_once: int) -> None:

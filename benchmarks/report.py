@@ -41,8 +41,10 @@ def _cells(result: Result) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _figure(value: float) -> str:
+def _figure(value: float | None) -> str:
     """Three digits that count."""
+    if value is None:
+        return "-"
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -10,19 +10,19 @@ from pathlib import Path
 
 REPEATS = 5
 
-Contest = tuple[Callable[[], float], Callable[[], float]]
-"""Each call measures once: ours, then the peer."""
+Contest = tuple[Callable[[], float], Callable[[], float] | None]
+"""Each call measures once: ours, then the peer; None for a peer that can't be had here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
     """A figure to reach; `is_met` gets ours and the peer's, and says None where it can't be judged.
 
-    An aim that only makes sense on a disk of some speed can't be judged on a slower one.
+    An aim that compares can't be judged without the peer.
     """
 
     text: str
-    is_met: Callable[[float, float], bool | None]
+    is_met: Callable[[float, float | None], bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +41,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a row gave: medians, and the spread of ours."""
+    """What a row gave: medians, and the spread of ours; no peer's figure if it was not there."""
 
     name: str
     unit: str
     ours: float
-    peer: float
+    peer: float | None
     peer_name: str
-    ratio: float
+    ratio: float | None
     min: float
     max: float
     repeats: int
@@ -62,17 +62,21 @@ def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
     The round before pays for what happens only once: imports, first connections, cold files.
     """
     with row.contest(folder) as (measure_ours, measure_peer):
-        measure_ours(), measure_peer()
-        rounds = [(measure_ours(), measure_peer()) for _ in range(repeats)]
-    ours, peers = zip(*rounds, strict=True)
-    our_median, peer_median = statistics.median(ours), statistics.median(peers)
+        ours, peers = [], []
+        for _ in range(1 + repeats):
+            ours.append(measure_ours())
+            if measure_peer is not None:
+                peers.append(measure_peer())
+    del ours[0], peers[:1]
+    our_median = statistics.median(ours)
+    peer_median = statistics.median(peers) if peers else None
     return Result(
         name=row.name,
         unit=row.unit,
         ours=our_median,
         peer=peer_median,
-        peer_name=row.peer_name,
-        ratio=our_median / peer_median,
+        peer_name=row.peer_name if peers else f"{row.peer_name}: not to be had here",
+        ratio=our_median / peer_median if peer_median else None,
         min=min(ours),
         max=max(ours),
         repeats=repeats,
@@ -88,20 +92,24 @@ def at_most(limit: float, unit: str) -> Aim:
 
 def at_most_times_peer(factor: float) -> Aim:
     """Ours costs at most so many times what the peer costs."""
-    return Aim(f"≤ {factor:g} x peer", lambda ours, peer: ours <= factor * peer)
+    return _compared(f"≤ {factor:g} x peer", lambda ours, peer: ours <= factor * peer)
 
 
 def at_least_times_peer(factor: float) -> Aim:
     """Ours does at least this share of what the peer does."""
-    return Aim(f"≥ {factor:g} x peer", lambda ours, peer: ours >= factor * peer)
+    return _compared(f"≥ {factor:g} x peer", lambda ours, peer: ours >= factor * peer)
 
 
-def at_least_where_peer(limit: float, *, peer_limit: float) -> Aim:
-    """Ours does so much, on a machine where the peer does at least that much."""
-    return Aim(
-        f"≥ {limit:g} where peer ≥ {peer_limit:g}",
-        lambda ours, peer: ours >= limit if peer >= peer_limit else None,
+def at_least_where_peer(limit: float, *, peer_limit: float, share: float) -> Aim:
+    """Ours does so much where the peer does at least that much, else this share of the peer."""
+    return _compared(
+        f"≥ {limit:g} where peer ≥ {peer_limit:g}, else ≥ {share:g} x peer",
+        lambda ours, peer: ours >= (limit if peer >= peer_limit else share * peer),
     )
+
+
+def _compared(text: str, is_met: Callable[[float, float], bool]) -> Aim:
+    return Aim(text, lambda ours, peer: None if peer is None else is_met(ours, peer))
 
 
 def median_of(samples: Iterator[float]) -> float:

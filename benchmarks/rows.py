@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from benchmarks.bus import broker_rps
 from benchmarks.command_line import ls_cold
+from benchmarks.futures import first_future, first_future_beside_submitit
 from benchmarks.launchers import launches
+from benchmarks.resting import governor_memory, idle_cpu
 from benchmarks.row import (
     Row,
     at_least_times_peer,
@@ -33,10 +35,20 @@ ROWS = (
         at_least_times_peer(0.1)),
     Row("submissions_per_s_1_client", "submissions/s", FLUSH, submissions(1, 500),
         at_least_times_peer(0.25)),
+    Row("submissions_per_s_8_clients", "submissions/s", FLUSH, submissions(8, 1600),
+        at_least_where_peer(3000, peer_limit=3000, share=0.8)),
     Row("submissions_per_s_64_clients", "submissions/s", FLUSH, submissions(64, 6400),
-        at_least_where_peer(8000, peer_limit=3000)),
+        at_least_where_peer(8000, peer_limit=3000, share=0.8)),
     Row("cancel_to_empty", "ms", "SIGTERM + wait", cancel_to_empty(median_of, 20),
         at_most(20, "ms")),
     Row("ls_cold", "ms", "python -c 'import zmq, click'", ls_cold, at_most_times_peer(1.5)),
-    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps),
+    Row("first_future", "ms", "ProcessPoolExecutor", first_future, at_most(100, "ms")),
+    Row("first_future_beside_submitit", "ms", "submitit's LocalExecutor",
+        first_future_beside_submitit, at_most(100, "ms")),
+    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps,
+        at_least_times_peer(3)),
+    Row("governor_memory", "MB", "python -c 'import time; time.sleep(600)'", governor_memory,
+        at_most(5, "MB")),
+    Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,
+        at_most(0.5, "%")),
 )  # fmt: skip

@@ -1,0 +1,28 @@
+"""Environments of their own for peers, from the package registry; kept for the next time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+PEERS = Path(__file__).parents[1] / ".peers"
+INSTALL_S = 300.0
+
+
+def python_with(requirement: str) -> str | None:
+    """A Python that has this package; None (and a line on stderr) where it can't be installed."""
+    folder = PEERS / requirement
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if ready.exists():
+        return str(python)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    try:
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([*install, requirement], check=True, timeout=INSTALL_S)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"{requirement} can't be installed: {error}", file=sys.stderr)
+        return None
+    ready.touch()
+    return str(python)

@@ -1,0 +1,116 @@
+"""What runs cost that do nothing: memory and processor time."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from benchmarks.row import Contest
+from intendant.client.embedded import EmbeddedDaemon
+
+SLEEP = ["sleep", "600"]
+GOVERNORS = 50
+RUNS = 100
+WINDOW_S = 5.0
+SETTLED_S = 2.0
+BARE_PYTHON = [sys.executable, "-c", "import time; time.sleep(600)"]
+WAITING_PYTHON = f"""
+import asyncio, signal, sys
+
+async def main():
+    several = [await asyncio.create_subprocess_exec(*{SLEEP}) for _ in range({RUNS})]
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    print(flush=True)
+    try:
+        await asyncio.gather(*(one.wait() for one in several))
+    except asyncio.CancelledError:
+        for one in several:
+            one.kill()
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def governor_memory(folder: Path) -> Iterator[Contest]:
+    """The proportional set size of a governor among its like, beside a bare interpreter's; MB."""
+    with _resting_runs(folder, GOVERNORS) as embedded:
+        children = psutil.Process(embedded.pid).children()
+        governors = [one.pid for one in children if one.cmdline()[0].startswith(_GOVERNOR)]
+        assert len(governors) == GOVERNORS, [one.cmdline() for one in children]
+        bare = [subprocess.Popen(BARE_PYTHON) for _ in range(GOVERNORS)]
+        try:
+            time.sleep(SETTLED_S)
+            yield (
+                lambda: _pss_mb(governors) / GOVERNORS,
+                lambda: _pss_mb([one.pid for one in bare]) / GOVERNORS,
+            )
+        finally:
+            for one in bare:
+                one.kill()
+                one.wait()
+
+
+@contextmanager
+def idle_cpu(folder: Path) -> Iterator[Contest]:
+    """The time of executor, broker and launcher while nothing happens to the runs; % of a CPU."""
+    with _resting_runs(folder, RUNS) as embedded:
+        with embedded.client() as client:
+            daemon = client.status()
+        helpers = daemon["broker"]["pid"], daemon["zygote"]["pid"]
+        ours = [embedded.pid, *filter(None, helpers)]
+        command = [sys.executable, "-c", WAITING_PYTHON]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as waiting:
+            assert waiting.stdout is not None
+            waiting.stdout.readline()
+            time.sleep(SETTLED_S)
+            yield lambda: _cpu_percent(ours), lambda: _cpu_percent([waiting.pid])
+            waiting.terminate()
+
+
+_GOVERNOR = "intendant: governor"
+
+
+@contextmanager
+def _resting_runs(folder: Path, count: int) -> Iterator[EmbeddedDaemon]:
+    """A daemon with so many runs that only sleep."""
+    with EmbeddedDaemon(folder / "state", slots=count) as embedded:
+        with embedded.client() as client:
+            spec = {"workload": {"kind": "command", "argv": SLEEP}}
+            runs = [run.id for run in client.submit_all([spec] * count)]
+            started: set[int] = set()
+            for info in client.watch(runs, changes=True):
+                if info["state"] == "running":
+                    started.add(info["id"])
+                if len(started) == count:
+                    break
+        yield embedded
+
+
+def _pss_mb(pids: Collection[int]) -> float:
+    """Memory, what is shared counted in shares (proc_pid_smaps(5): smaps_rollup)."""
+    kilobytes = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                kilobytes += int(line.split()[1])
+    return kilobytes * 1024 / 1e6
+
+
+def _cpu_percent(pids: Collection[int]) -> float:
+    """Time on a CPU during a window, of all threads."""
+    before, began = _cpu_ns(pids), time.perf_counter_ns()
+    time.sleep(WINDOW_S)
+    return 100 * (_cpu_ns(pids) - before) / (time.perf_counter_ns() - began)
+
+
+def _cpu_ns(pids: Collection[int]) -> int:
+    """Time on a CPU since the start: the first figure of each thread's schedstat."""
+    threads = [path for pid in pids for path in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int((path / "schedstat").read_text().split()[0]) for path in threads)
