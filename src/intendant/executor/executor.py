@@ -11,6 +11,7 @@ The task tree (ending it ends the daemon; there is no other way out):
     ├── settings        reads the settings again at SIGHUP
     ├── announce        says that the daemon serves, once the broker does
     ├── on-end          runs the commands that are told of ends
+    ├── report          tells the service manager how the daemon is
     ├── life-line       (embedded) waits for the owner's end
     ├── stop / hurry    (ending) tells the runs
     └── run-<id>.<n>    one for each live attempt: supervise.Supervision
@@ -42,6 +43,7 @@ from intendant.executor.on_end import EndCommands, is_wanted
 from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
+from intendant.executor.service import ServiceReport
 from intendant.executor.streams import StreamPool
 from intendant.executor.supervise import DAEMON_STOPPING, Stop, Supervision
 from intendant.launch.registry import make_launcher
@@ -86,6 +88,7 @@ class Executor:
         runtime_dir: Path,
         reload: Callable[[], Configuration],
         on_ready: Callable[[], None],
+        report: ServiceReport,
         life_line: int | None,
         umask: int,
     ) -> None:
@@ -95,6 +98,7 @@ class Executor:
         self._runtime_dir = runtime_dir
         self._reload = reload
         self._on_ready = on_ready
+        self._report = report
         self._life_line = life_line
         self._umask = umask
         self._hub = Hub()
@@ -151,6 +155,7 @@ class Executor:
                     tasks.create_task(self._follow_settings(desk), name="settings"),
                     tasks.create_task(on_end.run(), name="on-end"),
                     tasks.create_task(self._announce(desk), name="announce"),
+                    tasks.create_task(self._report.run(desk), name="report"),
                     tasks.create_task(self._follow_owner(desk), name="life-line"),
                     *(
                         tasks.create_task(_work(desk), name="executor")
@@ -218,6 +223,8 @@ class Executor:
         desk.lifecycle.on(ExecutorEvent.HELPERS_READY)
         desk.lifecycle.on(ExecutorEvent.RECOVERED)
         desk.schedule_wanted.set()
+        self._report.ready()
+        self._report.note_change()
         self._on_end_wanted.set()  # an earlier daemon may have left some
         self._on_ready()
 
@@ -265,13 +272,16 @@ class Executor:
                 lifecycle.on(ExecutorEvent.DONE)
                 continue
             before, now = lifecycle.state, lifecycle.obey(order)
+            self._report.note_change()
             if now is not before and now in (ExecutorState.STOPPING, ExecutorState.KILLING):
                 is_hurried = now is ExecutorState.KILLING
+                self._report.stopping()
                 if is_hurried:
                     on_end.give_up()
                     deadline = asyncio.get_running_loop().time() + KILLING_S
                 stop = _stop_runs(desk, now=is_hurried)
                 self._stops.append(tasks.create_task(stop, name=f"stop-{now}"))
+        self._report.stopping()
 
     # --- settings --------------------------------------------------------------------------------
 
@@ -319,6 +329,7 @@ class Executor:
         """After each commit: tell those who wait, and see whether a run may start now."""
         self._hub.publish(records)
         self._schedule_wanted.set()
+        self._report.note_change()
         if any(is_wanted(record, self._settings) for record in records):
             self._on_end_wanted.set()
 

@@ -17,7 +17,9 @@ from intendant.broker.ports import check_free
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.configuration import Configuration, check_endpoints, configuration
 from intendant.executor.executor import Executor
+from intendant.executor.service import ServiceReport
 from intendant.process.limits import raise_file_limit
+from intendant.process.service_manager import ServiceManager
 from intendant.protocol import folders
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, configuration_dir
 from intendant.settings import read_settings
@@ -32,6 +34,7 @@ _SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authori
 def serve(flags: Mapping[str, Any]) -> int:
     """Run the daemon; its exit status. `SettingsError`, `StoreError`: it can't start."""
     umask = os.umask(0o077)
+    manager = ServiceManager.of(os.environ)
     environ = dict(os.environ)
     runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()
     state_dir = Path(flags.get("state_dir") or folders.state_dir(environ)).absolute()
@@ -76,6 +79,7 @@ def serve(flags: Mapping[str, Any]) -> int:
             runtime_dir=runtime_dir,
             reload=read,
             on_ready=on_ready,
+            report=ServiceReport(ServiceManager() if "embedded" in flags else manager),
             life_line=_kept_private(flags.get("life_line")),
             umask=umask,
         )
