@@ -52,7 +52,7 @@ async def end_orphans(governor: int, spared: int) -> dict[str, object]:
         await pidfd.wait_exit()
         children.forget(governor, is_reaped=pidfd.reap() is not None)
         async with asyncio.timeout(10):
-            await children.end_orphans()
+            await children.end_orphans(governor)
         return {"orphans": children.orphans(), "zombies": zombies_of(os.getpid())}
 
 

@@ -44,8 +44,9 @@ from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.service import ServiceReport
+from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.executor.streams import StreamPool
-from intendant.executor.supervise import DAEMON_STOPPING, Stop, Supervision
+from intendant.executor.supervise import Supervision
 from intendant.launch.registry import make_launcher
 from intendant.logs import set_level
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup

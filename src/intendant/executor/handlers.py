@@ -33,7 +33,7 @@ from intendant.executor.lifecycle import Order
 from intendant.executor.parts import utc_now
 from intendant.executor.results import read_result
 from intendant.executor.retention import forget, sweep
-from intendant.executor.supervise import Stop
+from intendant.executor.stop import Stop
 from intendant.problems import problems_of
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.executor_states import Cause

@@ -10,7 +10,6 @@ from pathlib import Path
 import structlog
 
 from intendant.process.cgroup import Cgroup
-from intendant.process.children import Children
 from intendant.process.identity import session_members, start_time
 from intendant.process.tree import descendants, signal_each
 from intendant.protocol.records import ClaimRecord
@@ -25,20 +24,22 @@ _RETRY_MAX_S = 60.0
 async def clear_remains(
     claim: ClaimRecord | DamagedClaim,
     *,
-    children: Children | None,
+    likely_cgroup: Cgroup | None,
+    end_orphans: Callable[[], Awaitable[None]] | None,
     on_unkillable: Callable[[], Awaitable[None]],
 ) -> bool:
     """Kill all that is left of the attempt; whether it is certain that nothing is.
 
-    `children`: ours, if this daemon launched the governor, so that its orphans came to us. Without
-    them and without a cgroup only the governor's session can be searched, and what left that
-    session can't be found.
+    `likely_cgroup`: where its tree would be, if its claim can't say. `end_orphans`: ends what came
+    to us, if this daemon launched the governor. Without it and without a cgroup only the governor's
+    session can be searched, and what left that session can't be found.
     """
+    cgroup = _cgroup_of(claim, likely_cgroup)
     wait_s = KILL_WAIT_S
     while True:
         try:
             async with asyncio.timeout(wait_s):
-                return await _clear(claim, children)
+                return await _clear(claim, cgroup, end_orphans)
         except TimeoutError:
             log.error("tree_unkillable", claim=claim)
         if wait_s == KILL_WAIT_S:
@@ -62,19 +63,29 @@ async def clear_cgroup(cgroup: Cgroup | None) -> None:
     cgroup.remove()
 
 
-async def _clear(claim: ClaimRecord | DamagedClaim, children: Children | None) -> bool:
-    has_cgroup = isinstance(claim, ClaimRecord) and claim.cgroup is not None
-    if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
-        cgroup = Cgroup(Path(claim.cgroup))
+def _cgroup_of(claim: ClaimRecord | DamagedClaim, likely: Cgroup | None) -> Cgroup | None:
+    """Where the tree was kept, if it was kept in a cgroup."""
+    if isinstance(claim, DamagedClaim):
+        return likely if likely is not None and likely.path.exists() else None
+    return None if claim.cgroup is None else Cgroup(Path(claim.cgroup))
+
+
+async def _clear(
+    claim: ClaimRecord | DamagedClaim,
+    cgroup: Cgroup | None,
+    end_orphans: Callable[[], Awaitable[None]] | None,
+) -> bool:
+    if cgroup is not None:
         cgroup.kill()
         await cgroup.wait_empty()
         cgroup.remove()
-    if children is not None:
-        await children.end_orphans()
         return True
-    if isinstance(claim, ClaimRecord) and not has_cgroup:
+    if end_orphans is not None:
+        await end_orphans()
+        return True
+    if isinstance(claim, ClaimRecord):
         await _clear_session(claim)
-    return has_cgroup
+    return False
 
 
 async def _clear_session(claim: ClaimRecord) -> None:

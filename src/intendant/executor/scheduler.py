@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from collections.abc import Coroutine
 from typing import Any
 
@@ -13,8 +15,9 @@ from intendant.executor.desk import Desk
 from intendant.executor.parts import utc_now
 from intendant.executor.recover import Inherited
 from intendant.executor.schedule import choose, free_slots
-from intendant.executor.supervise import Supervision, of_candidate
+from intendant.executor.supervise import Supervision
 from intendant.protocol.executor_states import ExecutorState
+from intendant.store.base import Candidate
 
 log = structlog.get_logger()
 
@@ -58,10 +61,21 @@ class Scheduler:
             return
         # Only this task takes slots, so what was free before the query still is.
         for candidate in choose(candidates, limits, free=slots - len(desk.live)):
-            supervision = of_candidate(desk.parts, candidate)
-            self._begin(supervision, self._launch(supervision))
+            self._grant(candidate)
         if (at := await store.next_eligible_at()) is not None:
             self._wake_in(max((at - utc_now()).total_seconds(), 0.0))
+
+    def _grant(self, candidate: Candidate) -> None:
+        """Take a slot for the candidate's next attempt; its start token is known here alone."""
+        token = secrets.token_hex(16)
+        supervision = Supervision(
+            self._desk.parts,
+            run_id=candidate.run_id,
+            attempt=candidate.attempt + 1,
+            queue=candidate.queue,
+            token_sha256=hashlib.sha256(token.encode()).hexdigest(),
+        )
+        self._begin(supervision, self._launch(supervision, token))
 
     def resume(self, inherited: Inherited) -> None:
         """Hold the slot of an attempt that an earlier daemon started."""
@@ -76,9 +90,9 @@ class Scheduler:
         self.lives.add(task)
         task.add_done_callback(self.lives.discard)
 
-    async def _launch(self, supervision: Supervision) -> None:
+    async def _launch(self, supervision: Supervision, token: str) -> None:
         try:
-            await supervision.launch()
+            await supervision.launch(token)
         except NotGranted as error:
             log.error("not_granted", run_id=supervision.run_id, error=str(error))
             await asyncio.sleep(_TROUBLE_S)

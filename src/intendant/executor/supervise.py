@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import secrets
 import signal
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from pydantic import JsonValue
 
 from intendant.errors import (
     Busy,
@@ -32,8 +30,9 @@ from intendant.errors import (
     StoreError,
     refusal,
 )
+from intendant.executor.ending import Claim, Ending, end_of
 from intendant.executor.parts import Parts, insist, utc_now
-from intendant.executor.remains import clear_cgroup, clear_remains
+from intendant.executor.stop import Stop, stop_of
 from intendant.launch.base import LaunchRequest
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import VARIABLE as CRASH_VARIABLE
@@ -56,14 +55,11 @@ from intendant.protocol.order import GovernorOrder, governor_service
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
-from intendant.store.base import AttemptEnd, Candidate, Grant, LiveAttempt
+from intendant.store.base import Grant, LiveAttempt
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
 
-DAEMON_STOPPING = "daemon_stopping"
-_DAEMON_ENDED = (DAEMON_STOPPING, "daemon_lost")
-"""Reasons in an exit record that speak of a daemon's end, whether or not that was recorded."""
 GOVERNOR_LEAVES_S = 15.0
 """How long a governor may take to go once its end is recorded: longer than it waits for us."""
 FINISHED_WAIT_S = 10.0
@@ -78,19 +74,6 @@ _ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", CRASH_
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """Why the run is being stopped, and how gently."""
-
-    outcome: Outcome
-    reason: str
-    now: bool = False
-    is_final: bool = False
-    """The daemon is being killed: who does not follow at once is not waited for."""
-    grace_s: float | None = None
-    """Instead of the graces of the run's spec; forgotten if this daemon dies."""
-
-
-@dataclass(frozen=True, slots=True)
 class Watched:
     """A governor that lives; `is_child` if this daemon launched it."""
 
@@ -102,7 +85,9 @@ class Watched:
 class Supervision:
     """One attempt. It holds a slot for as long as `launch` or `adopt` runs."""
 
-    def __init__(self, parts: Parts, *, run_id: int, attempt: int, queue: str) -> None:
+    def __init__(
+        self, parts: Parts, *, run_id: int, attempt: int, queue: str, token_sha256: str
+    ) -> None:
         self._parts = parts
         self.run_id = run_id
         self.attempt = attempt
@@ -110,7 +95,8 @@ class Supervision:
         self._log = log.bind(run_id=run_id, attempt=attempt)
         self._folder = parts.spool.attempt(run_id, attempt)
         self.service = governor_service(run_id, attempt)
-        self._token_sha256 = ""
+        self._token_sha256 = token_sha256
+        self._ending = Ending(parts, run_id=run_id, attempt=attempt, token_sha256=token_sha256)
         self._spec: RunSpec | None = None
         self._stop: Stop | None = None
         self._stop_changed = asyncio.Event()
@@ -120,25 +106,12 @@ class Supervision:
         self._presence_changed = asyncio.Event()
         self._silence: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[ExitRecord] = asyncio.Future()
-        self._recorded = asyncio.Event()
 
     # --- what others ask of it -------------------------------------------------------------------
 
     def stop(self, stop: Stop) -> None:
         """Have the attempt ended; a cancel outranks the system's wish, `now` a grace."""
-        if self._stop is not None:
-            is_outranked = (
-                stop.outcome is Outcome.CANCELLED and self._stop.outcome is not stop.outcome
-            )
-            first = stop if is_outranked else self._stop
-            grace_s = self._stop.grace_s if stop.grace_s is None else stop.grace_s
-            stop = Stop(
-                first.outcome,
-                first.reason,
-                now=self._stop.now or stop.now,
-                is_final=self._stop.is_final or stop.is_final,
-                grace_s=grace_s,
-            )
+        stop = stop.after(self._stop)
         if stop != self._stop:
             self._stop = stop
             self._stop_changed.set()
@@ -161,7 +134,7 @@ class Supervision:
     async def take_note(self, token: str, event: RunNote) -> None:
         """The governor's word of something that changes no state."""
         self._check(token)
-        await self._note(event)
+        await self._ending.note(event)
 
     async def finish(self, token: str, record: ExitRecord) -> None:
         """The governor's own word of the end; returns after it is on disk."""
@@ -171,7 +144,7 @@ class Supervision:
             self._finished.set_result(record)
         try:
             async with asyncio.timeout(FINISHED_WAIT_S):
-                await self._recorded.wait()
+                await self._ending.wait_recorded()
         except TimeoutError:  # the worker is wanted by others; the exit record is on disk
             raise Busy("the end is not recorded yet") from None
 
@@ -181,16 +154,14 @@ class Supervision:
 
     # --- its two ways into life ------------------------------------------------------------------
 
-    async def launch(self) -> None:
+    async def launch(self, token: str) -> None:
         """A new attempt: intent, governor, start, end."""
-        token = secrets.token_hex(16)
-        self._token_sha256 = hashlib.sha256(token.encode()).hexdigest()
         grant = await self._intend()
         if grant is None:
             return
         crash_point("executor.granted")
         self._spec = grant.run.spec
-        self._parts.broker.allow(self.service, self._token_sha256)
+        self.expect()
         try:
             watched = await self._launch_governor(token)
             if watched is not None:
@@ -221,7 +192,7 @@ class Supervision:
         watched = Watched(claim.pid, pidfd, is_child=False)
         store = self._parts.store
         try:
-            await insist("adoption", lambda: self._note(RunNote.ADOPTED, pid=claim.pid))
+            await insist("adoption", lambda: self._ending.note(RunNote.ADOPTED, pid=claim.pid))
             grant = None
             if not self._is_started:
                 grant = await insist("adoption", lambda: store.grant_info(self.run_id))
@@ -230,25 +201,23 @@ class Supervision:
         finally:
             self._parts.broker.forbid(self.service)
 
-    async def bury(self, live: LiveAttempt, claim: ClaimRecord | DamagedClaim) -> None:
+    async def bury(self, live: LiveAttempt, claim: Claim) -> None:
         """An attempt whose governor died while no daemon watched."""
         self._take_up(live)
-        self._token_sha256 = live.token_sha256
-        record = await insist("exit record", self._read_exit)  # it may have come since
-        if record is not None:
-            await self._record_end(record)
+        found = await self._ending.find(by="recovery: gone")  # its record may have come since
+        if isinstance(found, ExitRecord):
+            await self._ending.conclude(found, self._stop)
         else:
-            await self._record_loss(claim, is_ours=False)
+            await self._ending.lose(claim, self._stop, end_orphans=None)
 
     def _take_up(self, live: LiveAttempt) -> None:
         self._spec = live.run.spec
         if (stop := stop_of(live)) is not None:
             self.stop(stop)
 
-    def expect(self, token_sha256: str) -> None:
-        """Let a governor that already lives register again; before the broker listens."""
-        self._token_sha256 = token_sha256
-        self._parts.broker.allow(self.service, token_sha256)
+    def expect(self) -> None:
+        """Let the governor register; one that lives already: before the broker listens."""
+        self._parts.broker.allow(self.service, self._token_sha256)
 
     # --- the governor's life ---------------------------------------------------------------------
 
@@ -259,8 +228,9 @@ class Supervision:
         except (LaunchFailed, TimeoutError, OSError) as error:
             reason = f"launch: {str(error) or 'no governor came to life in time'}"
             self._log.warning("launch_failed", reason=reason)
-            await insist("tombstone", lambda: self._give_up(reason))
-            await self._record_tombstone(reason)
+            await self._ending.give_up(by=reason)
+            await self._ending.burn(reason, self._stop)
+            await self._ending.clear_cgroup()
             return None
         crash_point("executor.launched")
         return Watched(launched.pid, launched.pidfd, is_child=True)
@@ -300,13 +270,11 @@ class Supervision:
                     for aide in aides:
                         aide.cancel()
                 if self._finished.done():
-                    await self._record_end(self._finished.result())
+                    await self._ending.record(end_of(self._finished.result()))
                     await self._see_off(watched)
+                    await self._ending.clear_cgroup()
                 else:
                     await self._record_what_is_found(watched)
-                await clear_cgroup(
-                    self._parts.cgroup_of(self.run_id, self.attempt, self._token_sha256)
-                )
             finally:
                 if self._silence is not None:
                     self._silence.cancel()
@@ -326,7 +294,7 @@ class Supervision:
             if self.is_present is not was_present:
                 was_present = self.is_present
                 event = RunNote.RECONNECTED if was_present else RunNote.DISCONNECTED
-                await insist("presence", partial(self._note, event))
+                await insist("presence", partial(self._ending.note, event))
 
     async def _see_off(self, watched: Watched) -> None:
         """Wait until the governor is gone; one that lingers has nothing left to lose."""
@@ -352,7 +320,7 @@ class Supervision:
             async with asyncio.timeout(self._parts.settings.start_deadline_s):
                 answer = await self._ask(request)
         except TimeoutError:
-            if await insist("tombstone", lambda: self._give_up("executor: start deadline")):
+            if await self._ending.give_up(by="executor: start deadline"):
                 send_signal(watched.pidfd.descriptor, signal.SIGKILL)
                 return
             self.notice(is_present=False)
@@ -390,13 +358,6 @@ class Supervision:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _ASK_AGAIN_MAX_S)
 
-    async def _give_up(self, by: str) -> bool:
-        """Whether the attempt is burnt now; False where a claim was first."""
-        if await asyncio.to_thread(self._folder.entomb, by=by, at=utc_now()):
-            return True
-        found = await asyncio.to_thread(self._folder.read_claim)
-        return isinstance(found, TombstoneRecord)
-
     # --- stopping --------------------------------------------------------------------------------
 
     async def _pass_on_stops(self, watched: Watched) -> None:
@@ -422,7 +383,7 @@ class Supervision:
     async def _pass_on(self, watched: Watched, stop: Stop) -> None:
         """Give the attempt up if nobody has claimed it; else tell the governor."""
         by = f"executor: stopped before the start: {stop.reason}"
-        if not self._is_started and await insist("tombstone", lambda: self._give_up(by)):
+        if not self._is_started and await self._ending.give_up(by=by):
             send_signal(watched.pidfd.descriptor, signal.SIGKILL)
             return
         await self._ask(
@@ -454,110 +415,18 @@ class Supervision:
     # --- the end ---------------------------------------------------------------------------------
 
     async def _record_what_is_found(self, watched: Watched) -> None:
-        """The governor is gone without a word: exit record, tombstone and claim say what was."""
-        if (record := await insist("exit record", self._read_exit)) is not None:
-            await self._record_end(record)
-        elif await insist("tombstone", lambda: self._give_up("governor: gone before the claim")):
-            if watched.is_child:  # its stub came to us, and goes without having become anything
-                await first_of(self._parts.children.end_orphans(), limit_s=KILL_S)
-            tombstone = await insist("tombstone", self._read_claim)
-            by = tombstone.by if isinstance(tombstone, TombstoneRecord) else "tombstone damaged"
-            await self._record_tombstone(by)
-        else:
-            claim = await insist("claim", self._read_claim)
-            assert isinstance(claim, ClaimRecord | DamagedClaim)  # noqa: S101 no tombstone, as above
-            await self._record_loss(claim, is_ours=watched.is_child)
-
-    async def _read_claim(self) -> ClaimRecord | TombstoneRecord | DamagedClaim | None:
-        return await asyncio.to_thread(self._folder.read_claim)
-
-    async def _read_exit(self) -> ExitRecord | None:
-        record = await asyncio.to_thread(self._folder.read_exit)
-        is_ours = record is not None and record.token_sha256 == self._token_sha256
-        return record if is_ours else None
-
-    async def _record_end(self, record: ExitRecord) -> None:
-        await self._record(end_of(record))
-
-    async def _record_loss(self, claim: ClaimRecord | DamagedClaim, *, is_ours: bool) -> None:
-        reason = "governor_lost" if isinstance(claim, ClaimRecord) else "claim_unreadable"
-        self._log.error(reason, claim=claim)
-        is_certain = await clear_remains(
-            claim,
-            children=self._parts.children if is_ours else None,
-            on_unkillable=lambda: insist("note", lambda: self._note(RunNote.UNKILLABLE)),
-        )
-        await self._record(loss(self._stop, is_certain=is_certain, reason=reason))
-
-    async def _note(self, event: RunNote, **detail: JsonValue) -> None:
-        await self._parts.store.note(self.run_id, self.attempt, event=event, detail=detail)
-
-    async def _record(self, end: AttemptEnd) -> None:
-        await insist("end", lambda: self._parts.store.ended(self.run_id, self.attempt, end=end))
-        crash_point("executor.ended")
-        self._recorded.set()
-        self._log.info("attempt_ended", outcome=end.outcome, reason=end.reason)
-
-    async def _record_tombstone(self, reason: str) -> None:
-        try:
-            await insist(
-                "tombstone",
-                lambda: self._parts.store.tombstoned(self.run_id, self.attempt, reason=reason),
-            )
-        except IllegalTransition:  # it had started: somebody took its claim away
-            await self._record(loss(self._stop, is_certain=False, reason="claim_missing"))
+        """The governor is gone without a word; the spool says what was."""
+        end_orphans = None
+        if watched.is_child:
+            end_orphans = partial(self._parts.children.end_orphans, watched.pid)
+        found = await self._ending.find(by="governor: gone before the claim")
+        if isinstance(found, ClaimRecord | DamagedClaim):
+            await self._ending.lose(found, self._stop, end_orphans=end_orphans)
             return
-        self._recorded.set()
-        self._log.info("attempt_burnt", reason=reason)
-
-
-def of_candidate(parts: Parts, candidate: Candidate) -> Supervision:
-    """The supervision of a candidate's next attempt."""
-    return Supervision(
-        parts, run_id=candidate.run_id, attempt=candidate.attempt + 1, queue=candidate.queue
-    )
-
-
-def stop_of(live: LiveAttempt) -> Stop | None:
-    """Who wanted the attempt to end before this daemon started."""
-    if live.stop_outcome is None:
-        return None
-    return Stop(live.stop_outcome, live.stop_reason or "stopped")
-
-
-def end_of(record: ExitRecord) -> AttemptEnd:
-    """An exit record, as the store takes it."""
-    return AttemptEnd(
-        outcome=record.outcome,
-        reason=record.reason,
-        exit_code=record.exit_code,
-        signal=record.signal,
-        started_at=record.started_at,
-        finished_at=record.finished_at,
-        steps=record.steps,
-        daemon_lost=record.outcome is Outcome.INTERRUPTED
-        and (record.reason or "").partition(":")[0] in _DAEMON_ENDED,
-    )
-
-
-def loss(
-    stop: Stop | None,
-    *,
-    is_certain: bool,
-    reason: str = "governor_lost",
-    daemon_lost: bool = False,
-) -> AttemptEnd:
-    """The end of an attempt whose governor left no word of it: unknown is never success."""
-    return AttemptEnd(
-        outcome=Outcome.INTERRUPTED if stop is None else stop.outcome,
-        reason=(reason if stop is None else stop.reason)
-        + ("" if is_certain else "; tree_unverified"),
-        exit_code=None,
-        signal=None,
-        started_at=None,
-        finished_at=utc_now(),
-        daemon_lost=daemon_lost,
-    )
+        if isinstance(found, TombstoneRecord) and end_orphans is not None:
+            # Its stub came to us, and goes without having become anything.
+            await first_of(end_orphans(), limit_s=KILL_S)
+        await self._ending.conclude(found, self._stop)
 
 
 def _complete(found: Secrets) -> Secrets:

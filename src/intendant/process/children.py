@@ -3,6 +3,10 @@
 The executor is a subreaper. What it started is known; so is a governor, from before its middle
 process lets go of it. Any other child is an orphan: something that a dead governor left behind.
 Orphans are killed with all that is below them and reaped, each by its pid.
+
+Whose an orphan was can't be told for sure once its parent is dead. But while a governor lives, what
+it started is never ours: an orphan that was seen then, or that is in the session of another
+governor, was not this one's, and does not keep this one's end from being recorded.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import asyncio
 import os
 import signal
 
-from intendant.process.identity import children
+from intendant.process.identity import children, process_stat
 from intendant.process.tree import kill_descendants
 
 
@@ -22,6 +26,8 @@ class Children:
         self._known: set[int] = set()
         self._to_reap: set[int] = set()
         self._heard: list[asyncio.Future[None]] = []
+        self._alive_before: dict[int, frozenset[int]] = {}
+        """For each orphan the known children that lived when it was first seen."""
 
     def __enter__(self) -> Children:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_ended)
@@ -50,19 +56,29 @@ class Children:
         """The children that nobody knows, zombies among them."""
         return [pid for pid in children(os.getpid()) if pid not in self._known]
 
-    async def end_orphans(self) -> None:
-        """Kill and reap every orphan and what is below it. Bound it outside."""
-        while orphans := self.orphans():
+    async def end_orphans(self, governor: int) -> None:
+        """Kill every orphan and what is below it, until none is left that may be this governor's.
+
+        Bound it outside.
+        """
+        while orphans := [pid for pid in self.orphans() if self._may_be_of(governor, pid)]:
             heard = asyncio.get_running_loop().create_future()
             self._heard.append(heard)
             kill_descendants(os.getpid(), spare=self._known)
             if not [pid for pid in orphans if _reap(pid)]:
                 await heard
 
+    def _may_be_of(self, governor: int, orphan: int) -> bool:
+        if governor in self._alive_before.get(orphan, ()):
+            return False
+        stat = process_stat(orphan)
+        return stat is None or stat.session == governor or stat.session not in self._known
+
     def _on_child_ended(self) -> None:
         self._reap_late()
-        for pid in self.orphans():
-            _reap(pid)
+        left = [pid for pid in self.orphans() if not _reap(pid)]
+        alive = frozenset(filter(_is_alive, self._known)) if left else frozenset()
+        self._alive_before = {pid: self._alive_before.get(pid, alive) for pid in left}
         heard, self._heard = self._heard, []
         for future in heard:
             if not future.done():
@@ -80,3 +96,8 @@ def _reap(pid: int) -> bool:
         return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG) is not None
     except ChildProcessError:
         return False
+
+
+def _is_alive(pid: int) -> bool:
+    stat = process_stat(pid)
+    return stat is not None and stat.state != "Z"

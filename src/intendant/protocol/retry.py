@@ -3,7 +3,7 @@
 An attempt that the daemon's own end took down is nobody's failure: it does not count as a try,
 and a restartable run comes back from it at once, however often. An attempt that never started
 (burnt: a tombstone took the place of its claim) has a back-off of its own, whatever the run's
-policy says.
+policy says, unless it was the daemon's end that kept it from starting.
 """
 
 from __future__ import annotations

@@ -66,10 +66,12 @@ def ended(tx: Transaction, run_id: int, attempt: int, *, end: AttemptEnd) -> Run
     return _requeue(tx, row, RunEvent.RETRY_GRANTED, end, delay_s=delay_s, tries=tries, burnt=0)
 
 
-def tombstoned(tx: Transaction, run_id: int, attempt: int, *, reason: str) -> RunRow:
+def tombstoned(
+    tx: Transaction, run_id: int, attempt: int, *, reason: str, daemon_lost: bool = False
+) -> RunRow:
     """The attempt never started and never will: its run goes back to the queue, or gives up.
 
-    What a person cancelled ends; what the daemon's shutdown stopped is nobody's failure.
+    What a person cancelled ends; what the daemon's own end stopped is nobody's failure.
     """
     row, known = _known(tx, run_id, attempt)
     if known.finished_at is not None:
@@ -81,7 +83,7 @@ def tombstoned(tx: Transaction, run_id: int, attempt: int, *, reason: str) -> Ru
     _close(tx, row, end)
     if row.stop_outcome is Outcome.CANCELLED:
         return _finish(tx, row, replace(end, reason=row.stop_reason))
-    if row.stop_outcome is Outcome.INTERRUPTED:
+    if daemon_lost or row.stop_outcome is Outcome.INTERRUPTED:
         return _requeue(tx, row, RunEvent.TOMBSTONED, end, delay_s=0)
     burnt = row.burnt + 1
     delay_s = launch_delay_s(burnt)

@@ -138,8 +138,13 @@ class Store(Protocol):
     async def ended(self, run_id: int, attempt: int, *, end: AttemptEnd) -> RunRecord:
         """Record the end, then retry or end the run; a second end changes nothing."""
 
-    async def tombstoned(self, run_id: int, attempt: int, *, reason: str) -> RunRecord:
-        """Record that the attempt never started and never will."""
+    async def tombstoned(
+        self, run_id: int, attempt: int, *, reason: str, daemon_lost: bool = False
+    ) -> RunRecord:
+        """Record that the attempt never started and never will.
+
+        `daemon_lost`: the end of the daemon kept it from starting, which is nobody's failure.
+        """
 
     async def request_stop(
         self,

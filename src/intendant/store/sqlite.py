@@ -97,9 +97,13 @@ class SqliteStore:
         row = await self._writer.write(attempts.ended, run_id, attempt, end=end)
         return row.record()
 
-    async def tombstoned(self, run_id: int, attempt: int, *, reason: str) -> RunRecord:
+    async def tombstoned(
+        self, run_id: int, attempt: int, *, reason: str, daemon_lost: bool = False
+    ) -> RunRecord:
         """Record that the attempt never started and never will."""
-        row = await self._writer.write(attempts.tombstoned, run_id, attempt, reason=reason)
+        row = await self._writer.write(
+            attempts.tombstoned, run_id, attempt, reason=reason, daemon_lost=daemon_lost
+        )
         return row.record()
 
     async def request_stop(
