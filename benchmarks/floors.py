@@ -50,6 +50,17 @@ def terminate_ms(count: int) -> Iterator[float]:
         yield 1000 * (time.perf_counter() - began)
 
 
+def kill_all_ms(count: int) -> float:
+    """The time from SIGKILL to so many programs to the end of the last."""
+    pids = [os.posix_spawn("/bin/sleep", ["sleep", "60"], {}) for _ in range(count)]
+    began = time.perf_counter()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    return 1000 * (time.perf_counter() - began)
+
+
 def flushes_per_s(path: Path, count: int) -> float:
     """Blocks of 4 KiB appended to a file, each flushed to the disk before the next."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

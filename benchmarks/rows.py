@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from benchmarks.bus import broker_rps
 from benchmarks.command_line import ls_cold
+from benchmarks.daemons import (
+    all_obey,
+    idle_shutdown,
+    recovery,
+    states_are_right,
+    stubborn_shutdown,
+)
 from benchmarks.futures import first_future, first_future_beside_submitit
 from benchmarks.launchers import launches
 from benchmarks.resting import governor_memory, idle_cpu
@@ -41,6 +48,15 @@ ROWS = (
         at_least_where_peer(8000, peer_limit=3000, share=0.8)),
     Row("cancel_to_empty", "ms", "SIGTERM + wait", cancel_to_empty(median_of, 20),
         at_most(20, "ms")),
+    Row("cancel_to_empty_beyond_grace", "ms", "SIGTERM + wait",
+        cancel_to_empty(median_of, 5, is_stubborn=True), at_most(50, "ms")),
+    Row("recovery_100_states", "ms", "start of an idle daemon", recovery(states_are_right),
+        at_most(500, "ms")),
+    Row("recovery_100_under_control", "ms", "start of an idle daemon", recovery(all_obey),
+        at_most(2000, "ms")),
+    Row("shutdown_idle", "ms", "SIGTERM + wait", idle_shutdown, at_most(200, "ms")),
+    Row("shutdown_100_beyond_grace", "ms", "100 x SIGKILL + wait", stubborn_shutdown,
+        at_most(1000, "ms")),
     Row("ls_cold", "ms", "python -c 'import zmq, click'", ls_cold, at_most_times_peer(1.5)),
     Row("first_future", "ms", "ProcessPoolExecutor", first_future, at_most(100, "ms")),
     Row("first_future_beside_submitit", "ms", "submitit's LocalExecutor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ QUEUE = "bench"
 LONG_ENOUGH = ["sleep", "0.03"]
 """A workload that still runs when its start is told of."""
 ENDLESS = ["sh", "-c", "echo $$; exec sleep 60"]
+STUBBORN = ["sh", "-c", "trap '' TERM; echo $$; exec sleep 60"]
+GRACE_S = 0.5
 
 Statistic = Callable[[Iterator[float]], float]
 
@@ -79,23 +81,31 @@ def _start_ms(client: Client) -> float:
 
 
 def cancel_to_empty(
-    statistic: Statistic, count: int
+    statistic: Statistic, count: int, *, is_stubborn: bool = False
 ) -> Callable[[Path], AbstractContextManager[Contest]]:
-    """From a client's cancel to the end of a workload that obeys SIGTERM; ms."""
+    """From a client's cancel to the end of a workload; ms.
+
+    It obeys SIGTERM, or it is stubborn: then its grace is taken off.
+    """
+    measure = _stubborn_cancel_ms if is_stubborn else _cancel_ms
 
     @contextmanager
     def contest(folder: Path) -> Iterator[Contest]:
         with daemon(folder, slots=1) as client:
             yield (
-                lambda: statistic(_cancel_ms(client) for _ in range(count)),
+                lambda: statistic(measure(client) for _ in range(count)),
                 lambda: statistic(floors.terminate_ms(count)),
             )
 
     return contest
 
 
-def _cancel_ms(client: Client) -> float:
-    run = client.submit(ENDLESS)
+def _stubborn_cancel_ms(client: Client) -> float:
+    return _cancel_ms(client, STUBBORN) - 1000 * GRACE_S
+
+
+def _cancel_ms(client: Client, argv: Sequence[str] = ENDLESS) -> float:
+    run = client.submit(argv, grace_s=GRACE_S)
     pid = int(next(run.logs(follow=True)))
     workload = os.pidfd_open(pid)
     try:

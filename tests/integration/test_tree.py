@@ -65,7 +65,7 @@ def test_nothing_of_an_unruly_tree_survives(
     method: str, kind: str, marker: str, tmp_path: Path
 ) -> None:
     with kept_tree(method, kind, marker, tmp_path / "ready", grace_s=0.2) as keeper:
-        assert len(processes_with(marker)) > 1
+        wait_for("it has a tree", lambda: len(processes_with(marker)) > 1)
         said = end(keeper)
         assert said["is_empty"]
         assert not processes_with(marker)

@@ -77,7 +77,7 @@ def test_a_cancelled_run_leaves_nothing(
 ) -> None:
     start_with(folders, method)
     run_id = submit_unruly(folders, kind, marker)
-    assert len(processes_with(marker)) > 1
+    wait_for("it has a tree", lambda: len(processes_with(marker)) > 1)
     assert folders.run("cancel", str(run_id)).returncode == 0
     ended(folders, run_id, outcome="cancelled")
     assert not processes_with(marker)
