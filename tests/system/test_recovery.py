@@ -170,50 +170,89 @@ def test_a_cancel_that_the_daemon_could_not_pass_on_is_passed_on_by_the_next(
     wait_for("the workload is gone", lambda: not is_alive(pid))
 
 
-def test_five_restarts_during_one_run_leave_it_its_first_attempt_and_all_its_output(
-    folders: Daemon, witness: Witness
+RESTARTS = 20
+
+
+@pytest.mark.parametrize("how", ["kill", "leave"])
+def test_twenty_restarts_during_one_run_leave_it_its_first_attempt_and_all_its_output(
+    folders: Daemon, witness: Witness, how: str
 ) -> None:
-    folders.start("--slots", "1")
+    folders.start("--slots", "1", "--on-signal", "leave")
     enough = folders.home / "enough"
     script = (
         f"{witness.says('start')}; n=0; while [ ! -e {enough} ]; "
-        "do n=$((n+1)); echo $n; sleep 0.01; done; echo end; exit 5"
+        "do n=$((n+1)); echo $n; sleep 0.05; done; echo end; exit 5"
     )
     [run_id] = folders.submit_scripts(script)
     witness.wait_started()
-    for _ in range(5):
-        folders.kill()
-        folders.start("--slots", "1")
-    folders.wait_state(run_id, "running")
+    for _ in range(RESTARTS):
+        if how == "kill":
+            folders.kill()
+        else:
+            assert folders.stop() == 143
+        folders.start("--slots", "1", "--on-signal", "leave")
+    assert folders.wait_state(run_id, "running")["attempt"] == 1
     enough.touch()
     run = folders.wait_state(run_id, "ended")
     assert (run["exit_code"], run["attempt"]) == (5, 1)
     *numbers, last = folders.run("logs", str(run_id)).stdout.splitlines()
     assert last == "end"
     assert [int(line) for line in numbers] == [*range(1, len(numbers) + 1)]
+    assert len(numbers) > RESTARTS
     assert len(witness.lines("start")) == 1
+    assert event_names(folders.state_dir, run_id).count("adopted") == RESTARTS
 
 
-def test_a_hundred_runs_are_back_under_control_after_a_restart(
+def test_thirty_runs_are_right_at_once_after_a_kill_obey_again_and_lose_no_output(
     folders: Daemon, witness: Witness
 ) -> None:
-    folders.start("--slots", "100")
+    """Half of them are told to end by the new daemon, half end by themselves."""
+    folders.start("--slots", "30")
+    told = f"trap 'echo told; exit 7' TERM; {witness.says('start')}; {COUNT}; done"
     with Gate(folders.home / "gate") as gate:
-        ids = folders.submit_scripts(witness.patient(gate, status=9), times=100)
-        witness.wait_started(100)
+        obeying = folders.submit_scripts(told, times=15)
+        waiting = folders.submit_scripts(
+            f"{witness.says('start')}; echo before; {gate.wait}; echo after; exit 9", times=15
+        )
+        witness.wait_started(30)
         wait_for("all are running", lambda: states(folders) == {"running"})
         folders.kill()
-        folders.start("--slots", "100")
+        folders.start("--slots", "30")
         assert states(folders) == {"running"}
+        assert folders.run("cancel", ",".join(map(str, obeying))).returncode == 0
+        wait_for("the told have ended", lambda: ended(folders) >= {*obeying})
         gate.open()
         wait_for("all have ended", lambda: have_ended(folders), within_s=30.0)
     rows = run_rows(folders.state_dir)
-    assert [row["exit_code"] for row in rows.values()] == [9] * len(ids)
+    assert {(rows[run_id]["outcome"], rows[run_id]["exit_code"]) for run_id in obeying} == {
+        ("cancelled", 7)
+    }
+    assert {(rows[run_id]["outcome"], rows[run_id]["exit_code"]) for run_id in waiting} == {
+        ("failed", 9)
+    }
     assert {row["attempt"] for row in rows.values()} == {1}
+    for run_id in waiting:
+        assert output(folders, run_id) == ["before", "after"]
+    for run_id in obeying:
+        *numbers, last = output(folders, run_id)
+        assert last == "told"
+        assert [int(line) for line in numbers] == [*range(1, len(numbers) + 1)]
+
+
+COUNT = "n=0; while :; do n=$((n+1)); echo $n; sleep 0.2 & wait"
 
 
 def states(daemon: Daemon) -> set[str]:
     return {row["state"] for row in run_rows(daemon.state_dir).values()}
+
+
+def ended(daemon: Daemon) -> set[int]:
+    rows = run_rows(daemon.state_dir)
+    return {run_id for run_id, row in rows.items() if row["state"] == "ended"}
+
+
+def output(daemon: Daemon, run_id: int) -> list[str]:
+    return (daemon.attempt_folder(run_id) / "stdout.log").read_text().splitlines()
 
 
 # --- what stands in the spool decides ------------------------------------------------------------
@@ -281,6 +320,32 @@ def test_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_is_
     assert (run["outcome"], run["attempt"]) == ("succeeded", 2)
     wait_for("the old zygote is gone", lambda: not is_alive(zygote), within_s=2.0)
     assert [line.attempt for line in witness.lines("start")] == [2]
+
+
+def test_a_governor_stopped_between_ready_and_claim_starts_nothing_after_a_restart(
+    folders: Daemon, witness: Witness
+) -> None:
+    stopped = folders.home / "stopped"
+    armed = f"governor.start_asked:1:{stopped}:SIGSTOP"
+    folders.start("--slots", "1", environment={"INTENDANT_CRASHPOINT": armed})
+    [run_id] = folders.submit_scripts(witness.says("start"))
+    wait_for("the governor is about to claim", stopped.exists)
+    [governor] = governors(folders)
+    folders.kill()
+    folders.start("--slots", "1")
+    assert folders.wait_state(run_id, "ended")["outcome"] == "succeeded"
+    os.kill(governor, signal.SIGCONT)
+    wait_for("the late governor is gone", lambda: not is_alive(governor))
+    assert [line.attempt for line in witness.lines("start")] == [2]
+    log = (folders.attempt_folder(run_id, 1) / "governor.log").read_text()
+    assert "attempt_lost" in log
+    check_invariants(folders.state_dir / "intendant.db")
+
+
+def governors(daemon: Daemon) -> list[int]:
+    """The governors that live, by their titles."""
+    found = daemon.processes().items()
+    return [pid for pid, what in found if what.startswith("intendant: governor")]
 
 
 # --- governors -----------------------------------------------------------------------------------

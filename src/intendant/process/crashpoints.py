@@ -2,8 +2,8 @@
 
 `INTENDANT_CRASHPOINT=governor.claimed` kills a process with SIGKILL when it gets there, as `kill
 -9` or a machine's end would; `governor.claimed:3` the third time; `governor.claimed:3:FILE` makes
-that file first, as proof. A process reads the variable once, at its first crash point; without it a
-crash point costs one comparison.
+that file first, as proof; `governor.claimed:3:FILE:SIGSTOP` only stops it there. A process reads
+the variable once, at its first crash point; without it a crash point costs one comparison.
 """
 
 from __future__ import annotations
@@ -49,15 +49,18 @@ class _Trap:
     armed: str | None = None
     countdown: int = 1
     proof: str = ""
+    signum: int = signal.SIGKILL
     is_read: bool = False
 
     def read(self) -> None:
         self.is_read = True
-        name, count, self.proof = (os.environ.get(VARIABLE, "") + "::").split(":")[:3]
+        said = (os.environ.get(VARIABLE, "") + ":::").split(":")
+        name, count, self.proof, signum = said[:4]
         if name and name not in POINTS:
             raise ValueError(f"{VARIABLE}: found {name!r}, expected one of {', '.join(POINTS)}")
         self.armed = name or None
         self.countdown = int(count or 1)
+        self.signum = signal.Signals[signum or "SIGKILL"]
 
 
 _trap = _Trap()
@@ -73,7 +76,7 @@ def crash_point(name: str) -> None:
     if _trap.countdown == 0:
         if _trap.proof:
             Path(_trap.proof).touch()
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), _trap.signum)
 
 
 def forget_crash_points() -> None:

@@ -102,9 +102,17 @@ def _known(tx: Transaction, run_id: int, attempt: int) -> tuple[RunRow, AttemptR
 
 
 def _note_steps(tx: Transaction, row: RunRow, end: AttemptEnd) -> None:
+    """What the governor did, but for what it told at the time and what is not its to say."""
+    told = _told_of(tx, row) if end.steps else frozenset()
     for step in end.steps:
-        if step.event not in ROW_EVENTS:  # what changes rows is ours to say, not a governor's
+        if step.event not in ROW_EVENTS | told:
             tx.note(row, step.event, at=micros(step.at))
+
+
+def _told_of(tx: Transaction, row: RunRow) -> frozenset[str]:
+    """The events of the newest attempt."""
+    query = "SELECT DISTINCT event FROM event WHERE run_id = ? AND attempt = ?"
+    return frozenset(event for (event,) in tx.execute(query, (row.id, row.attempt)))
 
 
 def _never_started(tx: Transaction, row: RunRow, reason: str) -> AttemptEnd:
