@@ -7,18 +7,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import apsw
 
+from intendant.executor.fsck import UNVERIFIED, fsck
+from intendant.protocol.records import ClaimRecord
 from intendant.store.spool import Spool
+from tests.faults.strays import Strays
 from tests.helpers.daemon import Daemon
 from tests.helpers.stores import check_invariants, rows
 from tests.helpers.witness import Witness
 
 
-def judge(daemon: Daemon, witness: Witness, *, accepted: Collection[int]) -> Counter[str]:
-    """Fail unless every promise was kept; how the runs ended, counted."""
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The rows of all runs, and of those whose tree nobody could know: the ids, and survivors."""
+
+    runs: list[dict[str, Any]]
+    unverified: set[int]
+    survivors: int
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How the runs ended."""
+        return Counter(run["outcome"] for run in self.runs)
+
+
+def judge(
+    daemon: Daemon, witness: Witness, strays: Strays, *, accepted: Collection[int]
+) -> Judgement:
+    """Fail unless every promise was kept; how the runs ended."""
     database = daemon.state_dir / "intendant.db"
     check_invariants(database)
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
@@ -35,9 +55,29 @@ def judge(daemon: Daemon, witness: Witness, *, accepted: Collection[int]) -> Cou
     _assert_ends_are_true(attempts, witness)
     _assert_attempts_never_overlap(witness)
     _assert_records_agree(daemon, attempts)
+    unverified = _unverified(daemon, attempts)
     workloads = {pid: what for pid, what in daemon.processes().items() if "witness" in what}
     assert not workloads, f"processes that outlived their runs: {workloads}"
-    return Counter(run["outcome"] for run in runs)
+    alive = strays.alive()
+    assert alive.keys() <= unverified, f"processes that outlived their runs: {alive}"
+    strays.kill()
+    return Judgement(runs, unverified, sum(map(len, alive.values())))
+
+
+def assert_sound(daemon: Daemon) -> None:
+    """Fail unless `intendant fsck` is content; call it when the daemon has ended."""
+    report = fsck(daemon.state_dir)
+    assert report.is_sound, report.findings
+
+
+def _unverified(daemon: Daemon, attempts: list[dict[str, Any]]) -> set[int]:
+    """The runs of whose trees nobody could know; never those that had a cgroup."""
+    found = [attempt for attempt in attempts if UNVERIFIED in (attempt["reason"] or "")]
+    spool = Spool(daemon.state_dir / "spool")
+    for attempt in found:
+        claim = spool.attempt(attempt["run_id"], attempt["attempt"]).read_claim()
+        assert not isinstance(claim, ClaimRecord) or claim.cgroup is None, attempt
+    return {attempt["run_id"] for attempt in found}
 
 
 def _assert_ends_are_true(attempts: list[dict[str, Any]], witness: Witness) -> None:

@@ -10,7 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from intendant.errors import IllegalTransition, KeyConflict, QueueNotFound, StaleAttempt
+from intendant.errors import (
+    IllegalTransition,
+    KeyConflict,
+    QueueNotFound,
+    RunNotFound,
+    StaleAttempt,
+)
 from intendant.protocol.retry import counts_as_try, launch_delay_s, retry_delay_s
 from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.specs import RunSpec, Submission
@@ -41,6 +47,8 @@ class Run:
     tries: int = 0
     burnt: int = 0
     not_before: datetime | None = None
+    ended_at: datetime | None = None
+    """For whoever keeps the ledger to say."""
 
     @property
     def waits_for_others(self) -> bool:
@@ -73,7 +81,10 @@ class Ledger:
     def __init__(self) -> None:
         self.runs: dict[int, Run] = {}
         self.keys: dict[str, Run] = {}
-        self.queues = {"default"}
+        self.retries: dict[str, list[Run]] = {}
+        self.queues = {"default": False}
+        """By name, whether it is paused."""
+        self.last_id = 0
 
     # --- what is asked of it ---------------------------------------------------------------------
 
@@ -123,7 +134,7 @@ class Ledger:
         run.end(Outcome.CANCELLED if is_cancelled else outcome)
         self._end_the_doomed()
 
-    def tombstoned(self, run_id: int, number: int, *, now: datetime) -> None:
+    def tombstoned(self, run_id: int, number: int, *, daemon_lost: bool, now: datetime) -> None:
         run = self.runs[run_id]
         attempt = run.attempt(number)
         if attempt.has_ended:
@@ -133,7 +144,7 @@ class Ledger:
         attempt.has_ended = True
         if run.stop is Outcome.CANCELLED:
             run.end(Outcome.CANCELLED)
-        elif run.stop is Outcome.INTERRUPTED:
+        elif run.stop is Outcome.INTERRUPTED or daemon_lost:
             run.queue_again(None)
         else:
             self._burn(run, now)
@@ -161,7 +172,41 @@ class Ledger:
         run.priority = priority
 
     def queue_set(self, name: str) -> None:
-        self.queues.add(name)
+        self.queues.setdefault(name, False)
+
+    def queue_pause(self, name: str, paused: bool) -> None:
+        if name not in self.queues:
+            raise QueueNotFound
+        self.queues[name] = paused
+
+    def retry(self, run_ids: Sequence[int], key: str | None) -> list[int]:
+        """New runs of these; they come after each other as the old ones did."""
+        if key is not None and (known := self._kept(self.retries.get(key, []))):
+            return [run.id for run in known]
+        old_runs = [self._known(run_id) for run_id in sorted(set(run_ids))]
+        if any(old.state is not S.ENDED for old in old_runs):
+            raise IllegalTransition
+        new = {old.id: self._new(old.spec, S.QUEUED) for old in old_runs}
+        for old in old_runs:
+            new[old.id].parents = [new[one.id] for one in self._kept(old.parents) if one.id in new]
+        if key is not None:
+            self.retries[key] = list(new.values())
+        return [run.id for run in new.values()]
+
+    def prune(self, run_ids: Sequence[int], before: datetime) -> list[int]:
+        """Forget those that ended by then, and that nobody waits for."""
+        awaited = {
+            parent.id
+            for run in self.runs.values()
+            if run.state is not S.ENDED
+            for parent in run.parents
+        }
+        old = {run.id for run in self.runs.values() if run.ended_at and run.ended_at <= before}
+        gone = sorted(old & set(run_ids) - awaited)
+        for run_id in gone:
+            del self.runs[run_id]
+        self.keys = {key: run for key, run in self.keys.items() if run.id in self.runs}
+        return gone
 
     # --- what can be seen of it ------------------------------------------------------------------
 
@@ -185,10 +230,24 @@ class Ledger:
         if spec.queue not in self.queues:
             raise QueueNotFound
         state = S.HELD if spec.hold else S.QUEUED
-        run = self.runs[len(self.runs) + 1] = Run(len(self.runs) + 1, spec, state, spec.priority)
+        run = self._new(spec, state)
         if key is not None:
             self.keys[key] = run
         return run
+
+    def _new(self, spec: RunSpec, state: RunState) -> Run:
+        self.last_id += 1
+        run = self.runs[self.last_id] = Run(self.last_id, spec, state, spec.priority)
+        return run
+
+    def _known(self, run_id: int) -> Run:
+        if run_id not in self.runs:
+            raise RunNotFound
+        return self.runs[run_id]
+
+    def _kept(self, runs: Sequence[Run]) -> list[Run]:
+        """Those that are not forgotten."""
+        return [run for run in runs if run.id in self.runs]
 
     def _burn(self, run: Run, now: datetime) -> None:
         run.burnt += 1

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from intendant.process.identity import children, process_stat
-from tests.faults.judge import judge
+from tests.faults.judge import assert_sound, judge
 from tests.faults.load import Submitter
+from tests.faults.strays import Strays
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
 from tests.helpers.witness import Witness
@@ -89,7 +90,9 @@ class Killer:
         return found
 
 
-def test_random_kills_under_load_break_no_promise(folders: Daemon, is_long: bool) -> None:
+def test_random_kills_under_load_break_no_promise(
+    folders: Daemon, strays: Strays, is_long: bool
+) -> None:
     plan = LONG if is_long else SHORT
     seed = int(os.environ.get("INTENDANT_TEST_SEED", str(time.time_ns() % 1_000_000)))
     sys.stdout.write(f"seed {seed}\n")
@@ -97,7 +100,7 @@ def test_random_kills_under_load_break_no_promise(folders: Daemon, is_long: bool
     submitter = Submitter(folders)
     killer = Killer(folders, seed)
     folders.start("--slots", "4")
-    for script in _scripts(plan, witness, random.Random(seed)):
+    for script in _scripts(plan, witness, strays, random.Random(seed)):
         submitter.submit(script)
 
     began = time.monotonic()
@@ -111,18 +114,23 @@ def test_random_kills_under_load_break_no_promise(folders: Daemon, is_long: bool
         submitter.try_again()
         assert now - began < 4 * plan.limit_s, "the runs do not come to an end"
 
-    outcomes = judge(folders, witness, accepted=submitter.accepted.values())
-    killed, took_s = dict(killer.killed), time.monotonic() - began
-    sys.stdout.write(f"killed {killed}; runs {dict(outcomes)}; {took_s:.0f} s\n")
+    found = judge(folders, witness, strays, accepted=submitter.accepted.values())
+    outcomes, took_s = found.outcomes, time.monotonic() - began
+    sys.stdout.write(
+        f"killed {dict(killer.killed)}; runs {dict(outcomes)}; tree_unverified "
+        f"{len(found.unverified)}, their survivors {found.survivors}; {took_s:.0f} s\n"
+    )
     assert outcomes.total() == plan.no_ops + plan.long_runs
     assert outcomes["succeeded"] >= outcomes.total() - killer.killed["governor"]
     assert folders.stop() == 143
     folders.assert_nothing_left()
+    assert_sound(folders)
 
 
-def _scripts(plan: Plan, witness: Witness, order: random.Random) -> list[str]:
+def _scripts(plan: Plan, witness: Witness, strays: Strays, order: random.Random) -> list[str]:
+    begin = f"{witness.says('start')}; {strays.leave}"
     no_op = f"{witness.says('start')}; {witness.says('end')}"
-    long_run = f"{witness.says('start')}; sleep {plan.long_s}; {witness.says('end')}"
+    long_run = f"{begin}; sleep {plan.long_s}; {witness.says('end')}"
     scripts = [no_op] * plan.no_ops + [long_run] * plan.long_runs
     order.shuffle(scripts)
     return scripts

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Coroutine
 from copy import deepcopy
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -40,6 +40,7 @@ from tests.helpers.stores import TOKEN, ManualClock, check_invariants, submissio
 QUEUES = ("default", "wide", "narrow")
 
 outcomes = st.sampled_from(Outcome)
+likely_outcomes = st.sampled_from([Outcome.SUCCEEDED, Outcome.SUCCEEDED, *Outcome])
 numbers = st.integers(0, 23)
 """Which run: see `StoreMachine.run_id`."""
 offsets = st.sampled_from([0, 0, 0, 0, -1, 1])
@@ -53,8 +54,8 @@ def batches(draw: st.DrawFn) -> list[Submission]:
     return [
         submission(
             name,
-            key=draw(st.sampled_from([None, None, None, "a", "b", "c"])),
-            queue=draw(st.sampled_from(["default", "default", "default", *QUEUES])),
+            key=draw(st.sampled_from([None] * 9 + ["a", "b", "c"])),
+            queue=draw(st.sampled_from(["default"] * 9 + [*QUEUES])),
             priority=draw(st.integers(-1, 1)),
             hold=draw(st.integers(0, 4)) == 0,
             restartable=draw(st.booleans()),
@@ -90,8 +91,8 @@ class CrashClock(ManualClock):
 class StoreMachine(RuleBasedStateMachine):
     """Requests to a store and to its model, and what must be so after each."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(batch=batches())
+    def begin(self, batch: list[Submission]) -> None:
         self.folder = TemporaryDirectory()
         self.runner = asyncio.Runner()
         self.clock = CrashClock(database=Path(self.folder.name) / "store.db")
@@ -100,6 +101,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.lives = 0
         self.crashes_next = False
         self.store = self.opened()
+        self.submit(batch)
 
     def opened(self) -> SqliteStore:
         return self.runner.run(
@@ -120,6 +122,9 @@ class StoreMachine(RuleBasedStateMachine):
         """Have both do it; they refuse alike, or the answer of both is the same."""
         after = deepcopy(self.ledger)
         expected = answer_of(lambda: model(after))
+        for run in after.runs.values():
+            if run.state is RunState.ENDED and run.ended_at is None:
+                run.ended_at = self.clock.at
         if self.crashes_next:
             self.clock.copy_to = Path(self.folder.name) / f"life-{self.lives}"
         found = answer_of(lambda: self.runner.run(real(self.store)))
@@ -179,6 +184,18 @@ class StoreMachine(RuleBasedStateMachine):
             self.grant_attempt(run_id, len(self.ledger.runs[run_id].attempts) + 1)
 
     @precondition(has_runs)
+    @rule(outcomes=st.lists(likely_outcomes, min_size=1, max_size=3))
+    def live_on(self, outcomes: list[Outcome]) -> None:
+        """Whole lives, one after another, of whoever is next."""
+        for outcome in outcomes:
+            for queue in sorted(self.ledger.queues):
+                for run_id in self.ledger.candidates(queue, self.clock.at)[:1]:
+                    attempt = len(self.ledger.runs[run_id].attempts) + 1
+                    self.grant_attempt(run_id, attempt)
+                    self.start_attempt(run_id, attempt)
+                    self.end_attempt(run_id, attempt, outcome, daemon_lost=False)
+
+    @precondition(has_runs)
     @rule(number=numbers, offset=offsets)
     def grant(self, number: int, offset: int) -> None:
         run_id = self.run_id(number, RunState.QUEUED)
@@ -220,13 +237,17 @@ class StoreMachine(RuleBasedStateMachine):
         )
 
     @precondition(has_runs)
-    @rule(number=numbers, offset=offsets)
-    def bury(self, number: int, offset: int) -> None:
+    @rule(number=numbers, offset=offsets, daemon_lost=st.booleans())
+    def bury(self, number: int, offset: int, daemon_lost: bool) -> None:
         run_id = self.run_id(number, *LIVE)
         attempt = len(self.ledger.runs[run_id].attempts) + offset
         self.ask(
-            lambda ledger: ledger.tombstoned(run_id, attempt, now=self.clock.at),
-            lambda store: done(store.tombstoned(run_id, attempt, reason="no governor")),
+            lambda ledger: ledger.tombstoned(
+                run_id, attempt, daemon_lost=daemon_lost, now=self.clock.at
+            ),
+            lambda store: done(
+                store.tombstoned(run_id, attempt, reason="no governor", daemon_lost=daemon_lost)
+            ),
         )
 
     @precondition(has_runs)
@@ -271,6 +292,36 @@ class StoreMachine(RuleBasedStateMachine):
             lambda store: done(store.queue_set(name, slots=1)),
         )
 
+    @precondition(has_runs)
+    @rule(name=st.sampled_from(QUEUES), paused=st.booleans())
+    def pause(self, name: str, paused: bool) -> None:
+        self.ask(
+            lambda ledger: ledger.queue_pause(name, paused),
+            lambda store: done(store.queue_pause(name, paused)),
+        )
+
+    @precondition(has_runs)
+    @rule(
+        numbers=st.lists(numbers, min_size=1, max_size=3),
+        key=st.sampled_from([None, None, "a", "b"]),
+    )
+    def retry(self, numbers: list[int], key: str | None) -> None:
+        run_ids = [self.run_id(number, RunState.ENDED) for number in numbers]
+        self.ask(
+            lambda ledger: ledger.retry(run_ids, key),
+            lambda store: store.retry(run_ids, account="ada", key=key),
+        )
+
+    @precondition(has_runs)
+    @rule(age_s=st.sampled_from([0, 0, 30]), at_least=st.integers(1, 4))
+    def prune(self, age_s: int, at_least: int) -> None:
+        run_ids = [run_id for run_id in self.ledger.runs if run_id >= at_least]
+        before = self.clock.at - timedelta(seconds=age_s)
+        self.ask(
+            lambda ledger: ledger.prune(run_ids, before),
+            lambda store: store.prune(run_ids, before=before, detail={}),
+        )
+
     # --- what must be so -------------------------------------------------------------------------
 
     @invariant()
@@ -301,6 +352,11 @@ class StoreMachine(RuleBasedStateMachine):
             turn = self.ledger.candidates(queue, self.clock.at)
             assert [one.run_id for one in found if one.queue == queue] == turn[:limit]
         assert found == sorted(found, key=lambda one: (-one.priority, one.run_id))
+
+    @invariant()
+    def queues_are_paused_or_not(self) -> None:
+        found = self.runner.run(self.store.queues())
+        assert {queue.name: queue.paused for queue in found} == self.ledger.queues
 
     @invariant()
     def counts_are_right(self) -> None:
