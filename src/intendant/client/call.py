@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Literal
 from intendant.errors import InvalidRequest
 
 _NAMES = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
-_TARGET = re.compile(f"{_NAMES}:{_NAMES}")
+_TARGET = f"{_NAMES}:{_NAMES}"
 
 MAX_PICKLE_BYTES = 1024 * 1024
 """What the daemon takes: data belongs into files."""
@@ -23,7 +22,7 @@ CallArguments = Sequence[object] | Mapping[str, object]
 
 def is_target(text: str) -> bool:
     """Whether a text can name a function: `package.module:function`."""
-    return _TARGET.fullmatch(text) is not None
+    return re.fullmatch(_TARGET, text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,8 @@ def encode_pickle(data: bytes) -> str:
 
 def digest(pickle: str) -> str:
     """What the spec says of a pickle that travels beside it."""
+    import hashlib  # with OpenSSL: two milliseconds, which only a pickle is worth
+
     return hashlib.sha256(base64.b64decode(pickle)).hexdigest()
 
 
