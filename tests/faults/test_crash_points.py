@@ -16,6 +16,8 @@ from tests.helpers.witness import Witness
 
 COUNTS = {"broker.received": 40, "writer.before_commit": 6, "writer.committed": 6}
 """Points that would be reached before anything has begun: which time counts instead."""
+LAUNCHERS = {"middle.forked": "portable"}
+"""Points that only this launcher comes by on every kernel."""
 RUNS = 4
 
 
@@ -59,7 +61,8 @@ def test_a_crash_loses_nothing_doubles_nothing_and_leaves_nothing(
     submitter = Submitter(folders)
     proof = folders.home / "crashed"
     armed = f"{point}:{COUNTS.get(point, 1)}:{proof}"
-    folders.launch("--config", str(config), environment={VARIABLE: armed})
+    launcher = {"INTENDANT_LAUNCHER": LAUNCHERS.get(point, "zygote")}
+    folders.launch("--config", str(config), environment={VARIABLE: armed, **launcher})
     wait_for("the daemon serves or is gone", lambda: _is_up(folders))
     for number in range(RUNS):
         submitter.submit(

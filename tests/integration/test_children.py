@@ -73,3 +73,37 @@ def test_orphans_that_end_by_themselves_leave_no_zombies() -> None:
         [sys.executable, "-c", ZOMBIES], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+BIRTH = """
+import asyncio, os
+from intendant.process.children import Children
+from intendant.process.subreaper import become_subreaper
+
+async def main():
+    with Children() as children:
+        async with children.birth():
+            newborn = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+            orphan = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+            ending = asyncio.ensure_future(children.end_orphans(0))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert {newborn, orphan} <= set(children.orphans())
+            children.know(newborn)
+        async with asyncio.timeout(10):
+            await ending
+        assert children.orphans() == []
+        assert os.waitpid(newborn, os.WNOHANG) == (0, 0), "the newborn lives"
+        os.kill(newborn, 9)
+        os.waitpid(newborn, 0)
+
+become_subreaper()
+asyncio.run(main())
+"""
+
+
+def test_nobody_is_taken_for_an_orphan_while_a_governor_is_being_born() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BIRTH], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

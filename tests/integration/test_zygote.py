@@ -50,11 +50,22 @@ def test_the_session_exists_before_the_pid_is_told(tmp_path: Path) -> None:
     with zygote() as (_, control), ask(control, tmp_path) as report:
         pid = json.loads(report.recv(4096))["pid"]
         assert os.getsid(pid) == os.getpgid(pid) == pid
-        os.kill(pid, 9)
+        kill(pid)
 
 
-def test_the_middle_process_waits_until_the_pid_was_seen(tmp_path: Path) -> None:
+def test_a_governor_is_the_child_of_the_zygotes_parent_from_its_birth(tmp_path: Path) -> None:
     with zygote() as (process, control), ask(control, tmp_path) as report:
+        pid = json.loads(report.recv(4096))["pid"]
+        assert pid in children_of(os.getpid())
+        assert children_of(process.pid) == []
+        kill(pid)
+
+
+def test_where_clone3_is_refused_a_middle_process_waits_until_the_pid_was_seen(
+    tmp_path: Path,
+) -> None:
+    refusing = zygote("tests.helpers.no_clone3")
+    with refusing as (process, control), ask(control, tmp_path) as report:
         pid = json.loads(report.recv(4096))["pid"]
         [middle] = children_of(process.pid)
         assert children_of(middle) == [pid]
@@ -79,6 +90,11 @@ def test_it_ends_with_its_control_socket() -> None:
     with zygote() as (process, control):
         control.close()
         assert process.wait(1.0) == 0
+
+
+def kill(child: int) -> None:
+    os.kill(child, 9)
+    os.waitpid(child, 0)
 
 
 def children_of(pid: int) -> list[int]:

@@ -55,7 +55,6 @@ class HelperLauncher(ABC):
         self._preload = list(preload)
         self._control: socket.socket | None = None
         self._ready = asyncio.Event()
-        self._sending = asyncio.Lock()
         self.helper_pid: int | None = None
         self.restarts = 0
 
@@ -89,12 +88,13 @@ class HelperLauncher(ABC):
         if len(packet) > REQUEST_BYTES:
             raise LaunchFailed(f"the launch request has {len(packet)} bytes, over {REQUEST_BYTES}")
         await self._ready.wait()
-        report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with report:
-            report.setblocking(False)
-            with theirs:
-                await self._send(packet, theirs)
-            return await self._follow(report)
+        async with self._children.birth():
+            report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with report:
+                report.setblocking(False)
+                with theirs:
+                    await self._send(packet, theirs)
+                return await self._follow(report)
 
     async def _live_once(self) -> int | None:
         """One helper from start to end; its exit code. `None` too where it could not be started."""
@@ -135,20 +135,19 @@ class HelperLauncher(ABC):
 
     async def _send(self, packet: bytes, report: socket.socket) -> None:
         """Hand the request over; wait while the helper's queue is full."""
-        async with self._sending:
-            while self._control is not None:
-                try:
-                    socket.send_fds(self._control, [packet], [report.fileno()])
-                except BlockingIOError:
-                    await wait_writable(self._control.fileno())
-                except OSError as error:
-                    raise LaunchFailed(f"the launcher is gone: {error.strerror}") from error
-                else:
-                    return
+        while self._control is not None:
+            try:
+                socket.send_fds(self._control, [packet], [report.fileno()])
+            except BlockingIOError:
+                await wait_writable(self._control.fileno())
+            except OSError as error:
+                raise LaunchFailed(f"the launcher is gone: {error.strerror}") from error
+            else:
+                return
         raise LaunchFailed("the launcher is gone")
 
     async def _follow(self, report: socket.socket) -> Launched:
-        """Wait for the governor's pid, pin it down, and let the middle process go."""
+        """Wait for the governor's pid, pin it down, and let a middle process go."""
         loop = asyncio.get_running_loop()
         answer = await loop.sock_recv(report, 4096)
         if not answer:
@@ -157,14 +156,15 @@ class HelperLauncher(ABC):
         if "error" in found:
             raise LaunchFailed(found["error"])
         pid = int(found["pid"])
-        # Until the answer below the middle process holds the pid, even if its bearer has died.
+        # The pid is its bearer's even if that has died: nobody reaps it before it is known here,
+        # or before a middle process has got the answer below.
         pidfd = Pidfd(os.pidfd_open(pid))
-        self._children.know(pid)  # before it is our child, or it would be taken for an orphan
+        self._children.know(pid)
         started = start_time(pid)
         try:
             await loop.sock_sendall(report, b"seen")
         except BrokenPipeError:
-            pass  # the governor has died, and the middle with it: the pidfd says so too
+            pass  # nobody waits for it: there is no middle process, or both have died
         except BaseException:
             pidfd.close()
             raise

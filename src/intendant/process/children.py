@@ -1,8 +1,9 @@
 """The executor's children: which are known, what to do with the others, and how to reap them.
 
-The executor is a subreaper. What it started is known; so is a governor, from before its middle
-process lets go of it. Any other child is an orphan: something that a dead governor left behind.
-Orphans are killed with all that is below them and reaped, each by its pid.
+The executor is a subreaper. What it started is known; so is a governor, once it has told its pid.
+Any other child is an orphan: something that a dead governor left behind. Orphans are killed with
+all that is below them and reaped, each by its pid; but not while a governor is being born, which
+looks like one of them until it is known.
 
 Whose an orphan was can't be told for sure once its parent is dead. But while a governor lives, what
 it started is never ours: an orphan that was seen then, or that is in the session of another
@@ -14,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from intendant.process.identity import children, process_stat
 from intendant.process.tree import kill_descendants
@@ -28,6 +31,9 @@ class Children:
         self._heard: list[asyncio.Future[None]] = []
         self._alive_before: dict[int, frozenset[int]] = {}
         """For each orphan the known children that lived when it was first seen."""
+        self._census = asyncio.Lock()
+        """Held while a governor is born, or orphans are told from the others."""
+        self._is_look_due = False
 
     def __enter__(self) -> Children:
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._on_child_ended)
@@ -35,6 +41,16 @@ class Children:
 
     def __exit__(self, *_: object) -> None:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
+
+    @asynccontextmanager
+    async def birth(self) -> AsyncIterator[None]:
+        """Have a child in the block that can't be known before it lives; one at a time."""
+        try:
+            async with self._census:
+                yield
+        finally:
+            if self._is_look_due:
+                self._look_at_orphans()
 
     def know(self, pid: int) -> None:
         """This child is no orphan."""
@@ -61,11 +77,17 @@ class Children:
 
         Bound it outside.
         """
-        while orphans := [pid for pid in self.orphans() if self._may_be_of(governor, pid)]:
-            heard = asyncio.get_running_loop().create_future()
-            self._heard.append(heard)
-            kill_descendants(os.getpid(), spare=self._known)
-            if not [pid for pid in orphans if _reap(pid)]:
+        loop = asyncio.get_running_loop()
+        while True:
+            async with self._census:
+                orphans = [pid for pid in self.orphans() if self._may_be_of(governor, pid)]
+                if not orphans:
+                    return
+                heard = loop.create_future()
+                self._heard.append(heard)
+                kill_descendants(os.getpid(), spare=self._known)
+                is_progress = bool([pid for pid in orphans if _reap(pid)])
+            if not is_progress:
                 await heard
 
     def _may_be_of(self, governor: int, orphan: int) -> bool:
@@ -76,13 +98,20 @@ class Children:
 
     def _on_child_ended(self) -> None:
         self._reap_late()
-        left = [pid for pid in self.orphans() if not _reap(pid)]
-        alive = frozenset(filter(_is_alive, self._known)) if left else frozenset()
-        self._alive_before = {pid: self._alive_before.get(pid, alive) for pid in left}
+        self._look_at_orphans()
         heard, self._heard = self._heard, []
         for future in heard:
             if not future.done():
                 future.set_result(None)
+
+    def _look_at_orphans(self) -> None:
+        """Reap those that have ended, note when the others were there first; later if need be."""
+        self._is_look_due = self._census.locked()
+        if self._is_look_due:
+            return
+        left = [pid for pid in self.orphans() if not _reap(pid)]
+        alive = frozenset(filter(_is_alive, self._known)) if left else frozenset()
+        self._alive_before = {pid: self._alive_before.get(pid, alive) for pid in left}
 
     def _reap_late(self) -> None:
         for pid in [pid for pid in self._to_reap if _reap(pid)]:

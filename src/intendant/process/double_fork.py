@@ -1,13 +1,17 @@
 """How a governor is born in a process that forks for a living, be it zygote or forkserver.
 
+The governor makes its session, reports its pid on the report socket, and goes its way. Where
+something fails the report says so, or ends: a report socket that closes without a pid means that
+nobody lives. Every fork happens in a process with a single thread, without an event loop or a zmq
+Context.
+
+The governor is to be the executor's child. A forker that is one itself forks a sibling, where the
+kernel lets it (clone3(2), CLONE_PARENT). Otherwise
+
     forker ── fork ──▶ middle ── fork ──▶ governor
 
-The governor makes its session, reports its pid on the report socket, and goes its way. The middle
-waits until the executor has answered (it holds a pidfd by then), and exits; the governor's parent
-is the executor from then on, which is a subreaper. Where something fails the report says so, or
-ends: a report socket that closes without a pid means that nobody lives.
-
-Both forks happen in a process with a single thread, without an event loop or a zmq Context.
+the middle waits until the executor has answered the report (it holds a pidfd by then), and exits;
+the governor goes to the executor then, which is a subreaper.
 """
 
 from __future__ import annotations
@@ -53,7 +57,7 @@ def be_middle(request: bytes, report: socket.socket, run: Entry) -> NoReturn:
         report.send(failure(f"fork: {error.strerror}"))
         os._exit(70)
     if pid == 0:
-        _be_governor(json.loads(request), report, run)
+        be_governor(json.loads(request), report, run)
     crash_point("middle.forked")
     # Wait for the executor's answer or for the governor's death, whichever comes first; in both
     # cases the report socket closes with this process.
@@ -64,7 +68,8 @@ def be_middle(request: bytes, report: socket.socket, run: Entry) -> NoReturn:
     os._exit(0)
 
 
-def _be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> NoReturn:
+def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> NoReturn:
+    """Be the governor, from its birth to its end."""
     status = 70
     try:
         os.setsid()

@@ -12,7 +12,6 @@ Where clone3 is refused the stub is forked in the usual way and joins its cgroup
 from __future__ import annotations
 
 import array
-import ctypes
 import errno
 import fcntl
 import json
@@ -28,9 +27,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from intendant.process.cgroup import Cgroup
+from intendant.process.clone import fork_into
 
-_CLONE3 = 435
-_CLONE_INTO_CGROUP = 0x2_0000_0000
 _LENGTH = struct.Struct("!Q")
 _MAX_FDS = 64
 
@@ -85,47 +83,18 @@ class Stub:
             os.waitpid(self.pid, 0)
 
 
-class _CloneArguments(ctypes.Structure):
-    """struct clone_args of clone3(2)."""
-
-    _fields_ = [
-        (name, ctypes.c_uint64)
-        for name in (
-            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size",
-            "tls", "set_tid", "set_tid_size", "cgroup",
-        )
-    ]  # fmt: skip
-
-
 def _fork_into(cgroup: Cgroup | None) -> tuple[int, bool]:
     """Fork; the pid (0 in the child), and whether the child is in its cgroup already."""
     if cgroup is None:
         return os.fork(), True
     try:
-        return _clone_into(cgroup), True
+        folder = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return fork_into(folder), True
+        finally:
+            os.close(folder)
     except OSError:
         return os.fork(), False
-
-
-def _clone_into(cgroup: Cgroup) -> int:
-    """What os.fork() does, but the child is born in `cgroup`."""
-    descriptor = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    arguments = _CloneArguments(
-        flags=_CLONE_INTO_CGROUP, exit_signal=signal.SIGCHLD, cgroup=descriptor
-    )
-    libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the GIL is held, as in os.fork()
-    libc.syscall.restype = ctypes.c_long
-    ctypes.pythonapi.PyOS_BeforeFork()
-    pid: int = libc.syscall(_CLONE3, ctypes.byref(arguments), ctypes.sizeof(arguments))
-    code = ctypes.get_errno()
-    if pid == 0:
-        ctypes.pythonapi.PyOS_AfterFork_Child()
-    else:
-        ctypes.pythonapi.PyOS_AfterFork_Parent()
-    os.close(descriptor)
-    if pid < 0:
-        raise OSError(code, os.strerror(code))
-    return pid
 
 
 def _send(channel: socket.socket, program: Program) -> None:

@@ -2,16 +2,18 @@
 
 It is single-threaded and never makes an event loop or a zmq Context, so forking it is sound. A
 request is one packet on a SOCK_SEQPACKET socket: JSON, and with it (SCM_RIGHTS) one end of a
-report socket of its own. The zygote forks a middle process (see `double_fork`), and goes on at
-once.
+report socket of its own. The zygote forks a governor that is the executor's child (see
+`double_fork`), and goes on at once.
 
 At end-of-file of the request socket the executor is gone, and so is the zygote.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import json
 import os
 import select
 import signal
@@ -19,8 +21,16 @@ import socket
 import sys
 from contextlib import suppress
 
+from intendant.process.clone import fork_sibling
 from intendant.process.crashpoints import crash_point
-from intendant.process.double_fork import REQUEST_BYTES, Entry, be_middle, failure, load_entry
+from intendant.process.double_fork import (
+    REQUEST_BYTES,
+    Entry,
+    be_governor,
+    be_middle,
+    failure,
+    load_entry,
+)
 
 
 def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
@@ -57,13 +67,13 @@ def _serve(control: socket.socket, run: Entry) -> None:
             if not data:
                 return
             crash_point("zygote.asked")
-            _fork_middle(data, descriptors[0], run, close=(wake_reader, wake_writer, control))
+            _fork(data, descriptors[0], run, close=(wake_reader, wake_writer, control))
             crash_point("zygote.forked")
             os.close(descriptors[0])
 
 
 def _reap_middles() -> None:
-    """Every child of the zygote is a middle process, so here any may be reaped."""
+    """What children the zygote has are middle processes, so here any may be reaped."""
     while True:
         try:
             pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -73,14 +83,15 @@ def _reap_middles() -> None:
             return
 
 
-def _fork_middle(
+def _fork(
     data: bytes, report_descriptor: int, run: Entry, *, close: tuple[int, int, socket.socket]
 ) -> None:
     try:
-        if os.fork() != 0:
-            return
+        pid, is_sibling = _fork_sibling()
     except OSError as error:
         os.write(report_descriptor, failure(f"fork: {error.strerror}"))
+        return
+    if pid != 0:
         return
     try:
         signal.set_wakeup_fd(-1)
@@ -89,9 +100,22 @@ def _fork_middle(
         os.close(reader)
         os.close(writer)
         control.close()
-        be_middle(data, socket.socket(fileno=report_descriptor), run)
+        report = socket.socket(fileno=report_descriptor)
+        if is_sibling:
+            be_governor(json.loads(data), report, run)
+        be_middle(data, report, run)
     finally:
         os._exit(70)  # reached only through an exception, which must not unwind into the loop
+
+
+def _fork_sibling() -> tuple[int, bool]:
+    """Fork; the pid (0 in the child), and whether the child is our parent's rather than ours."""
+    try:
+        return fork_sibling(), True
+    except OSError as error:
+        if error.errno == errno.EAGAIN:  # no more processes; else the kernel does not know how
+            raise
+        return os.fork(), False
 
 
 if __name__ == "__main__":
