@@ -58,7 +58,7 @@ from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
 from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint, system_log
 from intendant.protocol.records import RunRecord
-from intendant.protocol.run_states import Outcome
+from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.lock import lock_folder
@@ -76,6 +76,8 @@ KILLING_S = 5.0
 """How long killing every run may take: what can't be ended or recorded by then, recovery will."""
 STOP_RECORDED_S = 0.5
 """How long runs that are to be stopped wait for the disk to say so first."""
+_LETS_START = (RunState.QUEUED, RunState.ENDED)
+"""Where a run must have come to for another, or itself, to become eligible."""
 
 
 class Executor:
@@ -329,8 +331,9 @@ class Executor:
     def _on_change(self, records: list[RunRecord]) -> None:
         """After each commit: tell those who wait, and see whether a run may start now."""
         self._hub.publish(records)
-        self._schedule_wanted.set()
         self._report.note_change()
+        if any(record.state in _LETS_START for record in records):
+            self._schedule_wanted.set()
         if any(is_wanted(record, self._settings) for record in records):
             self._on_end_wanted.set()
 
