@@ -20,7 +20,7 @@ from intendant.executor.stop import stop_of
 from intendant.executor.supervise import Supervision
 from intendant.process.identity import boot_id, open_pidfd
 from intendant.process.pidfd import Pidfd
-from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
+from intendant.protocol.records import RESTORED, ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.store.base import LiveAttempt
 
 log = structlog.get_logger()
@@ -53,7 +53,8 @@ async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
         await ending.conclude(found, stop_of(live), daemon_lost=True)
         return None
     if isinstance(found, ClaimRecord) and found.boot_id != boot_id():
-        lost = loss(stop_of(live), is_certain=True, reason="host_rebooted", daemon_lost=True)
+        reason = "restored" if found.boot_id == RESTORED else "host_rebooted"
+        lost = loss(stop_of(live), is_certain=True, reason=reason, daemon_lost=True)
         await ending.record(lost)
         return None
     return _take_over(desk, live, found)

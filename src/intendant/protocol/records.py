@@ -108,6 +108,10 @@ class ExitRecord(Model):
     steps: list[StepRecord] = Field(default_factory=list)
 
 
+RESTORED = "restored"
+"""Stands for the boot of a claim that comes out of a backup: no boot has this id."""
+
+
 class ClaimRecord(Model):
     """`claim`, as a governor links it: this process may start the attempt, nobody else."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -102,6 +102,17 @@ def open_reader(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
         connection.pragma("query_only", 1)
         connection.pragma("trusted_schema", 0)
     return connection
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Begin a database with what stands in another, as of now (sqlite.org/backup.html)."""
+    with (
+        database_errors(source),
+        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
+        closing(apsw.Connection(str(target))) as new,
+        new.backup("main", old, "main") as backup,
+    ):
+        backup.step()
 
 
 def close_quietly(connection: apsw.Connection) -> None:

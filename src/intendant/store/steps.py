@@ -24,6 +24,7 @@ from intendant.store.database import (
     STEPS,
     checked_version,
     close_quietly,
+    copy_database,
     database_errors,
     open_reader,
     prepare,
@@ -205,14 +206,8 @@ def _reading(path: Path) -> Iterator[apsw.Connection]:
 
 
 def copy_steps(source: Path, target: Path) -> None:
-    """Begin a database with what stands in another, as of now (sqlite.org/backup.html)."""
-    with (
-        database_errors(source),
-        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
-        closing(apsw.Connection(str(target))) as new,
-        new.backup("main", old, "main") as backup,
-    ):
-        backup.step()
+    """Begin the steps of a run with those of another, as they are now."""
+    copy_database(source, target)
 
 
 def _steps(connection: apsw.Connection) -> list[StepInfo]:
