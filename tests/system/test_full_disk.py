@@ -128,6 +128,27 @@ def running(daemon: Daemon) -> list[int]:
     return [row["id"] for row in rows if row["state"] == "running"]
 
 
+def test_a_submission_that_has_waited_long_for_a_locked_database_is_refused_whole(
+    daemon: Daemon, witness: Witness
+) -> None:
+    with Gate(daemon.home / "gate") as gate:
+        [run_id] = daemon.submit_scripts(witness.patient(gate, status=3))
+        [pid] = witness.wait_started()
+        daemon.wait_state(run_id, "running")
+        with locked(daemon):
+            submitting = daemon.popen("submit", "--", "true")
+            while submitting.poll() is None:  # it takes SQLite's busy timeout
+                assert daemon.run("status", within_s=3.0).returncode == 0
+            out, errors = submitting.communicate(timeout=20)
+            assert (submitting.returncode, out) == (1, "")
+            assert "database is locked" in errors
+            assert is_alive(pid)
+        gate.open()
+        assert daemon.wait_state(run_id, "ended")["exit_code"] == 3
+    assert [*run_rows(daemon.state_dir)] == [run_id]
+    assert daemon.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+
+
 def test_while_the_database_is_locked_the_daemon_answers_and_nothing_is_half_done(
     daemon: Daemon,
 ) -> None:

@@ -15,13 +15,14 @@ import structlog
 from pydantic import JsonValue
 
 from intendant.errors import IllegalTransition
-from intendant.executor.parts import Parts, insist, utc_now
+from intendant.executor.parts import Parts, utc_now
 from intendant.executor.remains import clear_cgroup, clear_remains
 from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.store.base import AttemptEnd
+from intendant.store.insist import insist
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()

@@ -20,13 +20,14 @@ from typing import BinaryIO
 
 import structlog
 
-from intendant.executor.parts import Parts, insist
+from intendant.executor.parts import Parts
 from intendant.process.children import Children
 from intendant.process.identity import send_group_signal
 from intendant.process.pidfd import Pidfd
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
 from intendant.settings import Settings
+from intendant.store.insist import insist
 
 log = structlog.get_logger()
 

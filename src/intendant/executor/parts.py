@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
-
-import structlog
 
 from intendant.broker.client import ConnectionPool
-from intendant.errors import Busy, StoreError
 from intendant.executor.broker_link import BrokerLink
 from intendant.launch.base import Launcher
 from intendant.process.cgroup import Cgroup
@@ -21,13 +15,6 @@ from intendant.protocol.order import cgroup_name, governor_service
 from intendant.settings import Settings
 from intendant.store.base import Store
 from intendant.store.spool import Spool
-
-log = structlog.get_logger()
-
-T = TypeVar("T")
-
-_RETRY_FIRST_S = 0.2
-_RETRY_MAX_S = 10.0
 
 
 @dataclass(slots=True)
@@ -61,18 +48,3 @@ class Parts:
 def utc_now() -> datetime:
     """The wall clock: for what people read, never for durations."""
     return datetime.now(UTC)
-
-
-async def insist(what: str, act: Callable[[], Awaitable[T]]) -> T:
-    """Do what must be done before a run can go on, again and again while the disk won't have it.
-
-    The run keeps its state and its slot until then; nothing is lost, and nothing is claimed.
-    """
-    delay_s = _RETRY_FIRST_S
-    while True:
-        try:
-            return await act()
-        except (StoreError, Busy, OSError) as error:
-            log.error("not_recorded", what=what, error=str(error), retry_in_s=delay_s)
-        await asyncio.sleep(delay_s)
-        delay_s = min(2 * delay_s, _RETRY_MAX_S)

@@ -15,13 +15,13 @@ import structlog
 
 from intendant.executor.desk import Desk
 from intendant.executor.ending import Claim, Ending, loss
-from intendant.executor.parts import insist
 from intendant.executor.stop import stop_of
 from intendant.executor.supervise import Supervision
 from intendant.process.identity import boot_id, open_pidfd
 from intendant.process.pidfd import Pidfd
 from intendant.protocol.records import RESTORED, ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.store.base import LiveAttempt
+from intendant.store.insist import insist
 
 log = structlog.get_logger()
 

@@ -31,11 +31,11 @@ from intendant.errors import (
     refusal,
 )
 from intendant.executor.ending import Claim, Ending, end_of
-from intendant.executor.parts import Parts, insist, utc_now
+from intendant.executor.parts import Parts, utc_now
 from intendant.executor.stop import Stop, stop_of
 from intendant.launch.base import LaunchRequest
+from intendant.process import crashpoints, diskpoints
 from intendant.process.cgroup import Cgroup
-from intendant.process.crashpoints import VARIABLE as CRASH_VARIABLE
 from intendant.process.crashpoints import crash_point
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
@@ -56,6 +56,7 @@ from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
 from intendant.store.base import Grant, LiveAttempt
+from intendant.store.insist import insist
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
@@ -69,7 +70,10 @@ OVERDUE_S = 1.0
 HURRY_S = 0.3
 _ASK_AGAIN_S = 0.1
 _ASK_AGAIN_MAX_S = 2.0
-_ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", CRASH_VARIABLE)
+_ENVIRONMENT = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR",
+    crashpoints.VARIABLE, diskpoints.VARIABLE,
+)  # fmt: skip
 """What a governor itself needs; its workload's environment comes with the start request."""
 
 

@@ -15,6 +15,7 @@ import os
 import signal
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -50,6 +51,7 @@ from intendant.protocol.order import GovernorOrder
 from intendant.protocol.records import ClaimRecord, ExitRecord, StepRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec
+from intendant.store.insist import insist
 from intendant.store.spool import AttemptFolder
 from intendant.workloads.base import Surroundings, Workload
 from intendant.workloads.registry import make_workload
@@ -58,6 +60,8 @@ log = structlog.get_logger()
 
 NOT_MINE = 75
 """Exit status of a governor that started nothing: the attempt was given up or taken."""
+LOST = 70
+"""Exit status of a governor whose folder has gone: nobody learns how its attempt ended."""
 FINISHED_WAIT_S = 10.0
 
 
@@ -181,7 +185,8 @@ class Governor:
             verdict = await self._govern(request, reaper)
         crash_point("governor.workload_ended")
         record = self._exit_record(verdict)
-        self._folder.write_exit(record)
+        if not await insist("exit record", partial(self._write_exit, record)):
+            return LOST
         crash_point("governor.exit_written")
         log.info("attempt_ended", outcome=verdict.outcome, reason=verdict.reason)
         await self._report(record)
@@ -314,6 +319,15 @@ class Governor:
             finished_at=datetime.now(UTC),
             steps=self._steps,
         )
+
+    async def _write_exit(self, record: ExitRecord) -> bool:
+        """Put the record on disk; False where its folder is gone: the end can't be proven then."""
+        try:
+            self._folder.write_exit(record)
+        except FileNotFoundError as error:
+            log.error("exit_not_written", error=str(error))
+            return False
+        return True
 
     async def _report(self, record: ExitRecord) -> None:
         """Tell the executor; the record on disk is what counts if nobody answers."""

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from intendant.process.crashpoints import crash_point, forget_crash_points
+from intendant.process.diskpoints import forget_disk_trouble
 
 REQUEST_BYTES = 128 * 1024
 """The longest request; the kernel's own bound for one packet is a little above."""
@@ -79,6 +80,7 @@ def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> N
         os.environ.clear()
         os.environ.update(request["environment"])
         forget_crash_points()
+        forget_disk_trouble()
         crash_point("governor.session_made")
         report.send(json.dumps({"pid": os.getpid()}).encode())
         report.close()

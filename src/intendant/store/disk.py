@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from intendant.process.diskpoints import disk_point
+
 
 class Disk:
     """Files and folders of their owner alone. Nothing is on disk before `sync…` returned."""
 
     def make_folder(self, path: Path) -> None:
         """A folder, unless it is there."""
+        disk_point(needs_room=True)
         with suppress(FileExistsError):
             path.mkdir(mode=0o700)
 
     def create(self, path: Path) -> int:
         """A new file; `FileExistsError` if the name is taken."""
+        disk_point(needs_room=True)
         return _open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
 
     def open(self, path: Path) -> int:
@@ -30,10 +34,12 @@ class Disk:
 
     def reserve(self, descriptor: int, size_bytes: int) -> None:
         """Room in a file, so that writing so much can't fail for want of it."""
+        disk_point(needs_room=True)
         os.posix_fallocate(descriptor, 0, size_bytes)
 
     def write(self, descriptor: int, data: bytes) -> None:
         """Make `data` all that the file holds."""
+        disk_point()
         written = 0
         while written < len(data):
             written += os.pwrite(descriptor, data[written:], written)
@@ -41,10 +47,12 @@ class Disk:
 
     def link(self, path: Path, name: Path) -> None:
         """A second name; `FileExistsError` if it is taken (link(2))."""
+        disk_point(needs_room=True)
         os.link(path, name)
 
     def rename(self, path: Path, name: Path) -> None:
         """Another name, in the place of whatever had it (rename(2))."""
+        disk_point()
         path.rename(name)
 
     def remove(self, path: Path) -> None:
@@ -53,6 +61,7 @@ class Disk:
 
     def sync(self, descriptor: int) -> None:
         """Put a file's content on disk."""
+        disk_point()
         os.fsync(descriptor)
 
     def sync_folder(self, path: Path) -> None:

@@ -23,6 +23,7 @@ import apsw
 
 from intendant.errors import Busy, StoreError
 from intendant.process.crashpoints import crash_point
+from intendant.process.diskpoints import disk_point
 from intendant.protocol.records import RunRecord
 from intendant.store.database import close_quietly, database_errors, store_error
 from intendant.store.transaction import Transaction
@@ -160,6 +161,7 @@ class Writer:
         for request in batch:
             changes += self._attempt(connection, request)
         crash_point("writer.before_commit")
+        disk_point(needs_room=True)
         connection.execute("COMMIT")
         crash_point("writer.committed")
         return changes

@@ -1,0 +1,158 @@
+"""A disk that fails under a running daemon and its governors, and works again.
+
+The first tests let the store and the spool refuse by themselves, with each error that a disk has
+(`intendant.process.diskpoints`); the last one has a real file system, and fills it up.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from intendant.process.diskpoints import VARIABLE
+from tests.helpers.daemon import INTENDANT, Daemon
+from tests.helpers.ground_truth import is_alive, run_rows
+from tests.helpers.waiting import wait_for
+from tests.helpers.witness import Gate, Witness
+
+ERRORS = ["EIO", "EROFS", "ENOSPC"]
+
+
+@pytest.fixture
+def witness(folders: Daemon) -> Witness:
+    return Witness(folders.home / "witness")
+
+
+def start(daemon: Daemon) -> None:
+    daemon.start("--slots", "4", environment={VARIABLE: str(trouble_file(daemon))})
+
+
+def trouble_file(daemon: Daemon) -> Path:
+    return daemon.home / "trouble"
+
+
+@contextmanager
+def trouble(daemon: Daemon, name: str) -> Iterator[None]:
+    """The disk refuses what daemon and governors write."""
+    fresh = trouble_file(daemon).with_suffix(".new")
+    fresh.write_text(name)
+    fresh.rename(trouble_file(daemon))
+    try:
+        yield
+    finally:
+        trouble_file(daemon).unlink()
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_a_disk_that_fails_acknowledges_nothing_harms_no_run_and_serves_again(
+    folders: Daemon, witness: Witness, name: str
+) -> None:
+    start(folders)
+    with Gate(folders.home / "gate") as gate:
+        [run_id] = folders.submit_scripts(witness.patient(gate, status=3))
+        [pid] = witness.wait_started()
+        folders.wait_state(run_id, "running")
+        governor = folders.claim(run_id)["pid"]
+        with trouble(folders, name):
+            refused = folders.run("submit", "--", "true")
+            assert (refused.returncode, refused.stdout) == (1, "")
+            assert os.strerror(getattr(errno, name)) in refused.stderr
+            assert folders.run("ls").returncode == 0
+            assert is_alive(pid)
+            gate.open()
+            wait_for("it has ended", lambda: not is_alive(pid))
+            has_record = (folders.attempt_folder(run_id) / "exit.json").exists
+            if name == "ENOSPC":  # there was room for this, since before the start
+                wait_for("the record is there", has_record)
+            else:
+                wait_for("the governor has tried", lambda: "not_recorded" in log_of(folders))
+                assert is_alive(governor)
+            assert folders.show(run_id)["state"] == "running"
+        run = folders.wait_state(run_id, "ended")
+    assert (run["outcome"], run["exit_code"], run["attempt"]) == ("failed", 3, 1)
+    assert folders.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+    assert folders.stop() == 143
+    assert folders.run("fsck").returncode == 0
+    assert [*run_rows(folders.state_dir)] == [run_id, run_id + 1]
+
+
+def log_of(daemon: Daemon, run_id: int = 1) -> str:
+    return (daemon.attempt_folder(run_id) / "governor.log").read_text()
+
+
+def test_a_governor_whose_disk_fails_before_its_claim_starts_nothing(
+    folders: Daemon, witness: Witness
+) -> None:
+    start(folders)
+    zygote = folders.status()["zygote"]["pid"]
+    os.kill(zygote, signal.SIGSTOP)
+    [run_id] = folders.submit_scripts(witness.says("start"))
+    folders.wait_state(run_id, "starting")
+    with trouble(folders, "EIO"):
+        os.kill(zygote, signal.SIGCONT)
+        wait_for("it is tried again", lambda: "not_recorded" in folders.log_text())
+        assert not witness.lines()
+    assert folders.wait_state(run_id, "ended")["outcome"] == "succeeded"
+    assert [line.attempt for line in witness.lines("start")] == [2]
+
+
+# --- a real one ----------------------------------------------------------------------------------
+
+SIZE = "4m"
+MOUNT = f'mount -t tmpfs -o size={SIZE},mode=700 none "$INTENDANT_STATE_DIR"'
+
+
+def namespace() -> list[str] | None:
+    """What gives a command mounts of its own, if this user may have any (unshare(1))."""
+    for options in (["--mount"], ["--user", "--map-root-user", "--mount"]):
+        command = ["unshare", *options]
+        if subprocess.run([*command, "true"], capture_output=True, check=False).returncode == 0:
+            return command
+    return None
+
+
+@pytest.mark.skipif(namespace() is None, reason="nobody here may mount anything")
+def test_a_file_system_that_is_full_loses_no_end(folders: Daemon, witness: Witness) -> None:
+    command = namespace()
+    assert command is not None
+    with folders.log.open("ab") as log:
+        folders.process = subprocess.Popen(
+            [*command, "sh", "-c", f"{MOUNT} && exec {INTENDANT} serve --slots 4"],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=folders.environment,
+            start_new_session=True,
+        )  # fmt: skip
+    wait_for("the daemon serves", folders.serves)
+    state = Path(f"/proc/{folders.pid}/root{folders.state_dir}")
+    with Gate(folders.home / "gate") as gate:
+        [run_id] = folders.submit_scripts(witness.patient(gate, status=3))
+        [pid] = witness.wait_started()
+        folders.wait_state(run_id, "running")
+        fill(state / "filler")
+        refused = folders.run("submit", "--", "true")
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "full" in refused.stderr
+        gate.open()
+        wait_for("it has ended", lambda: not is_alive(pid))
+        record = state / "spool" / str(run_id) / "1" / "exit.json"
+        wait_for("its record is there", record.exists)
+        assert folders.show(run_id)["state"] == "running"
+        (state / "filler").unlink()
+        run = folders.wait_state(run_id, "ended")
+    assert (run["outcome"], run["exit_code"], run["attempt"]) == ("failed", 3, 1)
+    assert folders.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+
+
+def fill(path: Path) -> None:
+    """Leave no room, to the last byte."""
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 512, 1):
+            with suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    continue
