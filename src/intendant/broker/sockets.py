@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import zmq
 
-from intendant.broker.keys import ClientKeys
 from intendant.errors import AccessDenied, IntendantError, ProtocolError, Unreachable
 from intendant.protocol import mdp
+
+if TYPE_CHECKING:
+    from intendant.broker.keys import ClientKeys
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import zmq
 
 from intendant.broker import sockets
-from intendant.broker.keys import ClientKeys
 from intendant.broker.sockets import ConnectionLost, LinkEvent, Socket
 from intendant.errors import DaemonLost, Unreachable
+
+if TYPE_CHECKING:
+    from intendant.broker.keys import ClientKeys
 
 CONNECT_S = 5.0
 RECONNECT_PAUSE_S = 0.05

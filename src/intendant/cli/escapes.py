@@ -14,8 +14,8 @@ _COLOUR = r"\x1b\[[0-9;:]*m"
 # C0, DEL, C1, marks and overrides of writing direction, invisible joiners, lone surrogates.
 _UNSEEN = "\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
 _HARMFUL = re.compile(f"[{_UNSEEN}]")
-_HARMFUL_IN_LOG = re.compile(f"({_COLOUR}|[\\n\\r\\t])|[{_UNSEEN}]")
-_OPEN_COLOUR = re.compile(r"\x1b(\[[0-9;:]*)?\Z")
+_HARMFUL_IN_LOG = f"({_COLOUR}|[\\n\\r\\t])|[{_UNSEEN}]"
+_OPEN_COLOUR = r"\x1b(\[[0-9;:]*)?\Z"
 
 
 def visible(text: str) -> str:
@@ -34,10 +34,10 @@ class LogFilter:
         """What can be shown now; a sequence that is cut off waits for its rest."""
         text = self._pending + self._decode(data, final)
         self._pending = ""
-        cut = None if final else _OPEN_COLOUR.search(text)
+        cut = None if final else re.search(_OPEN_COLOUR, text)
         if cut is not None and len(cut[0]) <= _LONGEST_COLOUR:
             text, self._pending = text[: cut.start()], cut[0]
-        return _HARMFUL_IN_LOG.sub(lambda found: found[1] or _spelled_out(found), text)
+        return re.sub(_HARMFUL_IN_LOG, lambda found: found[1] or _spelled_out(found), text)
 
 
 def _spelled_out(found: re.Match[str]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from intendant.client.shapes import RunInfo
 from intendant.errors import (
     Busy,
     RequestRefused,
@@ -13,6 +13,9 @@ from intendant.errors import (
     SupervisionError,
     Unreachable,
 )
+
+if TYPE_CHECKING:
+    from intendant.client.shapes import RunInfo
 
 DONE = 0
 REFUSED = 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 from intendant.cli.session import Session
-from intendant.protocol.durations import parse_duration
-from intendant.protocol.selectors import parse_selection
+
+if TYPE_CHECKING:
+    from intendant.protocol.selectors import Selection
 
 _ARGV = "intendant.argv"
 _MAX_DURATION_S = 10 * 365 * 86400.0
@@ -32,6 +33,8 @@ class Duration(click.ParamType[float]):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> float:
+        from intendant.protocol.durations import parse_duration
+
         try:
             duration_s = parse_duration(str(value))
         except ValueError as error:
@@ -138,10 +141,7 @@ def _keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None
 
 
 def _check_selection(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> list[str]:
-    try:
-        parse_selection(list(value))
-    except ValueError as error:
-        _refuse(str(error), ctx, param)
+    _parse(ctx, param, value)
     return list(value)
 
 
@@ -150,11 +150,19 @@ def _check_some(ctx: click.Context, param: click.Parameter, value: Sequence[str]
 
 
 def _check_one(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    _check_selection(ctx, param, [value])
-    selection = parse_selection([value])
+    selection = _parse(ctx, param, [value])
     if selection.all or selection.ranges or len(selection.ids) + selection.last != 1:
         _refuse(f"found {value!r}, expected one run: an id or last", ctx, param)
     return value
+
+
+def _parse(ctx: click.Context, param: click.Parameter, value: Sequence[str]) -> Selection:
+    from intendant.protocol.selectors import parse_selection  # not every verb is about runs
+
+    try:
+        return parse_selection(list(value))
+    except ValueError as error:
+        _refuse(str(error), ctx, param)
 
 
 def _refuse(message: str, ctx: click.Context, param: click.Parameter) -> NoReturn:

@@ -5,32 +5,33 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import signal
-import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from intendant.cli.escapes import visible
-from intendant.client.shapes import (
-    AttemptInfo,
-    Change,
-    DaemonInfo,
-    EventInfo,
-    Explanation,
-    HelperInfo,
-    LogLineInfo,
-    QueueInfo,
-    RunDetails,
-    RunInfo,
-)
 from intendant.protocol.durations import format_duration
+
+if TYPE_CHECKING:
+    from intendant.client.shapes import (
+        AttemptInfo,
+        Change,
+        DaemonInfo,
+        EventInfo,
+        Explanation,
+        HelperInfo,
+        LogLineInfo,
+        QueueInfo,
+        RunDetails,
+        RunInfo,
+    )
 
 ABSENT = "-"
 _COMMAND_WIDTH = 60
 _SHOWN_RUNS = 5
 _SKIPPED = "dependency"
-_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+_UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 _FOR_PROGRAMS = frozenset(
     {"spec_sha256", "submission_key", "stop_outcome", "submitted_at", "started_at",
      "finished_at", "tries", "burnt"}
@@ -152,7 +153,7 @@ def change(answer: Change) -> str:
 
 def explanation(found: Explanation, now: datetime) -> str:
     """`explain`: one line, its points in time on the reader's clock."""
-    text = _UTC.sub(lambda at: when(at[0], now) or at[0], found["text"])
+    text = re.sub(_UTC, lambda at: when(at[0], now) or at[0], found["text"])
     return visible(f"{found['run_id']}: {text}")
 
 
@@ -273,6 +274,8 @@ def _helper(info: HelperInfo) -> str:
 
 
 def _signal_name(number: int) -> str:
+    import signal  # few runs are ended by one
+
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -306,6 +309,8 @@ def _width(text: str) -> int:
 
 
 def _columns(character: str) -> int:
+    import unicodedata  # most text is ASCII
+
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1

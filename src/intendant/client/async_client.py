@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 
 from intendant.client import conversations as talk
 from intendant.client import wire
@@ -27,30 +27,34 @@ from intendant.client.command import (
 )
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
-from intendant.client.events import EventCursor
-from intendant.client.logs import LogCursor
-from intendant.client.result import RunResult, result_of
+from intendant.client.methods import Carried
+from intendant.client.result import result_of
 from intendant.client.resuming import CUT_OFF, Resumption
-from intendant.client.run import Selection, Stream, texts
-from intendant.client.shapes import (
-    Change,
-    DaemonInfo,
-    EventInfo,
-    Explanation,
-    LogLineInfo,
-    QueueInfo,
-    RunDetails,
-    RunInfo,
-)
-from intendant.client.system_log import SystemLogCursor
+from intendant.client.run import Selection, Stream
 
 if TYPE_CHECKING:
     from intendant.broker.client import ConnectionPool
+    from intendant.client.shapes import RunInfo
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 CONNECTIONS = 16
 """Requests that are under way at once; more wait for their turn."""
+
+
+def asked(
+    conversation: Callable[P, Conversation[T]], *, service: bytes = wire.EXECUTOR
+) -> Carried[AsyncClient, P, Conversation[T], Coroutine[Any, Any, T]]:
+    """A method that carries such a conversation to its end."""
+    return Carried(conversation, lambda client, said: client.converse(said, service=service))
+
+
+def streamed(
+    reading: Callable[P, Reading[T]],
+) -> Carried[AsyncClient, P, Reading[T], AsyncGenerator[T, None]]:
+    """A method that reads such a stream."""
+    return Carried(reading, lambda client, place: client.read(place))
 
 
 class AsyncClient:
@@ -88,6 +92,26 @@ class AsyncClient:
             self._pool.close()
             self._pool = None
 
+    # What each of these takes and gives is said in `conversations`.
+    show = asked(talk.show)
+    explain = asked(talk.explain)
+    runs = asked(talk.runs)
+    result = asked(talk.result)
+    hold = asked(talk.hold)
+    release = asked(talk.release)
+    set_priority = asked(talk.set_priority)
+    cancel = asked(talk.cancel)
+    status = asked(talk.status)
+    queues = asked(talk.queues)
+    queue_set = asked(talk.queue_set)
+    queue_pause = asked(talk.queue_pause)
+    queue_resume = asked(talk.queue_resume)
+    shutdown = asked(talk.shutdown)
+    last_event_id = asked(talk.last_event_id, service=wire.STREAM)
+    logs = streamed(talk.logs)
+    events = streamed(talk.events)
+    system_log = streamed(talk.system_log)
+
     async def submit(
         self,
         what: Work,
@@ -118,34 +142,6 @@ class AsyncClient:
         """The run with this id; `RunNotFound` if there is none."""
         return AsyncRun(self, run_id, (await self.show(run_id))["run"])
 
-    async def show(self, selection: Selection) -> RunDetails:
-        """One run, its attempts and its folder."""
-        return await self.converse(talk.show(selection))
-
-    async def explain(self, selection: Selection) -> Explanation:
-        """Why one run waits, or what it does."""
-        return await self.converse(talk.explain(selection))
-
-    async def runs(
-        self,
-        *,
-        states: Sequence[str] = (),
-        outcomes: Sequence[str] = (),
-        queue: str | None = None,
-        selection: Selection = (),
-        limit: int | None = 100,
-    ) -> list[RunInfo]:
-        """Runs, newest first; `limit` None gives all of them, page by page."""
-        return await self.converse(
-            talk.runs(
-                states=states, outcomes=outcomes, queue=queue, selection=selection, limit=limit
-            )
-        )
-
-    async def result(self, run_id: int) -> RunResult:
-        """How a run ended, which it must have, and the bytes of what it returned."""
-        return await self.converse(talk.result(run_id))
-
     def watch(
         self, selection: Selection, *, any: bool = False, changes: bool = False
     ) -> AsyncGenerator[RunInfo, None]:
@@ -156,59 +152,6 @@ class AsyncClient:
         """The runs once all (or any) have ended, by id. Bound it with `asyncio.timeout`."""
         latest = {info["id"]: info async for info in self.watch(selection, any=any)}
         return [latest[run_id] for run_id in sorted(latest)]
-
-    def logs(
-        self,
-        selection: Selection,
-        *,
-        follow: bool = False,
-        stream: Stream = "stdout",
-        attempt: int | None = None,
-    ) -> AsyncGenerator[bytes, None]:
-        """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
-        return self.read(LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow))
-
-    def events(
-        self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
-    ) -> AsyncGenerator[EventInfo, None]:
-        """What happened, oldest first; `follow` for ever, without loss or repetition."""
-        return self.read(EventCursor(texts(selection), after_id=after_id, follow=follow))
-
-    async def last_event_id(self) -> int:
-        """Where the events that are still to come begin, for `events`."""
-        return await self.converse(talk.last_event_id(), service=wire.STREAM)
-
-    def system_log(
-        self, selection: Selection = (), *, level: str = "debug", follow: bool = False
-    ) -> AsyncGenerator[LogLineInfo, None]:
-        """What daemon and governors have logged, by time; `follow` for ever."""
-        return self.read(SystemLogCursor(texts(selection), level=level, follow=follow))
-
-    async def cancel(
-        self,
-        selection: Selection,
-        *,
-        reason: str | None = None,
-        now: bool = False,
-        grace_s: float | None = None,
-    ) -> Change:
-        """End runs, wherever they are; what has ended stays as it is.
-
-        `grace_s` stands for the graces that the runs were submitted with.
-        """
-        return await self.converse(talk.cancel(selection, reason=reason, now=now, grace_s=grace_s))
-
-    async def hold(self, selection: Selection) -> Change:
-        """Keep queued runs from starting."""
-        return await self.converse(talk.hold(selection))
-
-    async def release(self, selection: Selection) -> Change:
-        """Let held runs start."""
-        return await self.converse(talk.release(selection))
-
-    async def set_priority(self, selection: Selection, priority: int) -> Change:
-        """Move one run in its queue: higher starts first."""
-        return await self.converse(talk.set_priority(selection, priority))
 
     async def retry(self, selection: Selection, *, key: str | None = None) -> list[AsyncRun]:
         """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
@@ -225,30 +168,6 @@ class AsyncClient:
                 talk.prune_page(older_s=older_s, selection=selection, after_id=after_id)
             )
             yield run_ids
-
-    async def status(self) -> DaemonInfo:
-        """What the daemon is doing."""
-        return await self.converse(talk.status())
-
-    async def queues(self) -> list[QueueInfo]:
-        """Every queue, by name."""
-        return await self.converse(talk.queues())
-
-    async def queue_set(self, name: str, *, slots: int) -> QueueInfo:
-        """Make a queue, or change its slots."""
-        return await self.converse(talk.queue_set(name, slots=slots))
-
-    async def queue_pause(self, name: str) -> QueueInfo:
-        """Start nothing from this queue until it is resumed."""
-        return await self.converse(talk.queue_pause(name))
-
-    async def queue_resume(self, name: str) -> QueueInfo:
-        """Start runs from this queue again."""
-        return await self.converse(talk.queue_resume(name))
-
-    async def shutdown(self, policy: str = "stop") -> str:
-        """End the daemon: `stop`, `drain`, `leave` or `now`; the state it is in then."""
-        return await self.converse(talk.shutdown(policy))
 
     # --- what carries it -------------------------------------------------------------------------
 

@@ -13,43 +13,22 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, Unpack
 
 from intendant.client import conversations as talk
 from intendant.client import wire
-from intendant.client.command import (
-    Command,
-    RunOptions,
-    Submission,
-    Submitter,
-    Work,
-    submissions,
-    submitted,
-)
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
-from intendant.client.events import EventCursor
-from intendant.client.logs import LogCursor
-from intendant.client.result import RunResult
+from intendant.client.methods import Carried
 from intendant.client.resuming import CUT_OFF, Resumption
-from intendant.client.run import Run, Selection, Stream, texts
-from intendant.client.shapes import (
-    Change,
-    DaemonInfo,
-    EventInfo,
-    Explanation,
-    LogLineInfo,
-    QueueInfo,
-    RunDetails,
-    RunInfo,
-)
-from intendant.client.system_log import SystemLogCursor
+from intendant.client.run import Run, Selection
 
 if TYPE_CHECKING:
+    from intendant.client.command import RunOptions, Submission, Submitter, Work
     from intendant.client.futures import RunExecutor
+    from intendant.client.shapes import RunInfo
 
-__all__ = ["Client", "Command", "Run"]
-
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -71,6 +50,18 @@ def connect(address: Address) -> Connection:
     from intendant.broker.sync_client import SyncConnection
 
     return SyncConnection(address.endpoint, keys=address.keys)
+
+
+def asked(
+    conversation: Callable[P, Conversation[T]], *, service: bytes = wire.EXECUTOR
+) -> Carried[Client, P, Conversation[T], T]:
+    """A method that carries such a conversation to its end."""
+    return Carried(conversation, lambda client, said: client._converse(said, service=service))
+
+
+def streamed(reading: Callable[P, Reading[T]]) -> Carried[Client, P, Reading[T], Iterator[T]]:
+    """A method that reads such a stream."""
+    return Carried(reading, lambda client, place: client._read(place))
 
 
 class Client:
@@ -114,6 +105,26 @@ class Client:
             self._connection.close()
             self._connection = None
 
+    # What each of these takes and gives is said in `conversations`.
+    show = asked(talk.show)
+    explain = asked(talk.explain)
+    runs = asked(talk.runs)
+    result = asked(talk.result)
+    hold = asked(talk.hold)
+    release = asked(talk.release)
+    set_priority = asked(talk.set_priority)
+    cancel = asked(talk.cancel)
+    status = asked(talk.status)
+    queues = asked(talk.queues)
+    queue_set = asked(talk.queue_set)
+    queue_pause = asked(talk.queue_pause)
+    queue_resume = asked(talk.queue_resume)
+    shutdown = asked(talk.shutdown)
+    last_event_id = asked(talk.last_event_id, service=wire.STREAM)
+    logs = streamed(talk.logs)
+    events = streamed(talk.events)
+    system_log = streamed(talk.system_log)
+
     def submit(
         self,
         what: Work,
@@ -123,6 +134,8 @@ class Client:
         **options: Unpack[RunOptions],
     ) -> Run:
         """Queue a run; it is on disk when this returns. The same `key` again gives the same run."""
+        from intendant.client.command import submitted
+
         submitter = self._submitter()
         one = submitted(what, key=key, secret_env=secret_env, submitter=submitter, **options)
         [run] = self._submit([one], submitter)
@@ -136,6 +149,8 @@ class Client:
         secret_env: Mapping[str, str] | None = None,
     ) -> list[Run]:
         """Queue several runs, all or none; `after` names runs among them."""
+        from intendant.client.command import submissions
+
         submitter = self._submitter()
         several = submissions(specs, key=key, secret_env=secret_env, submitter=submitter)
         return self._submit(several, submitter)
@@ -149,34 +164,6 @@ class Client:
     def run(self, run_id: int) -> Run:
         """The run with this id; `RunNotFound` if there is none."""
         return Run(self, run_id, self.show(run_id)["run"])
-
-    def show(self, selection: Selection) -> RunDetails:
-        """One run, its attempts and its folder."""
-        return self._converse(talk.show(selection))
-
-    def explain(self, selection: Selection) -> Explanation:
-        """Why one run waits, or what it does."""
-        return self._converse(talk.explain(selection))
-
-    def runs(
-        self,
-        *,
-        states: Sequence[str] = (),
-        outcomes: Sequence[str] = (),
-        queue: str | None = None,
-        selection: Selection = (),
-        limit: int | None = 100,
-    ) -> list[RunInfo]:
-        """Runs, newest first; `limit` None gives all of them, page by page."""
-        return self._converse(
-            talk.runs(
-                states=states, outcomes=outcomes, queue=queue, selection=selection, limit=limit
-            )
-        )
-
-    def result(self, run_id: int) -> RunResult:
-        """How a run ended, which it must have, and the bytes of what it returned."""
-        return self._converse(talk.result(run_id))
 
     def watch(
         self,
@@ -196,61 +183,6 @@ class Client:
         latest = {info["id"]: info for info in self.watch(selection, any=any, timeout_s=timeout_s)}
         return [latest[run_id] for run_id in sorted(latest)]
 
-    def logs(
-        self,
-        selection: Selection,
-        *,
-        follow: bool = False,
-        stream: Stream = "stdout",
-        attempt: int | None = None,
-    ) -> Iterator[bytes]:
-        """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
-        return self._read(
-            LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
-        )
-
-    def events(
-        self, selection: Selection = (), *, after_id: int = 0, follow: bool = False
-    ) -> Iterator[EventInfo]:
-        """What happened, oldest first; `follow` for ever, without loss or repetition."""
-        return self._read(EventCursor(texts(selection), after_id=after_id, follow=follow))
-
-    def last_event_id(self) -> int:
-        """Where the events that are still to come begin, for `events`."""
-        return self._converse(talk.last_event_id(), service=wire.STREAM)
-
-    def system_log(
-        self, selection: Selection = (), *, level: str = "debug", follow: bool = False
-    ) -> Iterator[LogLineInfo]:
-        """What daemon and governors have logged, by time; `follow` for ever."""
-        return self._read(SystemLogCursor(texts(selection), level=level, follow=follow))
-
-    def cancel(
-        self,
-        selection: Selection,
-        *,
-        reason: str | None = None,
-        now: bool = False,
-        grace_s: float | None = None,
-    ) -> Change:
-        """End runs, wherever they are; what has ended stays as it is.
-
-        `grace_s` stands for the graces that the runs were submitted with.
-        """
-        return self._converse(talk.cancel(selection, reason=reason, now=now, grace_s=grace_s))
-
-    def hold(self, selection: Selection) -> Change:
-        """Keep queued runs from starting."""
-        return self._converse(talk.hold(selection))
-
-    def release(self, selection: Selection) -> Change:
-        """Let held runs start."""
-        return self._converse(talk.release(selection))
-
-    def set_priority(self, selection: Selection, priority: int) -> Change:
-        """Move one run in its queue: higher starts first."""
-        return self._converse(talk.set_priority(selection, priority))
-
     def retry(self, selection: Selection, *, key: str | None = None) -> list[Run]:
         """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
         return [Run(self, run_id) for run_id in self._converse(talk.retry(selection, key=key))]
@@ -264,31 +196,9 @@ class Client:
             )
             yield run_ids
 
-    def status(self) -> DaemonInfo:
-        """What the daemon is doing."""
-        return self._converse(talk.status())
-
-    def queues(self) -> list[QueueInfo]:
-        """Every queue, by name."""
-        return self._converse(talk.queues())
-
-    def queue_set(self, name: str, *, slots: int) -> QueueInfo:
-        """Make a queue, or change its slots."""
-        return self._converse(talk.queue_set(name, slots=slots))
-
-    def queue_pause(self, name: str) -> QueueInfo:
-        """Start nothing from this queue until it is resumed."""
-        return self._converse(talk.queue_pause(name))
-
-    def queue_resume(self, name: str) -> QueueInfo:
-        """Start runs from this queue again."""
-        return self._converse(talk.queue_resume(name))
-
-    def shutdown(self, policy: str = "stop") -> str:
-        """End the daemon: `stop`, `drain`, `leave` or `now`; the state it is in then."""
-        return self._converse(talk.shutdown(policy))
-
     def _submitter(self) -> Submitter | None:
+        from intendant.client.command import Submitter
+
         return Submitter.this_process() if is_local(self.endpoint) else None
 
     def _submit(self, several: list[Submission], submitter: Submitter | None) -> list[Run]:

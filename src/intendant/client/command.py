@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias, TypedDict, Unpack
 
 from intendant.client.call import Call
+from intendant.client.wire import fresh_key
 from intendant.errors import InvalidRequest
 from intendant.protocol.environment import encode_environment
 
@@ -150,11 +151,6 @@ def submission(
             "submission_key": key or fresh_key(),
         }
     )
-
-
-def fresh_key() -> str:
-    """A key that nobody has used: it makes sending the same request twice harmless."""
-    return os.urandom(16).hex()
 
 
 def said(fields: Mapping[str, object]) -> dict[str, object]:

@@ -1,27 +1,32 @@
 """What is said to the daemon and how its answers are read, whoever carries the messages.
 
 A conversation is a generator: it yields the body of a request, is sent the body of the answer, and
-returns what was wanted. `Client` and `AsyncClient` carry the same conversations and nothing else.
+returns what was wanted. A reading is a stream that knows its place. Both clients carry the same
+conversations and readings and nothing else: what can be asked, and how, is said here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from intendant.client import wire
-from intendant.client.command import Submitter, fresh_key
-from intendant.client.result import RunResult
-from intendant.client.run import Selection, texts
-from intendant.client.shapes import (
-    Change,
-    DaemonInfo,
-    Explanation,
-    QueueInfo,
-    RunDetails,
-    RunInfo,
-)
+from intendant.client.run import Selection, Stream, texts
 from intendant.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from intendant.client.command import Submitter
+    from intendant.client.result import RunResult
+    from intendant.client.shapes import (
+        Change,
+        DaemonInfo,
+        EventInfo,
+        Explanation,
+        LogLineInfo,
+        QueueInfo,
+        RunDetails,
+        RunInfo,
+    )
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -66,7 +71,7 @@ class WaitReading:
     def take(self, body: Sequence[bytes]) -> list[RunInfo]:
         """The runs in a PARTIAL: none in a tick."""
         message = wire.response(body, "runs_changed", "stream_tick")
-        return cast(list[RunInfo], message.get("runs", []))
+        return cast("list[RunInfo]", message.get("runs", []))
 
 
 def submit(
@@ -80,24 +85,24 @@ def submit(
 
 def show(selection: Selection) -> Conversation[RunDetails]:
     """One run, its attempts and its folder."""
-    return cast(RunDetails, (yield from _ask("run_show", selection=texts(selection))))
+    return cast("RunDetails", (yield from _ask("run_show", selection=texts(selection))))
 
 
 def explain(selection: Selection) -> Conversation[Explanation]:
     """Why one run waits, or what it does."""
     answer = yield from _ask("run_explain", selection=texts(selection))
-    return cast(Explanation, wire.content(answer, until=None, waits_for=[]))
+    return cast("Explanation", wire.content(answer, until=None, waits_for=[]))
 
 
 def runs(
     *,
-    states: Sequence[str],
-    outcomes: Sequence[str],
-    queue: str | None,
-    selection: Selection,
-    limit: int | None,
+    states: Sequence[str] = (),
+    outcomes: Sequence[str] = (),
+    queue: str | None = None,
+    selection: Selection = (),
+    limit: int | None = 100,
 ) -> Conversation[list[RunInfo]]:
-    """Runs, newest first, page by page up to `limit`."""
+    """Runs, newest first; `limit` None gives all of them, page by page."""
     wanted = {
         "states": list(states),
         "outcomes": list(outcomes),
@@ -109,7 +114,7 @@ def runs(
     while limit is None or len(found) < limit:
         size = PAGE if limit is None else min(limit - len(found), PAGE)
         answer = yield from _ask("run_list", limit=size, before_id=before_id, **wanted)
-        page = cast(list[RunInfo], answer["runs"])
+        page = cast("list[RunInfo]", answer["runs"])
         found += page
         if not (page and answer["has_more"]):
             break
@@ -118,7 +123,9 @@ def runs(
 
 
 def result(run_id: int) -> Conversation[RunResult]:
-    """How a run ended and what it left, piece by piece."""
+    """How a run ended, which it must have, and the bytes of what it returned."""
+    from intendant.client.result import RunResult
+
     data = bytearray()
     while True:
         offset = len(data) or None
@@ -150,7 +157,10 @@ def cancel(
     grace_s: float | None = None,
     only_waiting: bool = False,
 ) -> Conversation[Change]:
-    """End runs, wherever they are."""
+    """End runs, wherever they are (or `only_waiting` ones); what has ended stays as it is.
+
+    `grace_s` stands for the graces that the runs were submitted with.
+    """
     answer = yield from _ask(
         "run_cancel",
         selection=texts(selection),
@@ -159,7 +169,7 @@ def cancel(
         grace_s=grace_s,
         only_waiting=only_waiting or None,
     )
-    return cast(Change, answer)
+    return cast("Change", answer)
 
 
 def hold(selection: Selection) -> Conversation[Change]:
@@ -173,13 +183,15 @@ def release(selection: Selection) -> Conversation[Change]:
 
 
 def set_priority(selection: Selection, priority: int) -> Conversation[Change]:
-    """Move one run in its queue."""
+    """Move one run in its queue: higher starts first."""
     return _change("run_priority_request", selection=texts(selection), priority=priority)
 
 
-def retry(selection: Selection, *, key: str | None) -> Conversation[list[int]]:
+def retry(selection: Selection, *, key: str | None = None) -> Conversation[list[int]]:
     """Queue ended runs anew; the new ids."""
-    answer = yield from _ask("run_retry", selection=texts(selection), retry_key=key or fresh_key())
+    answer = yield from _ask(
+        "run_retry", selection=texts(selection), retry_key=key or wire.fresh_key()
+    )
     return cast(list[int], answer["run_ids"])
 
 
@@ -195,19 +207,19 @@ def prune_page(
 
 
 def last_event_id() -> Conversation[int]:
-    """The newest event there is; asked of the stream service."""
+    """Where the events that are still to come begin; asked of the stream service."""
     answer = yield from _ask("event_list", from_now=True)
     return cast(int, answer["last_id"])
 
 
 def status() -> Conversation[DaemonInfo]:
     """What the daemon is doing."""
-    return cast(DaemonInfo, (yield from _ask("status"))["daemon"])
+    return cast("DaemonInfo", (yield from _ask("status"))["daemon"])
 
 
 def queues() -> Conversation[list[QueueInfo]]:
     """Every queue, by name."""
-    return cast(list[QueueInfo], (yield from _ask("queue_list"))["queues"])
+    return cast("list[QueueInfo]", (yield from _ask("queue_list"))["queues"])
 
 
 def queue_set(name: str, *, slots: int) -> Conversation[QueueInfo]:
@@ -225,18 +237,55 @@ def queue_resume(name: str) -> Conversation[QueueInfo]:
     return _queue("queue_resume_request", name=name)
 
 
-def shutdown(policy: str) -> Conversation[str]:
-    """End the daemon; the state it is in then."""
+def shutdown(policy: str = "stop") -> Conversation[str]:
+    """End the daemon: `stop`, `drain`, `leave` or `now`; the state it is in then."""
     return str((yield from _ask("shutdown", policy=policy))["state"])
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def logs(
+    selection: Selection,
+    *,
+    follow: bool = False,
+    stream: Stream = "stdout",
+    attempt: int | None = None,
+) -> Reading[bytes]:
+    """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
+    from intendant.client.logs import LogCursor
+
+    return LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
+
+
+def events(
+    selection: Selection = (), *, after_id: int = 0, follow: bool = False
+) -> Reading[EventInfo]:
+    """What happened, oldest first; `follow` for ever, without loss or repetition."""
+    from intendant.client.events import EventCursor
+
+    return EventCursor(texts(selection), after_id=after_id, follow=follow)
+
+
+def system_log(
+    selection: Selection = (), *, level: str = "debug", follow: bool = False
+) -> Reading[LogLineInfo]:
+    """What daemon and governors have logged, by time; `follow` for ever."""
+    from intendant.client.system_log import SystemLogCursor
+
+    return SystemLogCursor(texts(selection), level=level, follow=follow)
+
+
+# --- common forms --------------------------------------------------------------------------------
 
 
 def _queue(kind: str, **fields: object) -> Conversation[QueueInfo]:
     answer = yield from _request(kind, "queue_response", **fields)
-    return cast(QueueInfo, answer["queue"])
+    return cast("QueueInfo", answer["queue"])
 
 
 def _change(kind: str, **fields: object) -> Conversation[Change]:
-    return cast(Change, (yield from _request(kind, "run_change_response", **fields)))
+    return cast("Change", (yield from _request(kind, "run_change_response", **fields)))
 
 
 def _ask(verb: str, **fields: object) -> Conversation[dict[str, object]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +100,7 @@ def require_life(endpoint: str) -> None:
     if not is_local(endpoint):
         return
     path = Path(endpoint.removeprefix(_IPC))
-    if not (_is_listening(path) or daemon_lives(path.parent)):
+    if not (daemon_lives(path.parent) or _is_listening(path)):
         raise Unreachable(f"no daemon answers at {endpoint}: start one with 'intendant serve'")
 
 
@@ -123,6 +122,8 @@ def _start_time(pid: int) -> int:
 
 
 def _is_listening(path: Path) -> bool:
+    import socket  # a daemon that lives needs no such look
+
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from intendant.client import wire
-from intendant.client.result import RunResult, result_of
-from intendant.client.shapes import Change, RunDetails, RunInfo
+
+if TYPE_CHECKING:
+    from intendant.client.result import RunResult
+    from intendant.client.shapes import Change, RunDetails, RunInfo
 
 Stream = Literal["stdout", "stderr"]
 Selection = int | str | Sequence[int | str]
@@ -93,6 +95,8 @@ class Run:
 
         `RunFailed` says how; an exception that travelled as a pickle is raised itself.
         """
+        from intendant.client.result import result_of
+
         info = self.wait(timeout_s)
         found = self._service.result(self.id) if info["kind"] == "call" else result_of(info)
         return found.value(may_unpickle=self._is_own)

@@ -6,6 +6,7 @@ The models are what these dictionaries must agree with; the daemon checks each o
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 
 from intendant.errors import InvalidRequest, ProtocolError, refusal
@@ -53,6 +54,11 @@ def content(message: Mapping[str, object], **defaults: object) -> dict[str, obje
 
 
 _ENVELOPE = ("kind", "protocol_version")
+
+
+def fresh_key() -> str:
+    """A key that nobody has used: it makes sending the same request twice harmless."""
+    return os.urandom(16).hex()
 
 
 def selectors(run_ids: Sequence[int]) -> list[str]:

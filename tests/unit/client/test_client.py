@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
 
 import pytest
 
-from intendant import Call, Client, Command
+from intendant import AsyncClient, Call, Client, Command
 from intendant.errors import Busy, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import RunSubmitRequest
@@ -186,3 +187,13 @@ def test_a_call_that_left_nothing_says_why() -> None:
     run = client_of(FakeExecutor(ending=FAILURE)).submit(Call("lab:fit"))
     with pytest.raises(RunFailed, match="exit code 3"):
         run.result()
+
+
+@pytest.mark.parametrize("name", ["show", "runs", "cancel", "logs", "events", "last_event_id"])
+def test_both_clients_take_the_same_and_say_so(name: str) -> None:
+    ours = getattr(Client("ipc:///nowhere"), name)
+    theirs = getattr(AsyncClient("ipc:///nowhere"), name)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert ours.__name__ == name
+    assert ours.__doc__ == theirs.__doc__ == getattr(Client, name).__doc__
+    assert ours.__doc__
