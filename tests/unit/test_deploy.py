@@ -1,0 +1,97 @@
+"""What `deploy/` holds: settings that are complete, units that say what is promised."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from intendant.cli.serve import verb as serve
+from intendant.settings import NEEDS_RESTART, QueueSettings, Settings
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+EXAMPLE = (DEPLOY / "settings.toml").read_text(encoding="utf-8")
+UNITS = sorted((DEPLOY / "systemd").glob("*/intendant.service"))
+NO_DEFAULT = {
+    "slots", "queues", "on_end", "server_key_file", "authorized_keys",
+    "endpoint", "key_file", "server_key",
+}  # fmt: skip
+"""Shown with an example: the default is nothing, or depends on the machine."""
+
+
+def shown() -> dict[str, object]:
+    """The settings of the example as if they were not commented out."""
+    return tomllib.loads("\n".join(sorted(_assignments(), key=lambda text: text.startswith("["))))
+
+
+def _assignments() -> Iterator[str]:
+    blocks = re.findall(r"^#(\[queues\.\w+\]\n#\w+ = .*|[a-z_]+ = .*)$", EXAMPLE, re.MULTILINE)
+    return (block.replace("\n#", "\n") for block in blocks)
+
+
+def test_the_example_shows_every_setting_and_no_other() -> None:
+    assert set(shown()) == set(Settings.model_fields), "deploy/settings.toml explains every setting"
+
+
+def test_what_the_example_shows_is_valid() -> None:
+    settings = Settings.model_validate(shown())
+
+    assert settings.queues == {"gpu": QueueSettings(slots=1)}
+
+
+@pytest.mark.parametrize("key", sorted(Settings.model_fields.keys() - NO_DEFAULT))
+def test_the_example_shows_the_default(key: str) -> None:
+    assert shown()[key] == getattr(Settings(), key)
+
+
+@pytest.mark.parametrize("key", sorted(Settings.model_fields))
+def test_the_example_says_what_needs_a_restart(key: str) -> None:
+    paragraph = next(
+        part
+        for part in EXAMPLE.split("\n\n")
+        if re.search(rf"^#{key}\b|^#\[{key}\.", part, re.MULTILINE)
+    )
+
+    needs = key in NEEDS_RESTART and key not in ("endpoint", "key_file", "server_key")
+    assert ("(restart)" in paragraph) is needs
+
+
+def test_the_example_as_it_is_changes_nothing() -> None:
+    assert tomllib.loads(EXAMPLE) == {}
+
+
+def assignments(unit: Path) -> dict[str, str]:
+    """What a unit sets, by name; none of ours sets anything twice."""
+    found = re.findall(r"^(\w+)=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len({name for name, _ in found}) == len(found)
+    return dict(found)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.parent.name)
+def test_a_unit_keeps_the_daemon_alive_and_leaves_its_runs_alone(unit: Path) -> None:
+    found = assignments(unit)
+
+    assert {
+        "Type": "notify", "WatchdogSignal": "SIGKILL", "KillMode": "process", "Delegate": "yes",
+        "SuccessExitStatus": "143", "Restart": "on-failure", "OOMPolicy": "continue",
+        "RuntimeDirectoryPreserve": "yes",
+    }.items() <= found.items()  # fmt: skip
+    assert found["WatchdogSec"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.parent.name)
+def test_a_unit_starts_the_daemon_with_flags_that_it_has(unit: Path) -> None:
+    program, name, *flags = assignments(unit)["ExecStart"].split()
+
+    with serve.make_context(name, flags) as context:
+        assert context.params["on_signal"] == "leave"
+    assert isinstance(serve, click.Command)
+    assert program.endswith("/bin/intendant")
+
+
+def test_there_are_units_for_a_server_and_for_a_user() -> None:
+    assert [unit.parent.name for unit in UNITS] == ["system", "user"]
