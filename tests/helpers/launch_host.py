@@ -24,9 +24,9 @@ from intendant.errors import LaunchFailed
 from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.launch.registry import LauncherName, make_launcher
 from intendant.process.children import Children
+from intendant.process.descendants import descendants
 from intendant.process.identity import process_stat, send_signal
 from intendant.process.subreaper import become_subreaper
-from intendant.process.tree import descendants
 from tests.helpers.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]

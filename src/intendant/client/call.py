@@ -100,9 +100,14 @@ def encode_pickle(data: bytes) -> str:
 
 def digest(pickle: str) -> str:
     """What the spec says of a pickle that travels beside it."""
+    return sha256_of(base64.b64decode(pickle))
+
+
+def sha256_of(data: bytes) -> str:
+    """The same of a pickle that has not been made to travel."""
     import hashlib  # with OpenSSL: two milliseconds, which only a pickle is worth
 
-    return hashlib.sha256(base64.b64decode(pickle)).hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
 def _plain(args: CallArguments) -> object:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, TypedDict, Unpack
+from typing import Protocol, TypeAlias, TypedDict, Unpack
 
 from intendant.client.call import Call
 from intendant.client.wire import fresh_key
@@ -81,8 +81,17 @@ class Submitter:
         return cls(str(Path.cwd()), dict(os.environb), _umask(), sys.executable or None)
 
 
-Work: TypeAlias = Command | Call | Sequence[str] | Mapping[str, object]
-"""What can be submitted: a command, a call, bare arguments, or a run spec."""
+class Described(Protocol):
+    """What describes a run by itself, and may bring functions along: a pipeline."""
+
+    def spec(self) -> dict[str, object]: ...
+
+    @property
+    def pickle(self) -> str | None: ...
+
+
+Work: TypeAlias = Command | Call | Described | Sequence[str] | Mapping[str, object]
+"""What can be submitted: a command, a call, a pipeline, bare arguments, or a run spec."""
 Submission: TypeAlias = dict[str, object]
 
 
@@ -110,7 +119,7 @@ def submitted(
         spec_of(what, **options),
         key=key,
         secret_env=secret_env,
-        pickle=what.pickle if isinstance(what, Call) else None,
+        pickle=getattr(what, "pickle", None),
         submitter=submitter,
     )
 
@@ -168,8 +177,8 @@ def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, obje
     return {**spec, "workload": {**inherited, **workload, "cwd": str(cwd)}}
 
 
-def _described(what: Command | Call | Sequence[str]) -> Command | Call:
-    return what if isinstance(what, Command | Call) else Command(what)
+def _described(what: Command | Call | Described | Sequence[str]) -> Command | Call | Described:
+    return Command(what) if isinstance(what, Sequence) else what
 
 
 def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:

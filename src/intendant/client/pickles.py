@@ -47,6 +47,17 @@ def open_call(data: bytes) -> PackedCall:
     return PackedCall(*pickle.loads(call))  # noqa: S301  as above
 
 
+def pack_calls(calls: Mapping[str, bytes]) -> bytes:
+    """Several packed calls, by name."""
+    return pickle.dumps(dict(calls), protocol=_PROTOCOL)
+
+
+def open_calls(data: bytes) -> dict[str, bytes]:
+    """The calls, each still packed; only for the process that is there to run them."""
+    calls: dict[str, bytes] = pickle.loads(data)  # noqa: S301  as above
+    return calls
+
+
 def call_each(function: Callable[..., object], several: Sequence[tuple[Any, ...]]) -> list[object]:
     """A chunk of a `map`, called in the run."""
     return [function(*args) for args in several]

@@ -10,8 +10,8 @@ from pathlib import Path
 import structlog
 
 from intendant.process.cgroup import Cgroup
+from intendant.process.descendants import descendants, signal_each
 from intendant.process.identity import session_members, start_time
-from intendant.process.tree import descendants, signal_each
 from intendant.protocol.records import ClaimRecord
 from intendant.store.spool import DamagedClaim
 

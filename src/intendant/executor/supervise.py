@@ -37,9 +37,9 @@ from intendant.launch.base import LaunchRequest
 from intendant.process import crashpoints, diskpoints
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import crash_point
+from intendant.process.descendants import descendants, signal_each
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
-from intendant.process.tree import descendants, signal_each
 from intendant.process.waits import first_of, settled
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (

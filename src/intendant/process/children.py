@@ -18,8 +18,8 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from intendant.process.descendants import kill_descendants
 from intendant.process.identity import children, process_stat
-from intendant.process.tree import kill_descendants
 
 
 class Children:

@@ -101,3 +101,8 @@ def session_members(session: int) -> list[int]:
     pids = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     found = ((pid, process_stat(pid)) for pid in pids)
     return [pid for pid, stat in found if stat and stat.session == session and stat.state != "Z"]
+
+
+def exit_code(found: os.waitid_result) -> int:
+    """What waitid(2) found, as one number: the exit code, or minus the signal's number."""
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

@@ -22,10 +22,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from intendant.process.identity import send_group_signal
-from intendant.process.pidfd import exit_code
+from intendant.process.descendants import descendants, kill_descendants, signal_each
+from intendant.process.identity import exit_code, send_group_signal
 from intendant.process.subreaper import become_subreaper
-from intendant.process.tree import descendants, kill_descendants, signal_each
 
 ORPHANED_GRACE_S = 3.0
 """From SIGTERM to SIGKILL for a tree whose owner is gone."""

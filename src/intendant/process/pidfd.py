@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from intendant.process.identity import exit_code
 from intendant.process.readiness import wait_readable
 
 
@@ -46,8 +47,3 @@ class Pidfd:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def exit_code(found: os.waitid_result) -> int:
-    """What waitid(2) found, as one number: the exit code, or minus the signal's number."""
-    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status

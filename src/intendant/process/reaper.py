@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable
 
-from intendant.process.pidfd import exit_code
+from intendant.process.identity import exit_code
 
 
 class Reaper:

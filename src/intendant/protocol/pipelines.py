@@ -85,6 +85,11 @@ class StepSpec(Model):
                 yield "args", args
 
 
+def is_pickled(step: StepSpec) -> bool:
+    """Whether the step's function travels in the pipeline's pickle."""
+    return isinstance(step.workload, CallSpec) and step.workload.pickle_sha256 is not None
+
+
 class PipelineSpec(Model):
     """A graph of steps that is carried out as one run.
 
@@ -117,6 +122,11 @@ class PipelineSpec(Model):
     graph_executor: Target | None = Field(
         default=None, description="a class that carries out the graph, instead of our own"
     )
+    pickle_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="of the pickle in the secrets, which holds the functions of steps",
+    )
     python: PassablePath | None = Field(
         default=None, description="interpreter that has this package; the daemon's when left out"
     )
@@ -132,6 +142,9 @@ class PipelineSpec(Model):
     def _is_sound(self) -> PipelineSpec:
         """Make the graph, which raises what is wrong with it."""
         self.graph  # noqa: B018
+        for step in self.steps:
+            if is_pickled(step) and self.pickle_sha256 is None:
+                raise ValueError(f"step {step.name!r} is pickled, but the pipeline has no pickle")
         return self
 
     @cached_property

@@ -56,17 +56,39 @@ class Tree:
 
 
 class Nursery:
-    """Asks the zygote."""
+    """Asks the zygote. One leader is always ready, so that nobody waits for a fork."""
 
     def __init__(self, zygote: socket.socket) -> None:
         self._zygote = zygote
+        self._spare: tuple[Tree, socket.socket] | None = None
 
-    def bear(self) -> tuple[Tree, socket.socket]:
-        """A leader that waits for orders on the socket; if none comes to life, its tree ends."""
+    def bear(self, *, fresh: str | None = None) -> tuple[Tree, socket.socket]:
+        """A leader that waits for orders on the socket; if none comes to life, its tree ends.
+
+        `fresh` names a module to execute in a new interpreter, with the socket as its argument.
+        """
+        if fresh is not None:
+            return self._ask(fresh)
+        taken, self._spare = self._spare, None
+        if taken is not None and taken[0].ended.done():
+            taken[1].close()
+            taken = None
+        taken = taken or self._ask()
+        self._spare = self._ask()
+        return taken
+
+    async def close(self) -> None:
+        """Let the leader go that is ready."""
+        if self._spare is not None:
+            tree, orders = self._spare
+            orders.close()
+            await tree.ended
+
+    def _ask(self, fresh: str | None = None) -> tuple[Tree, socket.socket]:
         keeper, keeper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         orders, orders_end = socket.socketpair()
         with keeper_end, orders_end:
-            request = json.dumps({"grace_s": LEFTOVER_GRACE_S}).encode()
+            request = json.dumps({"grace_s": LEFTOVER_GRACE_S, "fresh": fresh}).encode()
             socket.send_fds(self._zygote, [request], [keeper_end.fileno(), orders_end.fileno()])
         orders.setblocking(False)
         return Tree(keeper), orders

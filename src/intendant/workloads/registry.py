@@ -24,6 +24,6 @@ def make_workload(spec: RunSpec, secrets: Secrets) -> Workload:
         case PipelineSpec():
             from intendant.workloads.pipeline.workload import PipelineWorkload
 
-            return PipelineWorkload(spec.workload, pickles={})
+            return PipelineWorkload(spec.workload, pickle=secrets.pickle)
         case _:
             assert_never(spec.workload)

@@ -21,10 +21,11 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from intendant.process.keeper import be_keeper
 
@@ -36,18 +37,41 @@ _UNFIT = 3
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def fork_zygote(title: str, lead: Lead, *, modules: Sequence[str]) -> tuple[int, socket.socket]:
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """What leaders need that can be had once for all: modules, and whatever else can be loaded."""
+
+    modules: Sequence[str] = ()
+    others: Sequence[Callable[[], object]] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to load."""
+        return not (self.modules or self.others)
+
+    def load(self) -> None:
+        """Load what can be loaded; whoever needs it says what is wrong with the rest."""
+        sys.path.insert(0, str(Path.cwd()))
+        for module in self.modules:
+            with suppress(Exception):
+                importlib.import_module(module)
+        for load in self.others:
+            with suppress(Exception):
+                load()
+
+
+def fork_zygote(title: str, lead: Lead, preload: Preload) -> tuple[int, socket.socket]:
     """Its pid, and the socket for requests. Only in a process with a single thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _be_zygote(theirs, title, lead, modules)
+        _be_zygote(theirs, title, lead, preload)
     theirs.close()
     return pid, ours
 
 
-def _be_zygote(control: socket.socket, title: str, lead: Lead, modules: Sequence[str]) -> NoReturn:
+def _be_zygote(control: socket.socket, title: str, lead: Lead, preload: Preload) -> NoReturn:
     status = 70
     try:
         import setproctitle
@@ -56,7 +80,7 @@ def _be_zygote(control: socket.socket, title: str, lead: Lead, modules: Sequence
         setproctitle.setproctitle(title)
         for signum in _IGNORED:  # it ends with its socket, by nothing else
             signal.signal(signum, signal.SIG_IGN)
-        if not (modules and _with_modules(control, lead, modules)):
+        if preload.is_empty or not _serves_preloaded(control, lead, preload):
             _serve(control, lead)
         status = 0
     finally:
@@ -69,27 +93,19 @@ def _close_all_but(descriptor: int) -> None:
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _with_modules(control: socket.socket, lead: Lead, modules: Sequence[str]) -> bool:
-    """Let a child import the modules and serve; whether it did so to the end."""
+def _serves_preloaded(control: socket.socket, lead: Lead, preload: Preload) -> bool:
+    """Let a child load what there is to load, and serve; whether it did so to the end."""
     pid = os.fork()
     if pid == 0:
         status = _UNFIT
         try:
-            _import(modules)
+            preload.load()
             if _is_single_threaded():
                 _serve(control, lead)
                 status = 0
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-def _import(modules: Iterable[str]) -> None:
-    """Import what can be imported; whoever needs it says what is wrong with the rest."""
-    sys.path.insert(0, str(Path.cwd()))
-    for module in modules:
-        with suppress(Exception):
-            importlib.import_module(module)
 
 
 def _is_single_threaded() -> bool:
@@ -130,7 +146,7 @@ def _reap_keepers() -> None:
 
 def _fork_keeper(
     lead: Lead,
-    request: dict[str, float],
+    request: dict[str, Any],
     descriptors: list[int],
     *,
     close: tuple[int, int, socket.socket],
@@ -150,9 +166,18 @@ def _fork_keeper(
         channel, orders = descriptors
         be_keeper(
             socket.socket(fileno=channel),
-            lambda: lead(socket.socket(fileno=orders)),
+            lambda: _lead(lead, request["fresh"], orders),
             leftover_grace_s=request["grace_s"],
             leaders_own=[orders],
         )
     finally:
         os._exit(0)
+
+
+def _lead(lead: Lead, fresh: str | None, orders: int) -> int:
+    """Be a leader here, or (`fresh` names a module) in a new interpreter."""
+    if fresh is None:
+        return lead(socket.socket(fileno=orders))
+    os.set_inheritable(orders, True)
+    argv = [sys.executable, "-P", "-m", fresh, str(orders)]
+    os.execv(argv[0], argv)  # noqa: S606  no shell is the point

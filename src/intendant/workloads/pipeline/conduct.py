@@ -7,6 +7,8 @@ import hashlib
 import os
 import signal
 import socket
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from intendant.workloads.pipeline.graph_executor import GraphExecutor, StepRunne
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
 
 
-def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> tuple[str | None, bool]:
+def conduct(
+    order: dict[str, Any], calls: Mapping[str, str], zygote: socket.socket, life_fd: int
+) -> tuple[str | None, bool]:
     """Why the pipeline failed, if it did, and whether it was asked to end."""
     logs.configure("info", role="pipeline")
     pipeline = PipelineSpec.model_validate(order["spec"])
@@ -28,29 +32,32 @@ def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> tuple
     with StepStore(run_folder / STEPS_FILE) as store:
         store.lay_out({step.name: fingerprint(step) for step in pipeline.steps})
         prepare(store)
-        return asyncio.run(_conduct(pipeline, store, order["label"], run_folder, zygote, life_fd))
+        nursery_of = partial(Nursery, zygote)
+        executor_of = partial(
+            GraphExecutor, pipeline, store, label=order["label"], run_folder=run_folder,
+            cwd=Path.cwd(), calls=calls,
+        )  # fmt: skip
+        return asyncio.run(_conduct(pipeline, nursery_of, executor_of, life_fd))
 
 
 async def _conduct(
     pipeline: PipelineSpec,
-    store: StepStore,
-    label: str,
-    run_folder: Path,
-    zygote: socket.socket,
+    nursery_of: Callable[[], Nursery],
+    executor_of: Callable[..., GraphExecutor],
     life_fd: int,
 ) -> tuple[str | None, bool]:
-    nursery = Nursery(zygote)
+    """Carry the graph out, until it is over or has been asked to end."""
+    nursery = nursery_of()
     runners: dict[str, StepRunner] = {
         "processes": ProcessRunner(nursery),
         "inline": InlineRunner(nursery),
     }
     room = {"processes": pipeline.processes or os.cpu_count() or 1, "inline": 1}
-    executor = GraphExecutor(
-        pipeline, store, runners, room, label=label, run_folder=run_folder, cwd=Path.cwd()
-    )
+    executor = executor_of(runners=runners, room=room)
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
         failure = await executor.run()
+        await nursery.close()
         is_asked = asked.done()
         asked.cancel()
     return failure, is_asked

@@ -56,6 +56,7 @@ class GraphExecutor:
         label: str,
         run_folder: Path,
         cwd: Path,
+        calls: Mapping[str, str],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._pipeline = pipeline
@@ -65,6 +66,7 @@ class GraphExecutor:
         self._label = label
         self._run_folder = run_folder
         self._cwd = cwd
+        self._calls = calls
         self._now = now
         before = {info.name: info for info in store.steps()}
         self._attempts = {name: info.attempt for name, info in before.items()}
@@ -125,9 +127,15 @@ class GraphExecutor:
         path = self._run_folder / folder
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         order = make_order(
-            self._pipeline, spec, label=self._label, folder=path, cwd=self._cwd, left=self._left
+            self._pipeline,
+            spec,
+            label=self._label,
+            folder=path,
+            cwd=self._cwd,
+            left=self._left,
+            pickle=self._calls.get(name),
         )
-        return Attempt(name, order, spec.timeout_s, spec.grace_s)
+        return Attempt(name, order, spec.timeout_s, spec.grace_s, spec.fresh)
 
     # --- one attempt after another ---------------------------------------------------------------
 

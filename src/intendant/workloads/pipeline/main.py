@@ -7,17 +7,20 @@ than a step needs; it imports the user's modules while this process reads the gr
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from intendant.workloads.asking import ASKED
+from intendant.workloads.pipeline.step_executor import opened_call
 from intendant.workloads.pipeline.step_process import serve
 from intendant.workloads.results import reason
-from intendant.workloads.zygote import fork_zygote
+from intendant.workloads.zygote import Preload, fork_zygote
 
 FAILED = 1
 
@@ -31,13 +34,15 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     with open(order_fd, encoding="utf-8") as file:
         order: dict[str, Any] = json.load(file)
     title = f"intendant: steps {order['label']}"
-    _, zygote = fork_zygote(title, serve, modules=_modules(order["spec"]))
+    calls = _calls(order)
+    others = [partial(opened_call, call) for call in calls.values()]
+    _, zygote = fork_zygote(title, serve, Preload(_modules(order["spec"]), others))
     setproctitle.setproctitle(f"intendant: pipeline {order['label']}")
     from intendant.workloads.pipeline.conduct import conduct
 
     try:
         with zygote:
-            failure, is_asked = conduct(order, zygote, life_fd)
+            failure, is_asked = conduct(order, calls, zygote, life_fd)
     except Exception as error:  # noqa: BLE001  the top of a process: said to its log and its run
         import traceback
 
@@ -48,6 +53,16 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     report = {} if failure is None else {"reason": failure}
     os.pwrite(report_fd, json.dumps(report).encode(), 0)
     return 0 if failure is None else FAILED
+
+
+def _calls(order: dict[str, Any]) -> dict[str, str]:
+    """The pickled functions of steps, by step, each still closed."""
+    if order["pickle"] is None:
+        return {}
+    from intendant.client.pickles import open_calls
+
+    calls = open_calls(base64.b64decode(order["pickle"]))
+    return {step: base64.b64encode(call).decode() for step, call in calls.items()}
 
 
 def _modules(spec: dict[str, Any]) -> list[str]:

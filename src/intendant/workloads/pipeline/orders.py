@@ -52,6 +52,7 @@ def make_order(
     folder: Path,
     cwd: Path,
     left: Mapping[str, Mapping[str, Any]],
+    pickle: str | None,
 ) -> dict[str, Any]:
     """One attempt at a step; of what others left only that which it refers to."""
     meant = {
@@ -71,4 +72,5 @@ def make_order(
         "pipeline": pipeline.parameters,
         "left": {name: left[name] for name in meant},
         "executor": pipeline.step_executor,
+        "pickle": pickle,
     }

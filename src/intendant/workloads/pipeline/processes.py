@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.nursery import Nursery, Tree, TreeEnd
+from intendant.workloads.pipeline import step_process
 from intendant.workloads.pipeline.step_executor import REPORT_FILE
 from intendant.workloads.pipeline.step_process import OVER, frame
 
@@ -38,6 +39,7 @@ class Attempt:
     order: Mapping[str, Any]
     timeout_s: float | None
     grace_s: float
+    is_fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ class ProcessRunner:
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out; ends when its whole tree has."""
-        leader = Leader(*self._nursery.bear())
+        fresh = step_process.__name__ if attempt.is_fresh else None
+        leader = Leader(*self._nursery.bear(fresh=fresh))
         await _bounded(leader, attempt, stop, is_last=True)
         end = await leader.ended
         return judge(attempt, end, stop, read_report(attempt))
@@ -140,10 +143,13 @@ class InlineRunner:
 
     def __init__(self, nursery: Nursery) -> None:
         self._nursery = nursery
+        self._alone = ProcessRunner(nursery)
         self._leader: Leader | None = None
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out in the process that is there, or in a new one."""
+        if attempt.is_fresh:
+            return await self._alone.run(attempt, stop)
         if self._leader is None or self._leader.ended.done():
             self._leader = Leader(*self._nursery.bear())
         leader = self._leader

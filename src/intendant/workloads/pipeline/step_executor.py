@@ -12,18 +12,21 @@ A class of the user's own with any of them written anew can take its place
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from intendant.errors import InvalidRequest, WorkloadNotStarted
 from intendant.protocol.references import expand, expand_to_text
-from intendant.workloads.calling import Refusal, find_function, from_users_code
+from intendant.workloads.arguments import bind
+from intendant.workloads.calling import Refusal, encoded, find_function, from_users_code
 from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.leavings import Leavings
 from intendant.workloads.results import MAX_RESULT_BYTES, reason
@@ -112,27 +115,31 @@ class StepExecutor:
     # --- what they consist of --------------------------------------------------------------------
 
     def _call(self) -> Callable[[], object]:
-        if self.order.get("pickle") is not None:
+        os.environ.update(self._variables())
+        if self.order["pickle"] is not None:
             return self._pickled_call()
-        from intendant.workloads.arguments import bind
-
-        sys.path[:0] = [folder for folder in (str(self._cwd()),) if folder not in sys.path]
+        folder = str(self._cwd())
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
         function = find_function(self.workload["target"])
         given = self.workload["args"]
-        arguments = {**given, **self.parameters} if isinstance(given, dict) else None
+        if isinstance(given, dict) or not given:
+            given = {**(given or {}), **self.parameters}
+        elif self.parameters:
+            raise Refusal(reason("arguments", "by position and as parameters: expected one"))
         try:
-            if arguments is None and given and self.parameters:
-                args, kwargs = tuple(given), self.parameters
-            else:
-                args, kwargs = bind(function, arguments if arguments is not None else
-                                    (given or self.parameters))  # fmt: skip
+            args, kwargs = bind(function, given) if given else ((), {})
         except InvalidRequest as error:
             raise Refusal(reason("arguments", str(error))) from error
-        os.environ.update(self._variables())
         return lambda: function(*args, **kwargs)
 
     def _pickled_call(self) -> Callable[[], object]:
-        raise NotImplementedError
+        """The function that travelled, with the constants that JSON does not know."""
+        try:
+            call = opened_call(self.order["pickle"])
+        except InvalidRequest as error:
+            raise Refusal(reason("python", str(error))) from error
+        return lambda: call.function(*call.args, **{**call.kwargs, **self.parameters})
 
     def _command(self) -> object:
         """Execute the command and wait for it; its outputs are what it put into a file."""
@@ -178,8 +185,6 @@ class StepExecutor:
             return _check_outputs(path)
         if value is None:
             return None
-        from intendant.workloads.calling import encoded
-
         data = encoded(value, "pickle" if encoding == "pickle" else "json")
         if len(data) > MAX_RESULT_BYTES:
             raise Refusal(
@@ -196,6 +201,14 @@ class StepExecutor:
             "parameters": _plain(self.parameters),
             **fields,
         }
+
+
+@cache
+def opened_call(encoded_call: str) -> Any:
+    """A function that travelled as base64 of a pickle; opened once where a zygote did it."""
+    from intendant.client.pickles import open_call
+
+    return open_call(base64.b64decode(encoded_call))
 
 
 class CommandFailed(Exception):

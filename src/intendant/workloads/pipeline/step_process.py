@@ -86,10 +86,11 @@ def frame(order: Mapping[str, Any]) -> bytes:
     return LENGTH.pack(len(data)) + data
 
 
-def main() -> int:
-    """A step in a fresh interpreter: `python -m … DESCRIPTOR`."""
-    return serve(socket.socket(fileno=int(sys.argv[1])))
+def main(descriptor: int) -> int:
+    """The same in a fresh interpreter: `python -m intendant.workloads.pipeline.step_process FD`."""
+    os.set_inheritable(descriptor, False)
+    return serve(socket.socket(fileno=descriptor))
 
 
 if __name__ == "__main__":
-    os._exit(main())
+    os._exit(main(int(sys.argv[1])))

@@ -12,9 +12,9 @@ CONDUCTOR = "intendant.workloads.pipeline.main"
 class PipelineWorkload:
     """A graph of steps under a process of its own."""
 
-    def __init__(self, spec: PipelineSpec, *, pickles: dict[str, str]) -> None:
+    def __init__(self, spec: PipelineSpec, *, pickle: str | None) -> None:
         self._spec = spec
-        self._pickles = pickles
+        self._pickle = pickle
         self._interpreter = Interpreter(CONDUCTOR)
 
     def start(self, surroundings: Surroundings) -> int:
@@ -23,7 +23,7 @@ class PipelineWorkload:
             "label": surroundings.label,
             "run_folder": str(surroundings.attempt_folder.parent),
             "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
-            "pickles": self._pickles,
+            "pickle": self._pickle,
         }
         return self._interpreter.start(order, self._spec, surroundings)
 
