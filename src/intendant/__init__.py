@@ -1,7 +1,8 @@
 """Intendant: an executor daemon for long runs.
 
-`Client`, `AsyncClient`, `Command`, `Call` and `Run` are the interface for programs; `errors` holds
-what they raise. They are imported when first used: the daemon's processes carry none of it.
+`Client`, `AsyncClient`, `Command`, `Call`, `Pipeline`, `step` and `Run` are the interface for
+programs; `errors` holds what they raise. They are imported when first used: the daemon's processes
+carry none of it.
 """
 
 from __future__ import annotations
@@ -15,9 +16,21 @@ if TYPE_CHECKING:
     from intendant.client.call import Call as Call
     from intendant.client.client import Client as Client
     from intendant.client.command import Command as Command
+    from intendant.client.pipelines import Pipeline as Pipeline
+    from intendant.client.pipelines import step as step
     from intendant.client.run import Run as Run
 
-__all__ = ["AsyncClient", "Call", "Client", "Command", "Run", "__version__", "errors"]
+__all__ = [
+    "AsyncClient",
+    "Call",
+    "Client",
+    "Command",
+    "Pipeline",
+    "Run",
+    "__version__",
+    "errors",
+    "step",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -25,7 +38,9 @@ _HOMES = {
     "Call": "intendant.client.call",
     "Client": "intendant.client.client",
     "Command": "intendant.client.command",
+    "Pipeline": "intendant.client.pipelines",
     "Run": "intendant.client.run",
+    "step": "intendant.client.pipelines",
 }
 
 

@@ -218,6 +218,8 @@ class RunFailed(WorkloadError):
         self.outcome = outcome
         self.reason = reason
         self.exit_code = exit_code
+        self.results: object = None
+        """Of a pipeline: what its steps returned all the same."""
 
 
 class RemoteTraceback(WorkloadError):

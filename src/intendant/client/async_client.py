@@ -94,6 +94,7 @@ class AsyncClient:
 
     # What each of these takes and gives is said in `conversations`.
     show = asked(talk.show)
+    steps = asked(talk.steps)
     explain = asked(talk.explain)
     runs = asked(talk.runs)
     result = asked(talk.result)

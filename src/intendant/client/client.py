@@ -107,6 +107,7 @@ class Client:
 
     # What each of these takes and gives is said in `conversations`.
     show = asked(talk.show)
+    steps = asked(talk.steps)
     explain = asked(talk.explain)
     runs = asked(talk.runs)
     result = asked(talk.result)

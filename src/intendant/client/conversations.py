@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         QueueInfo,
         RunDetails,
         RunInfo,
+        StepInfo,
     )
 
 T = TypeVar("T")
@@ -86,6 +87,17 @@ def submit(
 def show(selection: Selection) -> Conversation[RunDetails]:
     """One run, its attempts and its folder."""
     return cast("RunDetails", (yield from _ask("run_show", selection=texts(selection))))
+
+
+def steps(selection: Selection) -> Conversation[list[StepInfo]]:
+    """The steps of a pipeline, page by page."""
+    found: list[StepInfo] = []
+    while True:
+        answer = yield from _ask("run_steps", selection=texts(selection), offset=len(found) or None)
+        page = cast("list[StepInfo]", answer["steps"])
+        found += page
+        if not page or len(found) >= cast(int, answer["total"]):
+            return found
 
 
 def explain(selection: Selection) -> Conversation[Explanation]:

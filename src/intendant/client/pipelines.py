@@ -17,14 +17,25 @@ returns is what another gets; constants that JSON knows stay visible as paramete
 from __future__ import annotations
 
 import contextvars
-import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial, update_wrapper
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Self, TypedDict, TypeVar, Unpack, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    Self,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 
 from intendant.errors import InvalidRequest
 
@@ -64,7 +75,7 @@ class Step(Generic[P, T]):
     """A function that can be a step."""
 
     def __init__(self, function: Callable[P, T], options: StepOptions | None = None) -> None:
-        functools.update_wrapper(self, function)
+        update_wrapper(self, function)
         self.function = function
         self.settings: StepOptions = options or {}
 
@@ -85,11 +96,18 @@ class Step(Generic[P, T]):
         return Step, (self.function, self.settings)
 
 
-def step(function: Callable[P, T] | None = None, /, **options: Unpack[StepOptions]) -> Any:
+@overload
+def step(function: Callable[P, T], /) -> Step[P, T]: ...
+
+
+@overload
+def step(**options: Unpack[StepOptions]) -> Callable[[Callable[P, T]], Step[P, T]]: ...
+
+
+def step(function: Any = None, /, **options: Any) -> Any:
     """Make a function a step: `@step`, or `@step(retry=2, timeout_s=60)`."""
-    if function is not None:
-        return Step(function, options)
-    return lambda decorated: Step(decorated, options)
+    made = partial(Step, options=cast(StepOptions, options))
+    return made if function is None else made(function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +200,7 @@ class Pipeline:
                     "know: pass them as two parameters"
                 )
         self._calls[name] = pack_call(made, (), hidden)
-        workload = {
+        workload: dict[str, object] = {
             "kind": "call",
             "pickle_sha256": sha256_of(self._calls[name]),
             "result": made.settings.get("result", "pickle"),
@@ -190,11 +208,9 @@ class Pipeline:
         shown = {key: value for key, value in parameters.items() if value is not _HIDDEN}
         return self._add(name, workload, made.settings, {"parameters": shown})
 
-    def command(
-        self, name: str, argv: Sequence[str | Promise], **options: Unpack[StepOptions]
-    ) -> Promise:
+    def command(self, argv: Sequence[str | Promise], **options: Unpack[StepOptions]) -> Promise:
         """Add a command; promises among its arguments, or in their text, are replaced."""
-        name = self._free_name(name, name)
+        name = self._free_name(options.get("name"), Path(str(argv[0])).stem)
         texts = [str(argument) for argument in argv]
         return self._add(name, {"kind": "command", "argv": texts}, options, {})
 
@@ -253,7 +269,7 @@ class Pipeline:
                              for each in options["after"]]  # fmt: skip
         for key in ("env", "cwd"):
             if key in options:
-                workload[key] = options[key]  # type: ignore[literal-required]  one of the two
+                workload[key] = cast(Mapping[str, object], options)[key]
         self._steps[name] = {"name": name, "workload": workload, **said, **fields}
         return Promise(name)
 

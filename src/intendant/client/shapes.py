@@ -48,6 +48,24 @@ class RunDetails(TypedDict):
     folder: str
 
 
+class StepInfo(TypedDict, total=False):
+    """One step of a pipeline; what is not known yet is left out. `folder` is below the run's."""
+
+    name: str
+    state: str
+    outcome: str
+    reason: str
+    attempt: int
+    fingerprint: str
+    started_at: str
+    finished_at: str
+    exit_code: int
+    signal: int
+    folder: str
+    run_id: int
+    report: dict[str, object]
+
+
 class EventInfo(TypedDict):
     """One line of the event log."""
 

@@ -68,6 +68,8 @@ from intendant.protocol.messages import (
     RunRetryResponse,
     RunShowRequest,
     RunShowResponse,
+    RunStepsRequest,
+    RunStepsResponse,
     RunSubmitRequest,
     RunSubmitResponse,
     ShutdownRequest,
@@ -80,6 +82,7 @@ from intendant.protocol.records import DaemonRecord, HelperRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.selectors import Selection, parse_selection
 from intendant.protocol.specs import Submission
+from intendant.store.steps import STEPS_FILE, read_step_page
 
 log = structlog.get_logger()
 
@@ -186,6 +189,14 @@ async def on_run_result(desk: Desk, request: RunResultRequest, _: str) -> list[b
         size=piece.size,
     )
     return [encode(response), piece.data]
+
+
+async def on_run_steps(desk: Desk, request: RunStepsRequest, _: str) -> Message:
+    """A page of a pipeline's steps."""
+    run_id = await select_one(desk, request.selection)
+    folder = desk.parts.spool.run_folder(run_id)
+    page = await asyncio.to_thread(read_step_page, folder / STEPS_FILE, offset=request.offset)
+    return RunStepsResponse(run_id=run_id, folder=str(folder), steps=page.steps, total=page.total)
 
 
 async def on_run_explain(desk: Desk, request: RunExplainRequest, _: str) -> Message:
@@ -363,6 +374,7 @@ HANDLERS: dict[type[Message], Handler] = {
     RunListRequest: on_run_list,
     RunShowRequest: on_run_show,
     RunResultRequest: on_run_result,
+    RunStepsRequest: on_run_steps,
     RunExplainRequest: on_run_explain,
     RunCancelRequest: on_run_cancel,
     RunHoldRequest: on_run_hold,

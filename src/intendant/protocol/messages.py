@@ -32,6 +32,7 @@ from intendant.protocol.specs import (
     Submission,
     check_dependencies,
 )
+from intendant.protocol.step_records import StepInfo
 from intendant.protocol.version import PROTOCOL_VERSION
 
 Selectors = Annotated[
@@ -134,6 +135,27 @@ class RunResultResponse(Message):
     encoding: Literal["json", "pickle"] | None = None
     offset: int = 0
     size: int = Field(default=0, description="of the whole result, in bytes")
+
+
+class RunStepsRequest(Message):
+    """The steps of one pipeline, in its order, from `offset` on."""
+
+    kind: Literal["run_steps_request"] = "run_steps_request"
+    selection: Selectors
+    offset: int = Field(default=0, ge=0)
+
+
+class RunStepsResponse(Message):
+    """Steps as they are now, and how many there are; none before the pipeline has started.
+
+    A step's folder is below `folder`, the run's on the daemon's machine.
+    """
+
+    kind: Literal["run_steps_response"] = "run_steps_response"
+    run_id: int
+    folder: str
+    steps: list[StepInfo]
+    total: int
 
 
 class RunExplainRequest(Message):
@@ -530,8 +552,8 @@ class ErrorResponse(Message):
 
 
 ExecutorRequest = Annotated[
-    RunSubmitRequest | RunListRequest | RunShowRequest | RunResultRequest | RunExplainRequest
-    | RunCancelRequest
+    RunSubmitRequest | RunListRequest | RunShowRequest | RunResultRequest | RunStepsRequest
+    | RunExplainRequest | RunCancelRequest
     | RunHoldRequest | RunReleaseRequest | RunPriorityRequest | RunPruneRequest | RunRetryRequest
     | QueueListRequest | QueueSetRequest | QueuePauseRequest | QueueResumeRequest
     | StatusRequest | ShutdownRequest | RunFinishedRequest | RunNoteRequest,
@@ -542,8 +564,8 @@ StreamRequest = Annotated[
 ]
 GovernorRequest = Annotated[RunStartRequest | RunShutdownRequest, Field(discriminator="kind")]
 Response = Annotated[
-    RunSubmitResponse | RunListResponse | RunShowResponse | RunResultResponse | RunExplainResponse
-    | RunCancelResponse
+    RunSubmitResponse | RunListResponse | RunShowResponse | RunResultResponse | RunStepsResponse
+    | RunExplainResponse | RunCancelResponse
     | RunChangeResponse | RunPruneResponse | RunRetryResponse | QueueListResponse
     | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
     | RunStartResponse

@@ -146,8 +146,9 @@ class Submission(Model):
     def _pickle_is_the_one(self) -> Submission:
         """The spec, which decides whether two submissions are the same, vouches for the pickle."""
         workload, pickle = self.spec.workload, self.secrets.pickle_bytes()
-        is_python = isinstance(workload, CallSpec | PipelineSpec)
-        expected = workload.pickle_sha256 if is_python else None
+        expected = None
+        if isinstance(workload, CallSpec | PipelineSpec):
+            expected = workload.pickle_sha256
         found = None if pickle is None else hashlib.sha256(pickle).hexdigest()
         if found != expected:
             raise ValueError("the pickle in the secrets is not the one that the spec names")

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import apsw
 
@@ -37,6 +37,19 @@ _COLUMNS = (
     "name, state, outcome, reason, attempt, fingerprint, started_at, finished_at, exit_code, "
     "signal, folder, run_id, report"
 )
+
+
+PAGE = 200
+MAX_SHOWN_BYTES = 8192
+"""So that a page fits into a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepPage:
+    """Some steps, and how many there are."""
+
+    steps: list[StepInfo]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +188,29 @@ def read_steps(path: Path) -> list[StepInfo]:
         return []
     with _reading(path) as connection:
         return _steps(connection)
+
+
+def read_step_page(path: Path, *, offset: int) -> StepPage:
+    """Some of the steps from `offset` on, and how many there are in all.
+
+    What a step had for parameters is left out where it is large: its report has it.
+    """
+    if not path.exists():
+        return StepPage([], 0)
+    with _reading(path) as connection:
+        [(total,)] = cast(Rows, connection.execute("SELECT count(*) FROM step"))
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM step ORDER BY position LIMIT ? OFFSET ?",  # noqa: S608
+            (PAGE, offset),
+        )
+        return StepPage([_without_bulk(_step_info(row)) for row in rows], total)
+
+
+def _without_bulk(info: StepInfo) -> StepInfo:
+    report = info.report
+    if report is None or len(report.model_dump_json()) <= MAX_SHOWN_BYTES:
+        return info
+    return info.model_copy(update={"report": report.model_copy(update={"parameters": {}})})
 
 
 def read_step_events(path: Path, *, after_id: int = 0, limit: int = 1000) -> list[StepEventInfo]:

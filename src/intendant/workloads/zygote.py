@@ -176,8 +176,8 @@ def _fork_keeper(
 
 def _lead(lead: Lead, fresh: str | None, orders: int) -> int:
     """Be a leader here, or (`fresh` names a module) in a new interpreter."""
-    if fresh is None:
-        return lead(socket.socket(fileno=orders))
-    os.set_inheritable(orders, True)
-    argv = [sys.executable, "-P", "-m", fresh, str(orders)]
-    os.execv(argv[0], argv)  # noqa: S606  no shell is the point
+    if fresh is not None:
+        os.set_inheritable(orders, True)
+        argv = [sys.executable, "-P", "-m", fresh, str(orders)]
+        os.execv(argv[0], argv)  # noqa: S606  no shell is the point
+    return lead(socket.socket(fileno=orders))

@@ -1,0 +1,79 @@
+"""What the steps of a pipeline returned, for the program that has built it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.shapes import RunInfo, StepInfo
+from intendant.errors import RunFailed, WorkloadError
+
+if TYPE_CHECKING:
+    from intendant.client.pipelines import Pipeline
+
+
+class PipelineResults(Mapping[str, object]):
+    """By step's name, what it returned; opened when it is asked for.
+
+    A step that has not ended well is not in it; `steps` has all of them, with how they ended.
+    """
+
+    def __init__(
+        self, run: RunInfo, steps: Mapping[str, StepInfo], outputs: Mapping[str, tuple[str, bytes]]
+    ) -> None:
+        self.run = run
+        self.steps = steps
+        self._outputs = outputs
+
+    def __getitem__(self, step: str) -> object:
+        if step not in self.steps or self.steps[step].get("outcome") not in _GOOD:
+            raise KeyError(step)
+        encoding, data = self._outputs.get(step, ("json", b"null"))
+        if encoding == "json":
+            return json.loads(data)
+        from intendant.client.pickles import open_result
+
+        return open_result(data, failure=WorkloadError(f"step {step!r} left no value"))
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, info in self.steps.items() if info.get("outcome") in _GOOD)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+_GOOD = ("succeeded", "cached")
+
+
+def run_embedded(
+    pipeline: Pipeline, state_dir: Path | None, *, slots: int | None
+) -> PipelineResults:
+    """Carry a pipeline out under a private daemon; what its steps returned.
+
+    `RunFailed` says what failed; its `results` are what there is all the same.
+    """
+    with EmbeddedDaemon(state_dir, slots=slots) as daemon, daemon.client() as client:
+        run = client.submit(pipeline)
+        info = run.wait()
+        folder = Path(client.show(run.id)["folder"])
+        steps = {step["name"]: step for step in client.steps(run.id)}
+        outputs = {name: found for name, step in steps.items() if (found := _read(folder, step))}
+    results = PipelineResults(info, steps, outputs)
+    if info["outcome"] != "succeeded":
+        failure = RunFailed(
+            run.id, outcome=str(info["outcome"]), reason=info["reason"], exit_code=info["exit_code"]
+        )
+        failure.results = results
+        raise failure
+    return results
+
+
+def _read(folder: Path, step: StepInfo) -> tuple[str, bytes] | None:
+    """The bytes of a step's outputs and how they are encoded, if it left any."""
+    encoding = step.get("report", {}).get("encoding")
+    if not isinstance(encoding, str):
+        return None
+    return encoding, (folder / step["folder"] / f"outputs.{encoding}").read_bytes()
