@@ -72,6 +72,9 @@ class Settings(_Closed):
     start_deadline_s: Seconds = Field(default=30.0, description="from launch to the start request")
     heartbeat_s: Seconds = Field(default=5.0, description="between two signs of life on the bus")
     liveness: int = Field(default=3, ge=2, le=100, description="silent intervals until lost")
+    max_queued: int = Field(
+        default=100_000, ge=1, le=10_000_000, description="runs of one account that wait at once"
+    )
     max_streams: int = Field(default=256, ge=1, le=10_000, description="wait, logs -f, events -f")
     request_workers: int = Field(default=64, ge=1, le=1024, description="requests served at once")
     tree: Literal["auto", "cgroup", "subreaper"] = Field(

@@ -72,6 +72,7 @@ def test_a_sound_database_has_no_findings(database: Path) -> None:
         ("UPDATE attempt SET outcome = 'failed' WHERE run_id = 2", "attempts", "run 2 is running"),
         ("UPDATE run SET open_dependencies = 0 WHERE id = 5", "dependencies", "run 5 waits for 0"),
         ("UPDATE run_count SET runs = 9 WHERE state = 'held'", "counts", "9 runs of queue default"),
+        ("UPDATE account_count SET waiting = 9", "counts", "9 runs of ada wait: kept"),
         ("DROP INDEX run_key; UPDATE run SET submission_key = 'k1' WHERE id = 2",
          "keys", "'k1' of ada belongs to the runs 1, 2"),
         ("INSERT INTO dependency VALUES (1, 99)", "references", "dependency refers to no row"),

@@ -15,7 +15,7 @@ import pytest
 
 from intendant.broker.keys import read_pair
 from intendant.client.client import Client
-from intendant.errors import AccessDenied
+from intendant.errors import AccessDenied, Busy
 from tests.helpers.daemon import INTENDANT, Daemon, daemon_folders
 from tests.helpers.keys import Keys, listening
 from tests.helpers.waiting import wait_for
@@ -153,6 +153,103 @@ def test_a_restarted_server_goes_on_with_a_followed_log_without_loss_or_repetiti
     seen += follower.stdout.readlines()
     assert follower.wait(20) == 0, follower.stderr and follower.stderr.read()
     assert seen == [f"{number}\n" for number in range(1, 7)]
+
+
+# --- roles ---------------------------------------------------------------------------------------
+
+
+def test_an_observer_sees_lists_without_environments_and_marked_arguments(afar: Afar) -> None:
+    submitted = afar.run(
+        "ann", "submit", "--env", "PLAIN=visible-9d1", "--env", "ANN_TOKEN=token-4c7",
+        "--secret-arg", "2", "--wait", "--", "sh", "-c", "true # argument-e20", "shown",
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stderr
+    run_id = submitted.stdout.strip()
+
+    seen = {
+        who: afar.run(who, "ls", "--all", "--json").stdout
+        + afar.run(who, "show", run_id, "--json").stdout
+        + afar.run(who, "wait", run_id, "--json").stdout
+        for who in ("ann", "olga", "oscar")
+    }
+
+    for who in ("ann", "oscar"):
+        assert all(word in seen[who] for word in ("visible-9d1", "argument-e20", "shown"))
+    assert "shown" in seen["olga"]
+    assert "visible-9d1" not in seen["olga"]
+    assert "argument-e20" not in seen["olga"]
+    assert "token-4c7" not in "".join(seen.values())
+
+
+@pytest.mark.parametrize(
+    ("who", "arguments"),
+    [
+        ("olga", ["submit", "--", "true"]),
+        ("olga", ["cancel", "1"]),
+        ("olga", ["logs", "1"]),
+        ("bob", ["queue", "pause", "default"]),
+        ("bob", ["logs", "--system"]),
+        ("oscar", ["shutdown"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_what_a_role_does_not_allow_is_refused_and_put_on_record(
+    afar: Afar, who: str, arguments: list[str]
+) -> None:
+    done = afar.run(who, *arguments)
+
+    assert done.returncode == 1
+    assert "access denied" in done.stderr
+    record = afar.run("oscar", "logs", "--system", "--level", "warning", "--json").stdout
+    texts = [json.loads(line["text"]) for line in json.loads(record)]
+    assert ("request_refused", who, "access_denied") in {
+        (text["event"], text.get("account"), text.get("code")) for text in texts
+    }
+
+
+def test_anothers_run_looks_like_one_that_does_not_exist(afar: Afar) -> None:
+    run_id = afar.submit("ann", "sh", "-c", "echo private-77; exec sleep 600")
+    afar.daemon.wait_state(int(run_id), "running")
+    unknown = str(int(run_id) + 1000)
+
+    for verb in (["cancel"], ["show"], ["logs"], ["wait"], ["explain"], ["hold"], ["retry"],
+                 ["result"], ["events"]):  # fmt: skip
+        answers = [afar.run("bob", *verb, one) for one in (run_id, unknown)]
+        assert [done.returncode for done in answers] == [1, 1], verb
+        texts = [done.stderr.replace(run_id, "N").replace(unknown, "N") for done in answers]
+        texts = [text.replace("N000", "N") for text in texts]
+        assert f"no run {unknown}" in answers[1].stderr
+        assert f"no run {run_id}" in answers[0].stderr, texts
+    assert "private-77" not in afar.run("bob", "events").stdout
+    assert run_id not in [str(run["id"]) for run in json.loads(
+        afar.run("bob", "ls", "--all", "--json").stdout)]  # fmt: skip
+    assert afar.daemon.show(int(run_id))["state"] == "running"
+
+    assert afar.run("oscar", "logs", run_id).stdout == "private-77\n"
+    assert afar.run("oscar", "cancel", run_id).returncode == 0
+
+
+def test_an_accounts_queue_is_bounded_and_others_are_not_held_up(folders: Daemon) -> None:
+    keys = Keys(folders.home)
+    keys.authorize("ann")
+    keys.authorize("bob")
+    settings = folders.home / "settings.toml"
+    settings.write_text("max_queued = 3\nslots = 1\n")
+    endpoint = listening(folders, keys, "--config", str(settings))
+    with (
+        Client(keys.address("ann", endpoint)) as ann,
+        Client(keys.address("bob", endpoint)) as bob,
+    ):
+        for _ in range(3):
+            ann.submit(["true"], hold=True)
+
+        with pytest.raises(Busy, match="at most 3"):
+            ann.submit(["true"])
+
+        assert bob.submit(["true"]).wait()["outcome"] == "succeeded"
+
+
+# --- keys ----------------------------------------------------------------------------------------
 
 
 def test_keygen_writes_a_file_for_its_owner_alone_and_prints_the_line_to_add(

@@ -21,7 +21,7 @@ from intendant.cli.run_options import given_options, run_options
 from intendant.cli.session import Session
 from intendant.client.call import Call, CallArguments, is_target
 from intendant.client.client import Client
-from intendant.client.command import RunOptions
+from intendant.client.command import Command, RunOptions
 from intendant.client.run import Run
 
 _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
@@ -35,6 +35,8 @@ _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
 @click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
+@click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,
+              help="Show the N-th argument to the owner alone; may be repeated.")  # fmt: skip
 @click.option("--key", metavar="K", help="The same key again gives the same run.")
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
@@ -46,6 +48,7 @@ def verb(
     *,
     file: str | None,
     call_args: CallArguments | None,
+    secret_args: tuple[int, ...],
     key: str | None,
     secret_env: dict[str, str],
     wait: bool,
@@ -61,7 +64,7 @@ def verb(
       intendant submit -n train --timeout 2h --retry 2 -- python train.py
       intendant submit nightly.toml --wait
     """
-    what = _one_run(ctx, file, call_args)
+    what = _one_run(ctx, file, call_args, secret_args)
     session: Session = ctx.obj
     with session.client() as client:
         if what is not None:
@@ -72,17 +75,22 @@ def verb(
 
 
 def _one_run(
-    ctx: click.Context, file: str | None, call_args: CallArguments | None
-) -> list[str] | Call | None:
+    ctx: click.Context,
+    file: str | None,
+    call_args: CallArguments | None,
+    secret_args: tuple[int, ...],
+) -> Command | Call | None:
     """The command or the function on the command line; None where there is a file instead."""
     argv = argv_of(ctx)
     if argv is not None and file is not None:
         raise click.UsageError(f"found {file!r} before --, expected options alone", ctx)
+    if argv is None and secret_args:
+        raise click.UsageError("found --secret-arg, expected it with a command", ctx)
     if file is not None and is_target(file) and not Path(file).exists():
         return Call(file, args=call_args or ())
     if argv is not None and call_args is not None:
         raise click.UsageError("found --args with a command, expected them behind --", ctx)
-    return argv
+    return None if argv is None else Command(argv, secret_args=secret_args)
 
 
 def _submit_file(

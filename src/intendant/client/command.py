@@ -25,6 +25,8 @@ class Command:
     env: Mapping[str, str] | None = None
     umask: int | None = None
     stdin: str | Path | None = None
+    secret_args: Sequence[int] = ()
+    """Which arguments only the owner and operators are shown; 1 is the first."""
     timeout_s: float | None = None
     grace_s: float | None = None
 
@@ -40,6 +42,7 @@ class Command:
             "env": dict(self.env) if self.env else None,
             "umask": self.umask,
             "stdin": _text(self.stdin),
+            "secret_args": list(self.secret_args) or None,
         }
         limits = {"timeout_s": self.timeout_s, "grace_s": self.grace_s}
         return said({"workload": said(workload), **limits})

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from intendant.executor.access import Audit
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import Parts
@@ -30,6 +31,7 @@ class Desk:
     live: dict[int, Supervision] = field(default_factory=dict)
     """The runs that hold a slot, by id."""
     queues: dict[str, QueueState] = field(default_factory=dict)
+    audit: Audit = field(default_factory=Audit)
     schedule_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
 

@@ -1,8 +1,9 @@
 """Requests to the service `executor`: one function for each, found in one table by its type.
 
-A handler gets the desk, the request and the account that the broker vouches for; it returns the
-response, or raises a `RequestRefused` whose code travels. To add a request: a message in
-`protocol/messages.py`, a function here, a line in `HANDLERS`.
+A handler gets the desk, the request and who asks, as the broker vouches for it and as far as
+`protocol.access` allows; it returns the response, or raises a `RequestRefused` whose code travels.
+To add a request: a message in `protocol/messages.py`, what it takes in `protocol/access.py`, a
+function here, a line in `HANDLERS`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from intendant.errors import (
     StaleAttempt,
     StoreError,
 )
+from intendant.executor.access import Asker, admit
 from intendant.executor.desk import Desk
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
@@ -79,6 +81,7 @@ from intendant.protocol.messages import (
     encode,
 )
 from intendant.protocol.records import DaemonRecord, HelperRecord
+from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.selectors import Selection, parse_selection
 from intendant.protocol.specs import Submission
@@ -92,11 +95,15 @@ MAX_REASON = 200
 
 async def answer(desk: Desk, request: Request) -> list[bytes]:
     """The response to one request, as it travels. Never raises for what a client sent."""
+    message: Message | None = None
     try:
         message = parse(EXECUTOR_REQUEST, request.body)
-        response = await HANDLERS[type(message)](desk, message, request.caller.account)
+        who = admit(message, request.caller)
+        response = await HANDLERS[type(message)](desk, message, who)
     except (RequestRefused, IllegalTransition, StoreError) as error:
         response = refused(error)
+        if isinstance(error, RequestRefused):
+            desk.audit.note(error, request.caller, message)
     return response if isinstance(response, list) else [encode(response)]
 
 
@@ -125,11 +132,12 @@ def refused(error: RequestRefused | IllegalTransition | StoreError) -> ErrorResp
     return ErrorResponse(code=InternalError.code, message=f"the store failed: {error}")
 
 
-async def on_run_submit(desk: Desk, request: RunSubmitRequest, account: str) -> Message:
+async def on_run_submit(desk: Desk, request: RunSubmitRequest, who: Asker) -> Message:
     """Queue runs; they are on disk when the answer leaves."""
     _require_open(desk)
-    runs = [_with_environment(run, request.environment) for run in request.runs]
-    run_ids = await desk.parts.store.submit(runs, account=account)
+    runs = [with_secrets_apart(_with_environment(run, request.environment)) for run in request.runs]
+    limit = desk.parts.settings.max_queued
+    run_ids = await desk.parts.store.submit(runs, account=who.account, limit=limit)
     crash_point("executor.submitted")
     return RunSubmitResponse(run_ids=run_ids)
 
@@ -147,7 +155,7 @@ def _with_environment(run: Submission, environment: str | None) -> Submission:
     return run.model_copy(update={"secrets": secrets})
 
 
-async def on_run_list(desk: Desk, request: RunListRequest, _: str) -> Message:
+async def on_run_list(desk: Desk, request: RunListRequest, who: Asker) -> Message:
     """A page of runs."""
     runs, has_more = await desk.parts.store.runs(
         states=request.states,
@@ -156,23 +164,24 @@ async def on_run_list(desk: Desk, request: RunListRequest, _: str) -> Message:
         selection=selection_of(request.selection) if request.selection else None,
         limit=request.limit,
         before_id=request.before_id,
+        owner=who.owner,
     )
-    return RunListResponse(runs=runs, has_more=has_more)
+    return RunListResponse(runs=[who.shown(run) for run in runs], has_more=has_more)
 
 
-async def on_run_show(desk: Desk, request: RunShowRequest, _: str) -> Message:
+async def on_run_show(desk: Desk, request: RunShowRequest, who: Asker) -> Message:
     """One run and its attempts."""
-    run_id = await select_one(desk, request.selection)
+    run_id = await select_one(desk, request.selection, who)
     return RunShowResponse(
-        run=await desk.parts.store.run(run_id),
+        run=who.shown(await desk.parts.store.run(run_id)),
         attempts=await desk.parts.store.attempts(run_id),
         folder=str(desk.parts.spool.run_folder(run_id)),
     )
 
 
-async def on_run_result(desk: Desk, request: RunResultRequest, _: str) -> list[bytes]:
+async def on_run_result(desk: Desk, request: RunResultRequest, who: Asker) -> list[bytes]:
     """How a run ended, and a piece of its result, if it left one."""
-    run_id = await select_one(desk, request.selection)
+    run_id = await select_one(desk, request.selection, who)
     run = await desk.parts.store.run(run_id)
     if run.outcome is None:
         raise InvalidRequest(f"run {run_id} is {run.state}; expected one that has ended")
@@ -191,17 +200,17 @@ async def on_run_result(desk: Desk, request: RunResultRequest, _: str) -> list[b
     return [encode(response), piece.data]
 
 
-async def on_run_steps(desk: Desk, request: RunStepsRequest, _: str) -> Message:
+async def on_run_steps(desk: Desk, request: RunStepsRequest, who: Asker) -> Message:
     """A page of a pipeline's steps."""
-    run_id = await select_one(desk, request.selection)
+    run_id = await select_one(desk, request.selection, who)
     folder = desk.parts.spool.run_folder(run_id)
     page = await asyncio.to_thread(read_step_page, folder / STEPS_FILE, offset=request.offset)
     return RunStepsResponse(run_id=run_id, folder=str(folder), steps=page.steps, total=page.total)
 
 
-async def on_run_explain(desk: Desk, request: RunExplainRequest, _: str) -> Message:
+async def on_run_explain(desk: Desk, request: RunExplainRequest, who: Asker) -> Message:
     """Why a run waits, or what it does."""
-    run_id = await select_one(desk, request.selection)
+    run_id = await select_one(desk, request.selection, who)
     is_open = [queue.name for queue in desk.queues.values() if not queue.paused]
     found = await desk.parts.store.circumstances(run_id, queues=is_open)
     supervision = desk.live.get(run_id)
@@ -219,10 +228,10 @@ async def on_run_explain(desk: Desk, request: RunExplainRequest, _: str) -> Mess
     )
 
 
-async def on_run_cancel(desk: Desk, request: RunCancelRequest, account: str) -> Message:
+async def on_run_cancel(desk: Desk, request: RunCancelRequest, who: Asker) -> Message:
     """Record the wish, then pass it on to the runs that live."""
-    run_ids = await select(desk, request.selection)
-    reason = f"cancelled: by {account}"
+    run_ids = await select(desk, request.selection, who)
+    reason = f"cancelled: by {who.account}"
     if request.reason:
         reason += f": {request.reason[:MAX_REASON]}"
     result = await desk.parts.store.request_stop(
@@ -234,83 +243,90 @@ async def on_run_cancel(desk: Desk, request: RunCancelRequest, account: str) -> 
         supervision = desk.live.get(run.id)
         if supervision is not None and run.state is RunState.STOPPING and not request.only_waiting:
             supervision.stop(stop)
-    return RunCancelResponse(runs=result.runs, changed=result.changed)
+    return RunCancelResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
 
 
-async def on_run_hold(desk: Desk, request: RunHoldRequest, _: str) -> Message:
+async def on_run_hold(desk: Desk, request: RunHoldRequest, who: Asker) -> Message:
     """Keep queued runs from starting."""
     selection = selection_of(request.selection)
-    run_ids = await desk.parts.store.select(selection, among_all={RunState.QUEUED})
+    run_ids = await desk.parts.store.select(selection, among_all={RunState.QUEUED}, owner=who.owner)
     result = await desk.parts.store.hold(run_ids, lenient=selection.all)
-    return RunChangeResponse(runs=result.runs, changed=result.changed)
+    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
 
 
-async def on_run_release(desk: Desk, request: RunReleaseRequest, _: str) -> Message:
+async def on_run_release(desk: Desk, request: RunReleaseRequest, who: Asker) -> Message:
     """Let held runs start."""
     selection = selection_of(request.selection)
-    run_ids = await desk.parts.store.select(selection, among_all={RunState.HELD})
+    run_ids = await desk.parts.store.select(selection, among_all={RunState.HELD}, owner=who.owner)
     result = await desk.parts.store.release(run_ids, lenient=selection.all)
-    return RunChangeResponse(runs=result.runs, changed=result.changed)
+    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
 
 
-async def on_run_priority(desk: Desk, request: RunPriorityRequest, _: str) -> Message:
+async def on_run_priority(desk: Desk, request: RunPriorityRequest, who: Asker) -> Message:
     """Move a run in its queue."""
-    run_id = await select_one(desk, request.selection)
+    run_id = await select_one(desk, request.selection, who)
     result = await desk.parts.store.set_priority(run_id, request.priority)
-    return RunChangeResponse(runs=result.runs, changed=result.changed)
+    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
 
 
-async def on_run_prune(desk: Desk, request: RunPruneRequest, account: str) -> Message:
+async def on_run_prune(desk: Desk, request: RunPruneRequest, who: Asker) -> Message:
     """Forget a page of old runs; their folders are gone when the answer leaves."""
     before = utc_now() - timedelta(seconds=request.older_s)
     selection = selection_of(request.selection) if request.selection else None
     if request.after_id == 0:
         await sweep(desk.parts)
-    page = await desk.parts.store.prunable(selection, before=before, after_id=request.after_id)
+    page = await desk.parts.store.prunable(
+        selection, before=before, after_id=request.after_id, owner=who.owner
+    )
     # A governor that has told of its end may still be about to go.
     run_ids = [run_id for run_id in page.run_ids if run_id not in desk.live]
-    gone = await forget(desk.parts, run_ids, before=before, account=account)
+    gone = await forget(desk.parts, run_ids, before=before, account=who.account)
     return RunPruneResponse(run_ids=gone, next_after_id=page.next_after_id)
 
 
-async def on_run_retry(desk: Desk, request: RunRetryRequest, account: str) -> Message:
+async def on_run_retry(desk: Desk, request: RunRetryRequest, who: Asker) -> Message:
     """Queue runs anew; the new ones are on disk when the answer leaves."""
     _require_open(desk)
     selection = selection_of(request.selection)
     if selection.all:
         raise InvalidRequest("found 'all', expected the runs that are to be tried again by id")
-    run_ids = await desk.parts.store.select(selection)
-    new_ids = await desk.parts.store.retry(run_ids, account=account, key=request.retry_key)
+    run_ids = await desk.parts.store.select(selection, owner=who.owner)
+    new_ids = await desk.parts.store.retry(
+        run_ids,
+        account=who.account,
+        key=request.retry_key,
+        limit=desk.parts.settings.max_queued,
+    )
     return RunRetryResponse(run_ids=new_ids)
 
 
-async def on_queue_list(desk: Desk, _request: QueueListRequest, _: str) -> Message:
+async def on_queue_list(desk: Desk, _request: QueueListRequest, _: Asker) -> Message:
     """Every queue."""
     return QueueListResponse(queues=await desk.parts.store.queues())
 
 
-async def on_queue_set(desk: Desk, request: QueueSetRequest, _: str) -> Message:
+async def on_queue_set(desk: Desk, request: QueueSetRequest, _: Asker) -> Message:
     """Make a queue or change its slots."""
     queue = await desk.parts.store.queue_set(request.name, slots=request.slots)
     desk.note_queue(queue)
     return QueueResponse(queue=queue)
 
 
-async def on_queue_pause(desk: Desk, request: QueuePauseRequest, _: str) -> Message:
+async def on_queue_pause(desk: Desk, request: QueuePauseRequest, _: Asker) -> Message:
     """Start nothing more from a queue."""
     queue = await desk.parts.store.queue_pause(request.name, True)
     desk.note_queue(queue)
     return QueueResponse(queue=queue)
 
 
-async def on_queue_resume(desk: Desk, request: QueueResumeRequest, _: str) -> Message:
+async def on_queue_resume(desk: Desk, request: QueueResumeRequest, _: Asker) -> Message:
     """Start runs from a queue again."""
     queue = await desk.parts.store.queue_pause(request.name, False)
     desk.note_queue(queue)
     return QueueResponse(queue=queue)
 
 
-async def on_status(desk: Desk, _request: StatusRequest, _: str) -> Message:
+async def on_status(desk: Desk, _request: StatusRequest, _: Asker) -> Message:
     """What the daemon is doing."""
     parts = desk.parts
     counts = await parts.store.counts()
@@ -336,17 +352,18 @@ async def on_status(desk: Desk, _request: StatusRequest, _: str) -> Message:
     )
 
 
-async def on_shutdown(desk: Desk, request: ShutdownRequest, account: str) -> Message:
+async def on_shutdown(desk: Desk, request: ShutdownRequest, who: Asker) -> Message:
     """Accepted at once; the end follows."""
-    log.info("shutdown_requested", policy=request.policy, account=account)
+    log.info("shutdown_requested", policy=request.policy, account=who.account)
     order = Order(request.policy, Cause.COMMAND)
     desk.lifecycle.order(order)
     return ShutdownResponse(state=desk.lifecycle.foresee(order))
 
 
-async def on_run_finished(desk: Desk, request: RunFinishedRequest, _: str) -> Message:
+async def on_run_finished(desk: Desk, request: RunFinishedRequest, who: Asker) -> Message:
     """A governor's last word; what is recorded already is confirmed again."""
     record = request.record
+    who.require_attempt(record.run_id, record.attempt)
     supervision = desk.live.get(record.run_id)
     if supervision is not None and supervision.attempt == record.attempt:
         await supervision.finish(request.token, record)
@@ -357,8 +374,9 @@ async def on_run_finished(desk: Desk, request: RunFinishedRequest, _: str) -> Me
     raise StaleAttempt(f"attempt {record.run_id}.{record.attempt} is not live here")
 
 
-async def on_run_note(desk: Desk, request: RunNoteRequest, _: str) -> Message:
+async def on_run_note(desk: Desk, request: RunNoteRequest, who: Asker) -> Message:
     """A governor's word before the last."""
+    who.require_attempt(request.run_id, request.attempt)
     supervision = desk.live.get(request.run_id)
     if supervision is None or supervision.attempt != request.attempt:
         raise StaleAttempt(f"attempt {request.run_id}.{request.attempt} is not live here")
@@ -366,7 +384,7 @@ async def on_run_note(desk: Desk, request: RunNoteRequest, _: str) -> Message:
     return RunNoteResponse()
 
 
-Handler = Callable[[Desk, Any, str], Awaitable[Message | list[bytes]]]
+Handler = Callable[[Desk, Any, Asker], Awaitable[Message | list[bytes]]]
 """Gives the message, or the frames where raw bytes follow it."""
 
 HANDLERS: dict[type[Message], Handler] = {
@@ -401,14 +419,14 @@ def selection_of(texts: list[str]) -> Selection:
         raise InvalidRequest(str(error)) from error
 
 
-async def select(desk: Desk, texts: list[str]) -> list[int]:
-    """The runs that selectors mean; `all` are those that have not ended."""
-    return await desk.parts.store.select(selection_of(texts), among_all=NOT_ENDED)
+async def select(desk: Desk, texts: list[str], who: Asker) -> list[int]:
+    """The runs that selectors mean to who asks; `all` are those that have not ended."""
+    return await desk.parts.store.select(selection_of(texts), among_all=NOT_ENDED, owner=who.owner)
 
 
-async def select_one(desk: Desk, texts: list[str]) -> int:
-    """The one run that selectors mean."""
-    run_ids = await select(desk, texts)
+async def select_one(desk: Desk, texts: list[str], who: Asker) -> int:
+    """The one run that selectors mean to who asks."""
+    run_ids = await select(desk, texts, who)
     if len(run_ids) != 1:
         raise InvalidRequest(f"{','.join(texts)} means {len(run_ids)} runs; expected one")
     return run_ids[0]

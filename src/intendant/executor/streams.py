@@ -17,6 +17,7 @@ import structlog
 
 from intendant.broker.worker import Request, Worker
 from intendant.errors import InvalidRequest, RequestRefused, StoreError
+from intendant.executor.access import Asker, admit
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import (
     NOT_ENDED,
@@ -104,16 +105,20 @@ class StreamPool:
 
 async def answer(desk: Desk, request: Request) -> Message:
     """The FINAL of one stream, its parts sent before. Never raises for what a client sent."""
+    message: Message | None = None
     try:
         message = parse(STREAM_REQUEST, request.body)
-        return await STREAMS[type(message)](desk, message, request)
+        who = admit(message, request.caller)
+        return await STREAMS[type(message)](desk, message, request, who)
     except (RequestRefused, StoreError) as error:
+        if isinstance(error, RequestRefused):
+            desk.audit.note(error, request.caller, message)
         return refused(error)
 
 
-async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request) -> Message:
+async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who: Asker) -> Message:
     """Every run as it is, then each change (or end), until what was waited for has happened."""
-    run_ids = await select(desk, message.selection)
+    run_ids = await select(desk, message.selection, who)
     open_ids = set(run_ids)
     with desk.hub.subscribe(run_ids) as subscription:
         changed = [await desk.parts.store.run(run_id) for run_id in run_ids]
@@ -121,7 +126,7 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request) -> 
             news = [run for run in changed if run.id in open_ids and _is_news(run, message)]
             open_ids -= {run.id for run in news if run.state is RunState.ENDED}
             for start in range(0, len(news), RUNS_AT_ONCE):
-                page = news[start : start + RUNS_AT_ONCE]
+                page = [*map(who.shown, news[start : start + RUNS_AT_ONCE])]
                 await request.partial(encode(RunsChanged(runs=page)))
             if not open_ids or (message.any and len(open_ids) < len(run_ids)):
                 return RunWaitResponse(run_ids=run_ids)
@@ -132,25 +137,33 @@ def _is_news(run: RunRecord, message: RunWaitRequest) -> bool:
     return message.changes or run.state is RunState.ENDED
 
 
-async def on_event_list(desk: Desk, message: EventListRequest, request: Request) -> Message:
+async def on_event_list(
+    desk: Desk, message: EventListRequest, request: Request, who: Asker
+) -> Message:
     """Events in order; with `follow` for ever."""
     last_id = await desk.parts.store.last_event_id() if message.from_now else message.after_id
     run_ids = list(message.run_ids)
     if message.selection and not (selection := selection_of(message.selection)).all:
-        run_ids += await desk.parts.store.logged(selection)
+        run_ids += await desk.parts.store.logged(selection, owner=who.owner)
     with desk.hub.subscribe(None) as subscription:
         while True:
-            events = await desk.parts.store.events(last_id, run_ids=run_ids, limit=EVENTS_AT_ONCE)
+            newest_id = await desk.parts.store.last_event_id()
+            events = await desk.parts.store.events(
+                last_id, run_ids=run_ids, owner=who.owner, limit=EVENTS_AT_ONCE
+            )
             if events:
                 last_id = events[-1].id
                 await request.partial(encode(EventBatch(events=events)))
             elif not message.follow:
                 return EventListResponse(last_id=last_id)
             else:
+                last_id = max(last_id, newest_id)  # those before it are not looked at again
                 await _changes(desk, request, subscription)
 
 
-async def on_system_log(desk: Desk, message: SystemLogRequest, request: Request) -> Message:
+async def on_system_log(
+    desk: Desk, message: SystemLogRequest, request: Request, _: Asker
+) -> Message:
     """What daemon and governors have logged; with `follow` as they log it, for ever."""
     selection = selection_of(message.selection) if message.selection else None
     with (
@@ -184,10 +197,10 @@ async def _attempts_to_follow(desk: Desk, selection: Selection | None) -> list[t
     return sorted({*live[-RECENT_RUNS:], *((run.id, run.attempt) for run in recent if run.attempt)})
 
 
-async def on_log(desk: Desk, message: LogRequest, request: Request) -> Message:
+async def on_log(desk: Desk, message: LogRequest, request: Request, who: Asker) -> Message:
     """The bytes of a log; with `follow` as they are written, from attempt to attempt."""
     goes_on = message.follow and (message.attempt is None or message.and_later)
-    run_id = await select_one(desk, message.selection)
+    run_id = await select_one(desk, message.selection, who)
     with desk.hub.subscribe([run_id]) as subscription:
         run = await desk.parts.store.run(run_id)
         attempt = message.attempt or run.attempt
@@ -286,7 +299,7 @@ async def _ticking(desk: Desk, request: Request) -> AsyncIterator[None]:
             ticking.cancel()
 
 
-Stream = Callable[[Desk, Any, Request], Awaitable[Message]]
+Stream = Callable[[Desk, Any, Request, Asker], Awaitable[Message]]
 
 STREAMS: dict[type[Message], Stream] = {
     RunWaitRequest: on_run_wait,

@@ -41,6 +41,11 @@ class WorkTable(FileModel):
     )
     umask: Umask | None = Field(default=None, description='file mode mask: "022"')
     stdin: str | None = Field(default=None, description="file to read from; nothing when left out")
+    secret_args: list[int | str] | None = Field(
+        default=None,
+        description="arguments that only the owner and operators are shown: of a command by "
+        "position, 1 being the first; of a call by position from 0, or by name",
+    )
 
 
 class StepDefaults(FileModel):

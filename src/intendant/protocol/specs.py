@@ -27,7 +27,8 @@ from intendant.protocol.fields import (
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
-MAX_SPEC_BYTES = 1024 * 1024
+MAX_SPEC_BYTES = 2 * 1024 * 1024
+"""As JSON without defaults: with room to spare in a frame, in which it is also shown."""
 MAX_ENVIRONMENT_BYTES = 1024 * 1024
 MAX_PICKLE_BYTES = 1024 * 1024
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 from pydantic_core import to_json
@@ -30,6 +30,11 @@ class CommandSpec(Model):
     umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
     stdin: PassablePath | None = Field(
         default=None, description="file to read from; nothing when left out"
+    )
+    secret_args: list[Annotated[int, Field(ge=1)]] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="arguments that only the owner and operators are shown; 1 is the first",
     )
 
 
@@ -65,6 +70,12 @@ class CallSpec(Model):
         default_factory=dict, description="variables added to the submitter's environment"
     )
     umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
+    secret_args: list[int | str] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="arguments that only the owner and operators are shown, by position from 0 "
+        "or by name",
+    )
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> CallSpec:

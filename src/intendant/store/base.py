@@ -121,11 +121,21 @@ class Store(Protocol):
     async def close(self) -> None:
         """Finish what was asked for, then let the database go."""
 
-    async def submit(self, runs: Sequence[Submission], *, account: str) -> list[int]:
-        """Queue all of them or none; a known key with the same spec gives the known id."""
+    async def submit(
+        self, runs: Sequence[Submission], *, account: str, limit: int | None = None
+    ) -> list[int]:
+        """Queue all of them or none; a known key with the same spec gives the known id.
+
+        Here and below: `Busy` if more than `limit` runs of the account would wait.
+        """
 
     async def retry(
-        self, run_ids: Sequence[int], *, account: str, key: str | None = None
+        self,
+        run_ids: Sequence[int],
+        *,
+        account: str,
+        key: str | None = None,
+        limit: int | None = None,
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
 
@@ -205,11 +215,19 @@ class Store(Protocol):
         selection: Selection | None = None,
         limit: int = 100,
         before_id: int | None = None,
+        owner: str | None = None,
     ) -> tuple[list[RunRecord], bool]:
-        """A page, newest first, and whether there are more; an empty filter means any."""
+        """A page, newest first, and whether there are more; an empty filter means any.
+
+        Here and below: with an `owner`, there are no runs but those of this account.
+        """
 
     async def select(
-        self, selection: Selection, *, among_all: Collection[RunState] | None = None
+        self,
+        selection: Selection,
+        *,
+        among_all: Collection[RunState] | None = None,
+        owner: str | None = None,
     ) -> list[int]:
         """The ids that a selection means, ascending; `all` is every run in the given states."""
 
@@ -237,15 +255,25 @@ class Store(Protocol):
         """How many runs are in each state."""
 
     async def events(
-        self, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
+        self,
+        after_id: int,
+        *,
+        run_ids: Collection[int] = (),
+        owner: str | None = None,
+        limit: int = 1000,
     ) -> list[EventRecord]:
         """Events after one, oldest first; no ids mean every run."""
 
-    async def logged(self, selection: Selection) -> list[int]:
+    async def logged(self, selection: Selection, *, owner: str | None = None) -> list[int]:
         """The ids of a selection that the log knows, pruned runs among them."""
 
     async def prunable(
-        self, selection: Selection | None, *, before: datetime, after_id: int
+        self,
+        selection: Selection | None,
+        *,
+        before: datetime,
+        after_id: int,
+        owner: str | None = None,
     ) -> PrunePage:
         """The next runs of a selection that `prune` would take."""
 

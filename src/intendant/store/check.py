@@ -227,6 +227,19 @@ def _counts_are_true(execute: Execute) -> Iterator[Finding]:
         yield Finding("counts", f"{runs} runs of queue {queue} {state}: {whose} alone")
 
 
+def _waiting_is_counted(execute: Execute) -> Iterator[Finding]:
+    kept = set(execute("SELECT account, waiting FROM account_count WHERE waiting > 0"))
+    counted = set(
+        execute(
+            "SELECT account, count(*) FROM run NOT INDEXED WHERE state IN ('held', 'queued') "
+            "GROUP BY account"
+        )
+    )
+    for account, runs in sorted(kept ^ counted):
+        whose = "kept" if (account, runs) in kept else "counted"
+        yield Finding("counts", f"{runs} runs of {account} wait: {whose} alone")
+
+
 def _keys_are_unique(execute: Execute) -> Iterator[Finding]:
     rows = execute(
         "SELECT account, submission_key, json_group_array(id) FROM run NOT INDEXED "
@@ -250,6 +263,7 @@ RULES: tuple[Callable[[Execute], Iterator[Finding]], ...] = (
     _attempts_are_in_order,
     _dependencies_are_counted,
     _counts_are_true,
+    _waiting_is_counted,
     _keys_are_unique,
     _nothing_is_under_way,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from intendant.errors import InvalidRequest, RunNotFound, StaleAttempt
 from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
@@ -46,15 +47,16 @@ def runs(
     selection: Selection | None = None,
     limit: int = 100,
     before_id: int | None = None,
+    owner: str | None = None,
 ) -> tuple[list[RunRecord], bool]:
     """A page, newest first, and whether there are more."""
-    pages = _page_query(states, outcomes, queue)
+    pages = _page_query(states, outcomes, queue, owner)
     if pages is None:
         return [], False
     found: list[RunRow] = []
-    for low, high in intervals(execute, selection):
+    for low, high in intervals(execute, selection, owner):
         bounds = {"low": low, "high": min(high, (before_id or MAX_RUN_ID + 1) - 1)}
-        wanted = {"queue": queue, "limit": limit + 1 - len(found)}
+        wanted = {"queue": queue, "owner": owner, "limit": limit + 1 - len(found)}
         found += [run_row(values) for values in execute(pages, bounds | wanted).fetchall()]
         if len(found) > limit:
             break
@@ -62,20 +64,30 @@ def runs(
 
 
 def select(
-    execute: Execute, selection: Selection, *, among_all: Collection[RunState] | None = None
+    execute: Execute,
+    selection: Selection,
+    *,
+    among_all: Collection[RunState] | None = None,
+    owner: str | None = None,
 ) -> list[int]:
-    """The ids that a selection means, ascending; what it names must exist."""
+    """The ids that a selection means, ascending; what it names must exist, and be the owner's."""
     ids = set(selection.ids)
-    _check_exist(execute, selection.ids)
+    _check_exist(execute, selection.ids, owner)
     for low, high in selection.ranges:
-        found = _ids(execute("SELECT id FROM run WHERE id BETWEEN ? AND ?", (low, high)))
+        found = _ids(
+            execute(
+                "SELECT id FROM run WHERE id BETWEEN :low AND :high "
+                "AND (:owner IS NULL OR account = :owner)",
+                {"low": low, "high": high, "owner": owner},
+            )
+        )
         if not found:
             raise RunNotFound(f"no run in {low}-{high}")
         ids.update(found)
     if selection.last:
-        ids.add(newest_id(execute))
+        ids.add(newest_id(execute, owner))
     if selection.all:
-        ids.update(_in_states(execute, among_all))
+        ids.update(_in_states(execute, among_all, owner))
     return sorted(ids)
 
 
@@ -188,18 +200,26 @@ def counts(execute: Execute) -> dict[RunState, int]:
 
 
 def events(
-    execute: Execute, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
+    execute: Execute,
+    after_id: int,
+    *,
+    run_ids: Collection[int] = (),
+    owner: str | None = None,
+    limit: int = 1000,
 ) -> list[EventRecord]:
-    """Events after one, oldest first; no ids mean every run."""
+    """Events after one, oldest first; no ids mean every run, an owner those it has still."""
     among = "AND run_id IN (SELECT value FROM json_each(:run_ids))" if run_ids else ""
+    if owner is not None:
+        among += " AND EXISTS (SELECT 1 FROM run WHERE run.id = run_id AND account = :owner)"
+    wanted = {"run_ids": json.dumps([*run_ids]), "owner": owner, "limit": limit}
     found = execute(
         f"{SELECT_EVENT} WHERE id > :after_id {among} ORDER BY id LIMIT :limit",
-        {"after_id": after_id, "run_ids": json.dumps([*run_ids]), "limit": limit},
+        {"after_id": after_id, **wanted},
     )
     return [event_record(values) for values in found]
 
 
-def logged(execute: Execute, selection: Selection) -> list[int]:
+def logged(execute: Execute, selection: Selection, *, owner: str | None = None) -> list[int]:
     """The ids of a selection that the log knows, pruned runs among them; what it names must exist.
 
     `all` has no ids: it is no filter.
@@ -207,13 +227,15 @@ def logged(execute: Execute, selection: Selection) -> list[int]:
     found: set[int] = set()
     named = [*selection.ranges, *((run_id, run_id) for run_id in selection.ids)]
     if selection.last:
-        newest = newest_id(execute)
+        newest = newest_id(execute, owner)
         named.append((newest, newest))
     for low, high in named:
         ids = _ids(
             execute(
-                "SELECT DISTINCT run_id FROM event WHERE run_id BETWEEN ? AND ? LIMIT ?",
-                (low, high, MAX_LOGGED + 1),
+                "SELECT DISTINCT run_id FROM event WHERE run_id BETWEEN :low AND :high "
+                "AND (:owner IS NULL OR EXISTS "
+                "(SELECT 1 FROM run WHERE run.id = run_id AND account = :owner)) LIMIT :limit",
+                {"low": low, "high": high, "owner": owner, "limit": MAX_LOGGED + 1},
             )
         )
         if not ids:
@@ -249,39 +271,52 @@ def _counted(execute: Execute) -> Iterator[tuple[str, str, int]]:
     return iter(execute("SELECT queue, state, runs FROM run_count"))
 
 
-def _in_states(execute: Execute, states: Collection[RunState] | None) -> list[int]:
-    if states is None:
-        return _ids(execute("SELECT id FROM run"))
-    marks = ", ".join("?" * len(states))
-    # Only question marks are put in.
-    return _ids(execute(f"SELECT id FROM run WHERE state IN ({marks})", (*states,)))  # noqa: S608
+def _in_states(
+    execute: Execute, states: Collection[RunState] | None, owner: str | None = None
+) -> list[int]:
+    wanted = RunState if states is None else states
+    return _ids(
+        execute(
+            "SELECT id FROM run WHERE state IN (SELECT value FROM json_each(:states)) "
+            "AND (:owner IS NULL OR account = :owner)",
+            {"states": json.dumps([*wanted]), "owner": owner},
+        )
+    )
 
 
-def newest_id(execute: Execute) -> int:
-    """The id of the newest run."""
-    found = execute("SELECT max(id) FROM run").fetchone()
+def newest_id(execute: Execute, owner: str | None = None) -> int:
+    """The id of the newest run, or of an account's newest."""
+    found = _newest(execute, owner)
     if found is None or found[0] is None:
         raise RunNotFound("no run yet")
     return int(found[0])
 
 
-def _check_exist(execute: Execute, run_ids: Collection[int]) -> None:
+def _newest(execute: Execute, owner: str | None) -> Any:
+    if owner is None:
+        return execute("SELECT max(id) FROM run").fetchone()
+    return execute("SELECT max(id) FROM run WHERE account = ?", (owner,)).fetchone()
+
+
+def _check_exist(execute: Execute, run_ids: Collection[int], owner: str | None) -> None:
     missing = execute(
-        "SELECT value FROM json_each(?) "
-        "WHERE NOT EXISTS (SELECT 1 FROM run WHERE id = value) LIMIT 1",
-        (json.dumps([*run_ids]),),
+        "SELECT value FROM json_each(:ids) WHERE NOT EXISTS (SELECT 1 FROM run "
+        "WHERE id = value AND (:owner IS NULL OR account = :owner)) LIMIT 1",
+        {"ids": json.dumps([*run_ids]), "owner": owner},
     ).fetchone()
     if missing is not None:
         raise RunNotFound(f"no run {missing[0]}")
 
 
-def intervals(execute: Execute, selection: Selection | None) -> list[tuple[int, int]]:
+def intervals(
+    execute: Execute, selection: Selection | None, owner: str | None = None
+) -> list[tuple[int, int]]:
     """The ids of a selection as disjoint intervals, the newest first."""
     if selection is None or selection.all:
         return [(1, MAX_RUN_ID)]
     parts = [*selection.ranges, *((run_id, run_id) for run_id in selection.ids)]
     if selection.last:
-        newest = execute("SELECT max(id) FROM run").fetchone()
+        newest = _newest(execute, owner)
         parts += [(last, last) for (last,) in [newest or (None,)] if last is not None]
     merged: list[tuple[int, int]] = []
     for low, high in sorted(parts):
@@ -293,13 +328,17 @@ def intervals(execute: Execute, selection: Selection | None) -> list[tuple[int, 
 
 
 def _page_query(
-    states: Collection[RunState], outcomes: Collection[Outcome], queue: str | None
+    states: Collection[RunState],
+    outcomes: Collection[Outcome],
+    queue: str | None,
+    owner: str | None,
 ) -> str | None:
     """The query of one page; each state and outcome is a walk of its own along `run_state`.
 
     None: nothing can match.
     """
     matches = "id BETWEEN :low AND :high" + (" AND queue = :queue" if queue is not None else "")
+    matches += " AND account = :owner" if owner is not None else ""
     order = "ORDER BY id DESC LIMIT :limit"
     if not states and not outcomes:
         return f"{SELECT_RUN} WHERE {matches} {order}"

@@ -17,7 +17,7 @@ from intendant.protocol.run_states import RunNote
 from intendant.protocol.selectors import Selection
 from intendant.store.base import PrunePage
 from intendant.store.queries import intervals
-from intendant.store.rows import Execute, micros
+from intendant.store.rows import Cell, Execute, micros
 from intendant.store.transaction import Transaction
 
 PAGE = 1000
@@ -28,17 +28,23 @@ _MAY_GO = """state = 'ended' AND finished_at <= :before AND NOT EXISTS (
     WHERE on_run_id = run.id AND child.state <> 'ended')"""
 
 _LOOK = f"""SELECT id, {_MAY_GO} FROM run WHERE id BETWEEN :low AND :high AND id > :after_id
-    ORDER BY id LIMIT :limit"""  # noqa: S608  a constant of this module is put in
+    AND (:owner IS NULL OR account = :owner) ORDER BY id LIMIT :limit"""  # noqa: S608  a constant of this module is put in
 
 
 def prunable(
-    execute: Execute, selection: Selection | None, *, before: datetime, after_id: int
+    execute: Execute,
+    selection: Selection | None,
+    *,
+    before: datetime,
+    after_id: int,
+    owner: str | None = None,
 ) -> PrunePage:
     """The next page of runs, and those among them that may go."""
     seen: list[int] = []
     may_go: list[int] = []
-    for low, high in sorted(intervals(execute, selection)):
-        page = {"low": low, "high": high, "after_id": after_id, "limit": PAGE - len(seen)}
+    for low, high in sorted(intervals(execute, selection, owner)):
+        page: dict[str, Cell] = {"low": low, "high": high, "after_id": after_id, "owner": owner}
+        page["limit"] = PAGE - len(seen)
         for run_id, is_old in execute(_LOOK, {**page, "before": micros(before)}):
             seen.append(run_id)
             if is_old:

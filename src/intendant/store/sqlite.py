@@ -73,15 +73,24 @@ class SqliteStore:
 
     # --- changes ---------------------------------------------------------------------------------
 
-    async def submit(self, runs: Sequence[Submission], *, account: str) -> list[int]:
+    async def submit(
+        self, runs: Sequence[Submission], *, account: str, limit: int | None = None
+    ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id."""
-        return await self._writer.write(submit.submit, runs, account=account)
+        return await self._writer.write(submit.submit, runs, account=account, limit=limit)
 
     async def retry(
-        self, run_ids: Sequence[int], *, account: str, key: str | None = None
+        self,
+        run_ids: Sequence[int],
+        *,
+        account: str,
+        key: str | None = None,
+        limit: int | None = None,
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
-        return await self._writer.write(submit.retry, run_ids, account=account, key=key)
+        return await self._writer.write(
+            submit.retry, run_ids, account=account, key=key, limit=limit
+        )
 
     async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
         """Record the intent to launch the run's next attempt."""
@@ -182,6 +191,7 @@ class SqliteStore:
         selection: Selection | None = None,
         limit: int = 100,
         before_id: int | None = None,
+        owner: str | None = None,
     ) -> tuple[list[RunRecord], bool]:
         """A page, newest first, and whether there are more; an empty filter means any."""
         return await self._reader.read(
@@ -192,13 +202,18 @@ class SqliteStore:
             selection=selection,
             limit=limit,
             before_id=before_id,
+            owner=owner,
         )
 
     async def select(
-        self, selection: Selection, *, among_all: Collection[RunState] | None = None
+        self,
+        selection: Selection,
+        *,
+        among_all: Collection[RunState] | None = None,
+        owner: str | None = None,
     ) -> list[int]:
         """The ids that a selection means, ascending; `all` is every run in the given states."""
-        return await self._reader.read(queries.select, selection, among_all=among_all)
+        return await self._reader.read(queries.select, selection, among_all=among_all, owner=owner)
 
     async def attempts(self, run_id: int) -> list[AttemptRecord]:
         """The run's attempts, oldest first."""
@@ -233,21 +248,33 @@ class SqliteStore:
         return await self._reader.read(queries.counts)
 
     async def events(
-        self, after_id: int, *, run_ids: Collection[int] = (), limit: int = 1000
+        self,
+        after_id: int,
+        *,
+        run_ids: Collection[int] = (),
+        owner: str | None = None,
+        limit: int = 1000,
     ) -> list[EventRecord]:
         """Events after one, oldest first; no ids mean every run."""
-        return await self._reader.read(queries.events, after_id, run_ids=run_ids, limit=limit)
+        return await self._reader.read(
+            queries.events, after_id, run_ids=run_ids, owner=owner, limit=limit
+        )
 
-    async def logged(self, selection: Selection) -> list[int]:
+    async def logged(self, selection: Selection, *, owner: str | None = None) -> list[int]:
         """The ids of a selection that the log knows, pruned runs among them."""
-        return await self._reader.read(queries.logged, selection)
+        return await self._reader.read(queries.logged, selection, owner=owner)
 
     async def prunable(
-        self, selection: Selection | None, *, before: datetime, after_id: int
+        self,
+        selection: Selection | None,
+        *,
+        before: datetime,
+        after_id: int,
+        owner: str | None = None,
     ) -> PrunePage:
         """The next runs of a selection that `prune` would take."""
         return await self._reader.read(
-            retention.prunable, selection, before=before, after_id=after_id
+            retention.prunable, selection, before=before, after_id=after_id, owner=owner
         )
 
     async def without_row(self, run_ids: Collection[int]) -> list[int]:

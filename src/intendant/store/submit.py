@@ -6,17 +6,28 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from intendant.errors import IllegalTransition, KeyConflict, unknown_queue
+from intendant.errors import (
+    Busy,
+    IllegalTransition,
+    InvalidRequest,
+    KeyConflict,
+    unknown_queue,
+)
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import RunSpec, Secrets, Submission
+from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
 from intendant.store.rows import Cell, RunRow, detail_of, new_row, spec_sha256
 from intendant.store.transaction import Transaction
 
 
-def submit(tx: Transaction, runs: Sequence[Submission], *, account: str) -> list[int]:
-    """The ids, in order; a key that is known gives the id that it had."""
+def submit(
+    tx: Transaction, runs: Sequence[Submission], *, account: str, limit: int | None = None
+) -> list[int]:
+    """The ids, in order; a key that is known gives the id that it had.
+
+    `Busy` if more than `limit` runs of the account would wait.
+    """
     run_ids: list[int] = []
     fresh: dict[int, list[str]] = {}
     for submission in runs:
@@ -25,6 +36,8 @@ def submit(tx: Transaction, runs: Sequence[Submission], *, account: str) -> list
             run_id = _insert(tx, submission, account)
             fresh[run_id] = submission.spec.after
         run_ids.append(run_id)
+    if fresh:
+        _check_waiting(tx, account, limit)
     named = {run.spec.name: run_id for run, run_id in zip(runs, run_ids, strict=True)}
     for run_id, after in fresh.items():
         _depend(tx, run_id, [named[name] for name in dict.fromkeys(after)])
@@ -32,7 +45,12 @@ def submit(tx: Transaction, runs: Sequence[Submission], *, account: str) -> list
 
 
 def retry(
-    tx: Transaction, run_ids: Sequence[int], *, account: str, key: str | None = None
+    tx: Transaction,
+    run_ids: Sequence[int],
+    *,
+    account: str,
+    key: str | None = None,
+    limit: int | None = None,
 ) -> list[int]:
     """The ids of new runs with the specs and secrets of these, which must have ended.
 
@@ -48,9 +66,20 @@ def retry(
     new_ids = {
         old.id: _insert(tx, _again(tx, old, parents[old.id], prefix), account) for old in old_runs
     }
+    _check_waiting(tx, account, limit)
     for old_id, run_id in new_ids.items():
         _depend(tx, run_id, [new_ids[parent.id] for parent in parents[old_id]])
     return list(new_ids.values())
+
+
+def _check_waiting(tx: Transaction, account: str, limit: int | None) -> None:
+    if limit is None:
+        return
+    [(waiting,)] = tx.execute(
+        "SELECT waiting FROM account_count WHERE account = ?", (account,)
+    ).fetchall()
+    if waiting > limit:
+        raise Busy(f"{waiting} runs of {account} would wait; at most {limit} may (max_queued)")
 
 
 def _ids_with_prefix(tx: Transaction, prefix: str, account: str) -> list[int]:
@@ -113,6 +142,7 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
     }
     state = RunState.HELD if spec.hold else RunState.QUEUED
     text = spec.model_dump_json()
+    _check_size(spec, text)
     [(run_id,)] = tx.execute(
         "INSERT INTO run (account, submission_key, name, kind, queue, priority, submitted_at, "
         "state, spec) VALUES (:account, :submission_key, :name, :kind, :queue, :priority, "
@@ -123,6 +153,18 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
     row = new_row(columns, run_id=run_id, state=state, spec=spec)
     tx.begin(row, detail_of({**columns, "spec_sha256": spec_sha256(text)}))
     return row.id
+
+
+def _check_size(spec: RunSpec, text: str) -> None:
+    """Refuse a spec that would not fit into answers; defaults, which do not travel, don't count."""
+    if len(text) <= MAX_SPEC_BYTES:
+        return
+    size = len(spec.model_dump_json(exclude_defaults=True).encode())
+    if size > MAX_SPEC_BYTES:
+        raise InvalidRequest(
+            f"the spec has {size} bytes as JSON; at most {MAX_SPEC_BYTES} are taken: "
+            "data belongs into files"
+        )
 
 
 def _check_queue(tx: Transaction, name: str) -> None:

@@ -1,0 +1,83 @@
+"""What of a run's spec is shown to whom.
+
+A variable whose name says that it is secret (`*_TOKEN`, `*_PASSWORD`, `*_KEY` and the like) is
+shown to nobody, like those that were marked so. Who neither owns the run nor operates the daemon
+sees no environment at all, and of the arguments none that is marked in `secret_args`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from intendant.protocol.specs import RunSpec, Submission
+
+HIDDEN = "***"
+
+_SECRET_NAME = re.compile(
+    r"(?:TOKEN|PASSWORD|PASSWD|PASSPHRASE|SECRET|CREDENTIALS?|(?:^|_|API)KEY)$", re.IGNORECASE
+)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a variable of this name is kept secret without having been marked."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def with_secrets_apart(submission: Submission) -> Submission:
+    """The submission with those variables among its secrets that look so."""
+    workload = submission.spec.workload
+    secret = {name: text for name, text in workload.env.items() if looks_secret(name)}
+    if not secret:
+        return submission
+    env = {name: text for name, text in workload.env.items() if name not in secret}
+    spec = submission.spec.model_copy(update={"workload": workload.model_copy(update={"env": env})})
+    secrets = submission.secrets.model_copy(update={"env": {**secret, **submission.secrets.env}})
+    return submission.model_copy(update={"spec": spec, "secrets": secrets})
+
+
+def for_owner(spec: RunSpec) -> RunSpec:
+    """The spec as its owner sees it again."""
+    return _changed(spec, _hide_values)
+
+
+def for_others(spec: RunSpec) -> RunSpec:
+    """The spec as those see it whom the run is none of the business of."""
+    return _changed(spec, _hide_all)
+
+
+def _changed(spec: RunSpec, change: Callable[[dict[str, Any]], None]) -> RunSpec:
+    """The spec with every table of it that has an environment changed, steps and all."""
+    found = spec.model_dump(mode="json", exclude_defaults=True)
+    tables = [table for table in _tables(found) if isinstance(table.get("env"), dict)
+              or table.get("secret_args")]  # fmt: skip
+    if not tables:
+        return spec
+    for table in tables:
+        change(table)
+    return RunSpec.model_validate(found)
+
+
+def _tables(value: object) -> list[dict[str, Any]]:
+    if isinstance(value, dict):
+        return [value, *(table for inner in value.values() for table in _tables(inner))]
+    if isinstance(value, list):
+        return [table for inner in value for table in _tables(inner)]
+    return []
+
+
+def _hide_values(table: dict[str, Any]) -> None:
+    env = table.get("env")
+    if isinstance(env, dict):
+        for name in filter(looks_secret, env):
+            env[name] = HIDDEN
+
+
+def _hide_all(table: dict[str, Any]) -> None:
+    table.pop("env", None)
+    arguments = table.get("argv", table.get("args"))
+    known: Any = range(len(arguments)) if isinstance(arguments, list) else arguments
+    for at in table.get("secret_args", ()):
+        if arguments is not None and at in known:
+            arguments[at] = HIDDEN

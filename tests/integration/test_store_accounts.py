@@ -1,0 +1,117 @@
+"""Accounts: what one of them knows of, and how much it may have waiting."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from intendant.errors import Busy, InvalidRequest, RunNotFound
+from intendant.protocol.run_states import Outcome
+from intendant.protocol.selectors import Selection
+from tests.helpers.stores import StoreCase, opened, submission
+
+
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[StoreCase]:
+    """Runs 1 and 3 are Ada's, run 2 is Bob's."""
+    async with opened(tmp_path) as case:
+        for account in ("ada", "bob", "ada"):
+            await case.store.submit([submission(account)], account=account)
+        yield case
+
+
+async def test_an_account_lists_its_own_runs_alone(shared: StoreCase) -> None:
+    runs, has_more = await shared.store.runs(owner="ada", limit=2)
+    assert ([run.id for run in runs], has_more) == ([3, 1], False)
+    runs, _ = await shared.store.runs(owner="ada", selection=Selection(last=True))
+    assert [run.id for run in runs] == [3]
+
+
+@pytest.mark.parametrize(
+    ("selection", "found"),
+    [
+        (Selection(ids=(2,)), [2]),
+        (Selection(ranges=((1, 3),)), [2]),
+        (Selection(last=True), [2]),
+        (Selection(all=True), [2]),
+    ],
+)
+async def test_a_selection_means_an_accounts_own_runs(
+    shared: StoreCase, selection: Selection, found: list[int]
+) -> None:
+    assert await shared.store.select(selection, owner="bob") == found
+
+
+@pytest.mark.parametrize("selection", [Selection(ids=(1,)), Selection(ranges=((1, 1),))])
+async def test_anothers_run_is_refused_like_one_that_does_not_exist(
+    shared: StoreCase, selection: Selection
+) -> None:
+    unknown = [Selection(ids=(9,)), Selection(ranges=((9, 9),))][bool(selection.ranges)]
+    for look in (shared.store.select, shared.store.logged):
+        refusals = []
+        for one in (selection, unknown):
+            with pytest.raises(RunNotFound) as refused:
+                await look(one, owner="bob")
+            refusals.append(str(refused.value))
+        assert refusals[0].replace("1", "9") == refusals[1]
+
+
+async def test_an_account_without_runs_has_no_last_one(shared: StoreCase) -> None:
+    with pytest.raises(RunNotFound, match="no run yet"):
+        await shared.store.select(Selection(last=True), owner="carol")
+
+
+async def test_an_account_reads_the_events_of_its_own_runs_alone(shared: StoreCase) -> None:
+    events = await shared.store.events(0, owner="bob")
+    assert {event.run_id for event in events} == {2}
+    assert await shared.store.events(0, run_ids=[1, 3], owner="bob") == []
+
+
+async def test_an_account_prunes_its_own_runs_alone(shared: StoreCase) -> None:
+    for run_id in (1, 2, 3):
+        await shared.start(run_id)
+        await shared.end(run_id, Outcome.SUCCEEDED)
+    page = await shared.store.prunable(None, before=shared.clock(), after_id=0, owner="ada")
+    assert page.run_ids == [1, 3]
+
+
+async def test_more_runs_of_an_account_than_may_wait_are_refused_all_of_them(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as case:
+        await case.store.submit([submission()] * 3, account="ada", limit=4)
+        with pytest.raises(Busy, match="5 runs of ada would wait; at most 4"):
+            await case.store.submit([submission()] * 2, account="ada", limit=4)
+        assert await case.store.submit([submission()], account="bob", limit=4) == [4]
+
+        await case.start(1)  # no longer waits
+
+        assert len(await case.store.submit([submission()] * 2, account="ada", limit=4)) == 2
+
+
+async def test_at_the_bound_a_known_key_still_gives_its_run(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        [run_id] = await case.store.submit([submission(key="k")], account="ada", limit=1)
+        assert await case.store.submit([submission(key="k")], account="ada", limit=1) == [run_id]
+        with pytest.raises(Busy):
+            await case.store.submit([submission(key="l")], account="ada", limit=1)
+
+
+async def test_a_retry_counts_as_well(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        run_id = await case.add()
+        await case.start(run_id)
+        await case.end(run_id, Outcome.FAILED)
+        await case.add()
+        with pytest.raises(Busy):
+            await case.store.retry([run_id], account="ada", limit=1)
+
+
+async def test_a_spec_that_is_too_large_is_refused_with_its_size(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        argv = ["x" * 100_000] * 25
+        with pytest.raises(InvalidRequest, match=r"the spec has 25\d+ bytes .* at most 2097152"):
+            await case.add(argv=argv)
+        assert await case.add(argv=argv[:20]) == 1
