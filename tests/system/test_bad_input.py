@@ -98,7 +98,7 @@ def test_a_missing_file_for_stdin_fails_with_that_reason(served: Daemon) -> None
     assert str(run["reason"]).startswith("stdin_missing: ")
 
 
-def test_one_that_cannot_be_started_harms_nobody_else(served: Daemon) -> None:
+def test_e8_one_that_cannot_be_started_harms_nobody_else(served: Daemon) -> None:
     with served.client() as client:
         runs = [client.submit([name]) for name in ["no-such-command", "true"] * 5]
         outcomes = [run.wait()["outcome"] for run in runs]

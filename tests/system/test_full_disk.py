@@ -31,7 +31,7 @@ def set_disk(daemon: Daemon, *, is_full: bool) -> None:
     resource.prlimit(daemon.pid, resource.RLIMIT_FSIZE, (0 if is_full else hard, hard))
 
 
-def test_a_submission_that_can_not_be_stored_is_refused_with_the_true_cause(
+def test_e18_a_submission_that_can_not_be_stored_is_refused_with_the_true_cause(
     daemon: Daemon,
 ) -> None:
     before = daemon.submit("true")
@@ -46,7 +46,7 @@ def test_a_submission_that_can_not_be_stored_is_refused_with_the_true_cause(
     assert daemon.run("submit", "--wait", "--", "sh", "-c", "exit 3").returncode == 3
 
 
-def test_runs_go_on_and_are_recorded_when_there_is_room_again(
+def test_e18_runs_go_on_and_are_recorded_when_there_is_room_again(
     daemon: Daemon, witness: Witness
 ) -> None:
     with Gate(daemon.home / "gate") as gate:

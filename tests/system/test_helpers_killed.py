@@ -27,7 +27,7 @@ def restarted(daemon: Daemon, helper: str, old: int) -> bool:
 
 @pytest.mark.alone
 @pytest.mark.parametrize("helper", ["broker", "zygote"])
-def test_a_helper_killed_under_load_is_back_within_2_s_and_harms_no_run(
+def test_e22_a_helper_killed_under_load_is_back_within_2_s_and_harms_no_run(
     folders: Daemon, witness: Witness, helper: str
 ) -> None:
     folders.start("--slots", "8")

@@ -48,7 +48,7 @@ def trackers(daemon: Daemon) -> list[int]:
 # --- the queue -----------------------------------------------------------------------------------
 
 
-def test_two_hundred_queued_runs_outlive_a_kill_and_all_end_in_their_order(
+def test_e22_two_hundred_queued_runs_outlive_a_kill_and_all_end_in_their_order(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", "1")
@@ -304,7 +304,7 @@ def submit_to_a_dying_daemon(daemon: Daemon, script: str) -> list[int]:
     return [*run_rows(daemon.state_dir)]
 
 
-def test_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_is_burnt(
+def test_e8_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_is_burnt(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", "1")
@@ -352,7 +352,7 @@ def governors(daemon: Daemon) -> list[int]:
 
 
 @pytest.mark.alone
-def test_a_killed_governors_run_is_interrupted_and_its_tree_gone(
+def test_e22_a_killed_governors_run_is_interrupted_and_its_tree_gone(
     daemon: Daemon, witness: Witness
 ) -> None:
     [run_id] = daemon.submit_scripts(witness.stubborn())

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,24 @@ def test_followed_events_keep_their_place_when_the_broker_is_killed(daemon: Daem
     assert [one["id"] for one in told] == list(range(1, last + 1))
     assert told == events(daemon)
     assert [one["seq"] for one in events(daemon, str(second))] == [1, 2, 3, 4]
+
+
+def test_e18_every_change_of_a_run_is_an_event_and_each_goes_on_where_the_last_one_ended(
+    daemon: Daemon,
+) -> None:
+    held = daemon.submit("true", flags=["--hold"])
+    failing = daemon.submit("false", flags=["--retry", "1"])
+    daemon.run("cancel", str(held))
+    daemon.run("wait", str(failing))
+
+    told = {run_id: events(daemon, str(run_id)) for run_id in (held, failing)}
+
+    for run_id, of_run in told.items():
+        assert [one["seq"] for one in of_run] == list(range(1, len(of_run) + 1))
+        assert all(one["after"] == two["before"] for one, two in pairwise(of_run))
+        assert of_run[-1]["after"] == daemon.show(run_id)["state"] == "ended"
+    assert [one["event"] for one in told[held]] == ["submitted", "stop_requested"]
+    assert [one["event"] for one in told[failing]].count("started") == 2
 
 
 def test_prune_removes_old_runs_with_their_folders_and_nothing_else(daemon: Daemon) -> None:
