@@ -35,7 +35,7 @@ test: $(SETUP)
 	$(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 chaos: $(SETUP)
-	$(BIN)/pytest --long --timeout 7200 tests/faults
+	$(BIN)/pytest --long --timeout 7200 tests/faults tests/system/test_futures.py
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks $(ROW)

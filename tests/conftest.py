@@ -13,7 +13,7 @@ from tests.helpers.machine import occupied
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--long", action="store_true", help="fault tests in their long form (`make chaos`)"
+        "--long", action="store_true", help="some tests in their long form (`make chaos`)"
     )
 
 
@@ -24,7 +24,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(scope="session")
 def is_long(request: pytest.FixtureRequest) -> bool:
-    """Whether fault tests take their time."""
+    """Whether tests that have a long form take their time."""
     return bool(request.config.getoption("--long"))
 
 

@@ -30,7 +30,7 @@ from intendant.errors import InvalidRequest, RemoteTraceback, RunFailed, Unreach
 from tests.helpers.daemon import Daemon, daemon_folders
 from tests.helpers.waiting import wait_for
 
-MANY = 200
+MANY, MANY_IN_THE_LONG_FORM = 200, 1000
 
 
 class Own(Exception):
@@ -98,10 +98,14 @@ def test_a_coroutine_function_is_awaited(pool: RunExecutor) -> None:
     assert found == 5
 
 
-def test_many_futures_over_few_slots_all_come_back(pool: RunExecutor) -> None:
-    futures: dict[Future[int], int] = {pool.submit(pow, at, 2): at for at in range(MANY)}
-    for future in as_completed(futures, timeout=100):
+def test_many_futures_over_few_slots_all_come_back(pool: RunExecutor, is_long: bool) -> None:
+    count = MANY_IN_THE_LONG_FORM if is_long else MANY
+    futures: dict[Future[int], int] = {pool.submit(pow, at, 2): at for at in range(count)}
+    left = set(futures)
+    for future in as_completed(futures, timeout=count / 2):
         assert future.result() == futures[future] ** 2
+        left.remove(future)
+    assert not left
 
 
 def test_a_remote_exception_is_raised_as_itself_with_its_traceback(pool: RunExecutor) -> None:
