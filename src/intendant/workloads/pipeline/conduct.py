@@ -7,6 +7,7 @@ import hashlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,9 +17,11 @@ from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.store.steps import STEPS_FILE, StepStore
+from intendant.workloads.calling import find_function
 from intendant.workloads.nursery import Nursery
+from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import prepare
-from intendant.workloads.pipeline.graph_executor import GraphExecutor, StepRunner
+from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
 
 
@@ -28,32 +31,39 @@ def conduct(
     """Why the pipeline failed, if it did, and whether it was asked to end."""
     logs.configure("info", role="pipeline")
     pipeline = PipelineSpec.model_validate(order["spec"])
-    run_folder = Path(order["run_folder"])
-    with StepStore(run_folder / STEPS_FILE) as store:
+    run = PipelineRun(pipeline, order["label"], Path(order["run_folder"]), Path.cwd(), calls)
+    with StepStore(run.folder / STEPS_FILE) as store, Callbacks(pipeline) as callbacks:
         store.lay_out({step.name: fingerprint(step) for step in pipeline.steps})
         prepare(store)
-        nursery_of = partial(Nursery, zygote)
-        executor_of = partial(
-            GraphExecutor, pipeline, store, label=order["label"], run_folder=run_folder,
-            cwd=Path.cwd(), calls=calls,
-        )  # fmt: skip
-        return asyncio.run(_conduct(pipeline, nursery_of, executor_of, life_fd))
+        make_executor = partial(_graph_executor(pipeline), run, store, callbacks=callbacks)
+        return asyncio.run(_conduct(pipeline, partial(Nursery, zygote), make_executor, life_fd))
+
+
+def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:
+    """Our own class, or the user's that takes its place."""
+    if pipeline.graph_executor is None:
+        return GraphExecutor
+    sys.path.insert(0, str(Path.cwd()))
+    found = find_function(pipeline.graph_executor)
+    if not (isinstance(found, type) and issubclass(found, GraphExecutor)):
+        raise TypeError(f"{pipeline.graph_executor} is {found!r}, expected a GraphExecutor")
+    return found
 
 
 async def _conduct(
     pipeline: PipelineSpec,
-    nursery_of: Callable[[], Nursery],
-    executor_of: Callable[..., GraphExecutor],
+    make_nursery: Callable[[], Nursery],
+    make_executor: Callable[..., GraphExecutor],
     life_fd: int,
 ) -> tuple[str | None, bool]:
     """Carry the graph out, until it is over or has been asked to end."""
-    nursery = nursery_of()
+    nursery = make_nursery()
     runners: dict[str, StepRunner] = {
         "processes": ProcessRunner(nursery),
         "inline": InlineRunner(nursery),
     }
     room = {"processes": pipeline.processes or os.cpu_count() or 1, "inline": 1}
-    executor = executor_of(runners=runners, room=room)
+    executor = make_executor(runners=runners, room=room)
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
         failure = await executor.run()

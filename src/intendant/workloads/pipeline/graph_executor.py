@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import structlog
 
 from intendant.protocol.pipelines import PipelineSpec, StepSpec
+from intendant.protocol.references import expand
 from intendant.protocol.retry import backoff_s
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import GOOD, StepOutcome
 from intendant.store.steps import StepChange, StepStore, ended, started
+from intendant.workloads.pipeline.callbacks import CallbackFailed, Callbacks
+from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.orders import attempt_folder, left_by, make_order
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 from intendant.workloads.pipeline.schedule import Schedule
+from intendant.workloads.results import reason
 
 log = structlog.get_logger()
 
@@ -43,30 +48,41 @@ class StepRunner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class PipelineRun:
+    """One attempt at a pipeline: what it is, and where."""
+
+    pipeline: PipelineSpec
+    label: str
+    """Run and attempt, for the titles of processes: `17.1`."""
+    folder: Path
+    """The run's, which all of its attempts share."""
+    cwd: Path
+    calls: Mapping[str, str]
+    """The pickled functions of steps, by step."""
+
+
 class GraphExecutor:
     """Carries the steps of one pipeline out, from where its database says that they are."""
 
     def __init__(
         self,
-        pipeline: PipelineSpec,
+        run: PipelineRun,
         store: StepStore,
+        *,
         runners: Mapping[str, StepRunner],
         room: Mapping[str, int],
-        *,
-        label: str,
-        run_folder: Path,
-        cwd: Path,
-        calls: Mapping[str, str],
+        callbacks: Callbacks,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        pipeline = run.pipeline
+        self._run = run
         self._pipeline = pipeline
         self._specs = {step.name: step for step in pipeline.steps}
         self._store = store
         self._runners = runners
-        self._label = label
-        self._run_folder = run_folder
-        self._cwd = cwd
-        self._calls = calls
+        self._callbacks = callbacks
+        self._run_folder = run.folder
         self._now = now
         before = {info.name: info for info in store.steps()}
         self._attempts = {name: info.attempt for name, info in before.items()}
@@ -91,10 +107,10 @@ class GraphExecutor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 while not self._schedule.is_over:
-                    self._start_ready(tasks)
+                    await self._start_ready(tasks)
                     await self._woken.wait()
                     self._woken.clear()
-            self._flush()
+            await self._flush()
         finally:
             for runner in self._runners.values():
                 await runner.close()
@@ -109,10 +125,10 @@ class GraphExecutor:
 
     # --- starting --------------------------------------------------------------------------------
 
-    def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
+    async def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
         """Write down what has ended and what starts now, then start it."""
         attempts = [self._next_attempt(name) for name in self._schedule.take()]
-        self._flush()
+        await self._flush()
         for attempt in attempts:
             tasks.create_task(self._carry_out(attempt), name=f"step-{attempt.step}")
 
@@ -129,11 +145,11 @@ class GraphExecutor:
         order = make_order(
             self._pipeline,
             spec,
-            label=self._label,
+            label=self._run.label,
             folder=path,
-            cwd=self._cwd,
+            cwd=self._run.cwd,
             left=self._left,
-            pickle=self._calls.get(name),
+            pickle=self._run.calls.get(name),
         )
         return Attempt(name, order, spec.timeout_s, spec.grace_s, spec.fresh)
 
@@ -142,7 +158,9 @@ class GraphExecutor:
     async def _carry_out(self, attempt: Attempt) -> None:
         """One attempt; where it is to be tried again, room is given up for the pause."""
         name = attempt.step
-        end = await self._runners[self._lanes[name]].run(attempt, self._stops[name])
+        end = await self._unwanted(attempt)
+        if end is None:
+            end = await self._runners[self._lanes[name]].run(attempt, self._stops[name])
         pause_s = self._pause_s(self._specs[name], end.outcome)
         self._note_end(attempt, end, is_retried=pause_s is not None)
         if pause_s is None:
@@ -151,6 +169,22 @@ class GraphExecutor:
             self._schedule.leave(name)
             await self._pause(name, pause_s)
         self._woken.set()
+
+    async def _unwanted(self, attempt: Attempt) -> AttemptEnd | None:
+        """The end of an attempt that does not begin, because a callback does not want it to."""
+        if not self._callbacks.wants_creations:
+            return None
+        try:
+            inputs = Inputs(self._pipeline.parameters, attempt.order["left"])
+            parameters = expand(attempt.order["parameters"], inputs.look_up)
+        except InputMissing:
+            return None  # the step says so itself
+        said = await self._callbacks.ask(attempt.step, cast(dict[str, Any], parameters))
+        if isinstance(said, CallbackFailed):
+            return AttemptEnd(StepOutcome.FAILED, reason("callback", said.text))
+        if said is not None:
+            return AttemptEnd(StepOutcome.SKIPPED, "callback")
+        return None
 
     async def _pause(self, name: str, pause_s: float) -> None:
         """Wait before the next attempt; the pipeline may be stopped meanwhile."""
@@ -209,10 +243,11 @@ class GraphExecutor:
         for name in self._schedule.running:
             self._stops[name].wish("aborted")
 
-    def _flush(self) -> None:
-        """Put what has happened on disk."""
+    async def _flush(self) -> None:
+        """Put what has happened on disk, then tell who wants to know."""
         changes, self._changes = self._changes, []
         self._store.write(changes)
+        await self._callbacks.tell(changes)
 
     def _reason(self) -> str | None:
         culprits = self._schedule.culprits

@@ -66,8 +66,9 @@ def _calls(order: dict[str, Any]) -> dict[str, str]:
 
 
 def _modules(spec: dict[str, Any]) -> list[str]:
-    """The modules of the functions that steps call, each once."""
-    targets = (step["workload"].get("target") for step in spec["steps"])
+    """The modules of the functions that steps call, and of what carries them out, each once."""
+    targets = [step["workload"].get("target") for step in spec["steps"]]
+    targets.append(spec.get("step_executor"))
     return list(dict.fromkeys(target.partition(":")[0] for target in targets if target))
 
 

@@ -114,9 +114,10 @@ class Leader:
             self._orders.close()
 
     def _on_orders(self) -> None:
+        """One byte for each order that is over; end-of-file: it ends, as its keeper will say."""
         if self._orders.recv(_PACKET_BYTES) != OVER:
             asyncio.get_running_loop().remove_reader(self._orders.fileno())
-        if self._over is not None and not self._over.done():
+        elif self._over is not None and not self._over.done():
             self._over.set_result(None)
 
 

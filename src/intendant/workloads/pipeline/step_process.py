@@ -21,7 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from intendant.workloads.pipeline.step_executor import REPORT_FILE, StepExecutor
+from intendant.workloads.calling import find_function
+from intendant.workloads.pipeline.step_executor import REPORT_FILE, StepExecutor, explained
 
 LENGTH = struct.Struct("!Q")
 OVER = b"."
@@ -43,7 +44,10 @@ def serve(channel: socket.socket) -> int:
 
 def carry_out(order: dict[str, Any]) -> None:
     """One attempt, with its report in its folder at the end."""
-    report = _executor(order).execute()
+    try:
+        report = _executor(order).execute()
+    except Exception as error:  # noqa: BLE001  the edge around a class of the user's
+        report = explained(error)
     if order["is_alone"]:
         _wind_up()
     path = Path(order["folder"], REPORT_FILE)
@@ -55,8 +59,8 @@ def carry_out(order: dict[str, Any]) -> None:
 def _executor(order: dict[str, Any]) -> StepExecutor:
     if order["executor"] is None:
         return StepExecutor(order)
-    from intendant.workloads.calling import find_function
-
+    if order["cwd"] not in sys.path:
+        sys.path.insert(0, order["cwd"])
     made: Any = find_function(order["executor"])(order)
     if not isinstance(made, StepExecutor):
         raise TypeError(f"{order['executor']} makes {made!r}, expected a StepExecutor")
