@@ -29,6 +29,7 @@ IntendantError
 │   └── FolderLocked       another daemon owns the folder
 └── WorkloadError          the user's code or command
     ├── WorkloadNotStarted
+    ├── ReportRefused       a trial's report that makes no sense
     ├── RunFailed
     └── RemoteTraceback     the cause of an exception that a call raised
 """
@@ -205,6 +206,10 @@ def refusal(code: str, message: str) -> RequestRefused:
     error = REFUSALS.get(code, RequestRefused)(message)
     error.code = code
     return error
+
+
+class ReportRefused(WorkloadError):
+    """A report of a trial that makes no sense: a step that was there before, say."""
 
 
 class RunFailed(WorkloadError):

@@ -174,7 +174,7 @@ def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, obje
     """The spec with its folder seen from the submitter's, and what it inherits from there."""
     workload = _workload(spec)
     inherited: dict[str, object] = {"umask": submitter.umask}
-    if workload.get("kind") in ("call", "pipeline") and submitter.python is not None:
+    if workload.get("kind") in ("call", "pipeline", "study") and submitter.python is not None:
         inherited["python"] = submitter.python
     cwd = Path(submitter.cwd, str(workload.get("cwd") or ""))
     return {**spec, "workload": {**inherited, **workload, "cwd": str(cwd)}}

@@ -19,6 +19,7 @@ from intendant.protocol.fields import Arguments, Name, QueueName
 from intendant.protocol.filefields import FileModel, Limit, Retry, RetryTable, Umask, Wait
 from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
 from intendant.protocol.specs import RunSpec, check_dependencies
+from intendant.protocol.studyfile import StudyTable, fields_of_study, key_of_study
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 
@@ -121,6 +122,7 @@ class RunTable(WorkTable):
     on_step_status: str | None = Field(default=None, description="called when a step changes")
     step_executor: str | None = Field(default=None, description="a class instead of our own")
     graph_executor: str | None = Field(default=None, description="a class instead of our own")
+    study: StudyTable | None = Field(default=None, description="instead of argv, a study")
     queue: QueueName | None = None
     priority: int | None = Field(default=None, description="higher starts first")
     timeout: Limit | None = Field(default=None, description="longest time from start to end")
@@ -155,6 +157,7 @@ KNOWN_KEYS = frozenset(
     {
         *RunTable.model_fields,
         *StepTable.model_fields,
+        *StudyTable.model_fields,
         *RetryTable.model_fields,
         *RunFile.model_fields,
     }
@@ -164,6 +167,7 @@ _KINDS: dict[str, tuple[str, set[str]]] = {
     "argv": ("command", {*CommandSpec.model_fields} & {*RunTable.model_fields}),
     "call": ("call", {"call", *CallSpec.model_fields} & {*RunTable.model_fields}),
     "steps": ("pipeline", {"defaults", *PipelineSpec.model_fields} & {*RunTable.model_fields}),
+    "study": ("study", {"study", "cwd", "env", "umask", "python"}),
 }
 """By the key that says what a run does: the kind of its workload, and the keys of that."""
 _KINDS_OF_STEPS = {key: _KINDS[key] for key in ("argv", "call")}
@@ -231,7 +235,7 @@ def _problems_of_kind(table: WorkTable) -> list[Problem]:
     mine = [key for key in kinds if key in given]
     if not mine:
         others = "a command, or a Python function as `call`"
-        others += ", or `steps`" if "steps" in kinds else ""
+        others += ", or `steps`, or `study`" if "steps" in kinds else ""
         return [Problem(("argv",), found(None, others))]
     if len(mine) > 1:
         return [Problem((mine[1],), f"found beside `{mine[0]}`, expected one of the two")]
@@ -284,6 +288,8 @@ def _fields_of_spec(table: RunTable) -> dict[str, object]:
     """What the file gives, under the names and in the places that `RunSpec` has for it."""
     fields = _with_workload(table.model_dump(exclude_none=True))
     workload = fields["workload"]
+    if table.study is not None:
+        workload |= fields_of_study(workload.pop("study"))
     if table.steps is not None and isinstance(workload, dict):
         defaults = workload.pop("defaults", {})
         workload["steps"] = [_with_workload({**defaults, **step}) for step in workload["steps"]]
@@ -305,6 +311,10 @@ def _renamed(table: dict[str, Any]) -> dict[str, Any]:
 
 def _key_in_file(key: Key) -> Key:
     """Where a field of `RunSpec` stands in the file, which has no tables for workloads."""
+    if key[:2] == ("workload", "study"):
+        inside = key[2:]
+        is_beside = inside[:1] and inside[0] in _KINDS["study"][1]
+        return inside if is_beside else ("study", *key_of_study(inside))
     flat: list[int | str] = []
     parts = iter(key)
     for part in parts:

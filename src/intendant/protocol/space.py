@@ -198,7 +198,7 @@ def _check_conditions(name: str, parameter: Parameter, space: Mapping[str, Param
             raise ValueError(f"{name}: when: {other!r} is no parameter")
         possible = values_of(space[other])
         if possible is None:
-            raise ValueError(f"{name}: when: {other!r} is a real number, expected few values")
+            raise ValueError(f"{name}: when: {other!r} is a real number, which has too many values")
         for value in _as_list(wanted):
             if value not in possible:
                 raise ValueError(f"{name}: when: {other!r} is never {value!r}")

@@ -25,6 +25,7 @@ from intendant.protocol.fields import (
     Variables,
 )
 from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.study import StudySpec
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 MAX_SPEC_BYTES = 2 * 1024 * 1024
@@ -34,7 +35,7 @@ MAX_PICKLE_BYTES = 1024 * 1024
 
 RunId = NewType("RunId", int)
 
-Workload = Annotated[CommandSpec | CallSpec | PipelineSpec, Field(discriminator="kind")]
+Workload = Annotated[CommandSpec | CallSpec | PipelineSpec | StudySpec, Field(discriminator="kind")]
 """Every kind of workload."""
 
 

@@ -236,7 +236,9 @@ class StudySpec(Model):
         if self.argv is not None and self.reuse:
             raise ValueError("reuse is for functions: a command is a process of its own")
         if self.metric in RESERVED:
-            raise ValueError(f"{self.metric!r} is a word of reports, expected another metric")
+            raise ValueError(
+                f"the metric can't be called {self.metric!r}: reports have this word already"
+            )
         return self
 
     def _check_search(self) -> None:
@@ -245,11 +247,11 @@ class StudySpec(Model):
             return
         if grids := [name for name, each in self.space.items() if isinstance(each, Grid)]:
             raise ValueError(
-                f"{grids[0]} is a grid, which the search {self.search.method} does not walk; "
-                "expected a choice, or the search grid"
+                f"{grids[0]} is a grid, which the search {self.search.method} does not walk: "
+                "make it a choice, or the search grid"
             )
         if self.trials is None and self.time_limit_s is None:
-            raise ValueError("the study would never end: expected trials or time_limit_s")
+            raise ValueError("the study would never end: it needs trials or time_limit")
 
     def _check_resources(self) -> None:
         for name, amount in self.resources.items():
@@ -267,12 +269,14 @@ def check_grid(spec: StudySpec) -> None:
     """Refuse what has no grid, and a grid that nobody lives to see the end of."""
     for name, parameter in spec.space.items():
         if values_of(parameter) is None:
-            raise ValueError(f"{name} is a real number, expected values for the search grid")
+            raise ValueError(
+                f"{name} is a real number, of which the search grid can't walk every value"
+            )
     points = grid_size(spec.space.values())
     if spec.trials is None and spec.time_limit_s is None and points > MAX_TRIALS:
         raise ValueError(
-            f"the grid has up to {points} points, expected at most {MAX_TRIALS}, "
-            "or trials or time_limit_s as a bound"
+            f"the grid has up to {points} points, more than {MAX_TRIALS}: it needs trials or "
+            "time_limit as a bound"
         )
 
 

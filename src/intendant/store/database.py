@@ -23,6 +23,8 @@ APPLICATION_ID = 0x494E5444
 """`INTD`, so that file(1) and we can tell the database from others."""
 STEPS_APPLICATION_ID = 0x494E5453
 """`INTS`: the steps of one pipeline."""
+TRIALS_APPLICATION_ID = 0x494E5454
+"""`INTT`: the trials of one study."""
 BUSY_TIMEOUT_S = 5.0
 
 _MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
@@ -56,6 +58,7 @@ class Schema:
 
 RUNS = Schema(APPLICATION_ID, "migrations")
 STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations")
+TRIALS = Schema(TRIALS_APPLICATION_ID, "trial_migrations")
 
 
 def store_error(path: Path, error: apsw.Error) -> StoreError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -57,6 +59,55 @@ def encoded(value: object, encoding: Encoding) -> bytes:
         return to_json(value)
     except InvalidRequest as error:
         raise Refusal(reason("result", str(error))) from error
+
+
+def why_it_failed(error: BaseException) -> str:
+    """Why a call failed, in one line, after the user's own exception has been printed."""
+    if isinstance(error, Refusal):
+        return str(error)
+    if isinstance(error, SystemExit):
+        return f"exit_code: {_exit_code(error.code)}"
+    import traceback
+
+    try:
+        error.__traceback__ = from_users_code(error.__traceback__)
+        traceback.print_exception(error)
+        text = "".join(traceback.format_exception_only(error)).strip()
+    except Exception:  # noqa: BLE001  an exception that can't even be printed is still one
+        text = type(error).__name__
+    return reason("exception", text)
+
+
+def is_success(error: BaseException) -> bool:
+    """Whether it is `sys.exit()` with a status that means that all went well."""
+    return isinstance(error, SystemExit) and error.code in (None, 0)
+
+
+def wind_up() -> None:
+    """End as an interpreter does: threads first, then what was registered with atexit.
+
+    Before the last word is said, since what happens here can still go wrong.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
+    atexit._run_exitfuncs()
+    flush()
+
+
+def flush() -> None:
+    """Write out what was printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _exit_code(code: object) -> int:
+    """`sys.exit(3)`, or `sys.exit("some text")`, which is printed."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
 
 
 def from_users_code(frames: TracebackType | None) -> TracebackType | None:

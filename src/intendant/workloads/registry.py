@@ -6,6 +6,7 @@ from typing import assert_never
 
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.specs import RunSpec, Secrets
+from intendant.protocol.study import StudySpec
 from intendant.protocol.workloads import CallSpec, CommandSpec
 from intendant.workloads.base import Workload
 
@@ -25,5 +26,9 @@ def make_workload(spec: RunSpec, secrets: Secrets) -> Workload:
             from intendant.workloads.pipeline.workload import PipelineWorkload
 
             return PipelineWorkload(spec.workload, pickle=secrets.pickle)
+        case StudySpec():
+            from intendant.workloads.study.workload import StudyWorkload
+
+            return StudyWorkload(spec.workload)
         case _:
             assert_never(spec.workload)

@@ -15,11 +15,15 @@ from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.runfile import RunTable, StepTable, parse_run_file
 from intendant.protocol.specs import RunSpec
+from intendant.protocol.study import StudySpec
+from intendant.protocol.studyfile import StudyTable
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 RUN: dict[str, Any] = {"argv": ["make"]}
 OUTCOMES = "'succeeded', 'failed', 'cancelled', 'timed_out' or 'interrupted'"
-NO_WORK = "found nothing, expected a command, or a Python function as `call`, or `steps`"
+NO_WORK = (
+    "found nothing, expected a command, or a Python function as `call`, or `steps`, or `study`"
+)
 COMMAND = CommandSpec(kind="command", argv=["make"])
 
 FULL = RunSpec(
@@ -338,8 +342,56 @@ def test_a_file_can_say_all_that_a_spec_can() -> None:
     not_said = {"workload", "kind", "target", "pickle_sha256", "retry_of"}
     of_pipelines = {*PipelineSpec.model_fields, "defaults"}
 
-    in_runs = {*RunSpec.model_fields, *works, *of_pipelines} - not_said
+    in_runs = {*RunSpec.model_fields, *works, *of_pipelines, "study"} - not_said
     assert set(RunTable.model_fields) == without_unit(in_runs)
     in_steps = {*StepSpec.model_fields, *works} - not_said - {"map", "processes", "python"}
     assert set(StepTable.model_fields) == without_unit(in_steps)
     assert set(RetryTable.model_fields) == without_unit(RetryPolicy.model_fields)
+
+
+def test_a_studys_table_can_say_all_that_its_spec_can() -> None:
+    beside = {"cwd", "env", "umask", "python", "kind", "target"}
+    in_table = ({*StudySpec.model_fields} - beside) | {"call"}
+    assert set(StudyTable.model_fields) == without_unit(in_table)
+
+
+STUDY: dict[str, Any] = {
+    "call": "digits:objective",
+    "metric": "loss",
+    "trials": 5,
+    "space": {"lr": {"type": "loguniform", "low": 1e-4, "high": 1}, "layers": [1, 2], "seed": 3},
+}
+
+
+def test_a_study_may_be_said_in_short() -> None:
+    given = {"study": {**STUDY, "search": "tpe", "trial_timeout": "2m"}, "cwd": "there"}
+    [spec] = parse_run_file(given, source="F.toml")
+    study = spec.workload
+    assert isinstance(study, StudySpec)
+    assert (study.target, study.search.method) == ("digits:objective", "tpe")
+    assert (study.trial_timeout_s, study.cwd) == (120, "there")
+    assert study.space["layers"].model_dump()["values"] == [1, 2]
+    assert study.space["seed"].model_dump()["value"] == 3
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"space": {"lr": {"type": "uniform", "low": 2, "high": 1}}},
+         "study.space.lr: found low = 2 above high = 1"),
+        ({"space": {"lr": {"type": "uniform", "low": float("nan"), "high": 1}}},
+         "study.space.lr.low: found nan, expected a finite number"),
+        ({"trial_timeout": 0}, "study.trial_timeout: found 0, expected more than 0"),
+        ({"metrik": "loss"}, "study.metrik: found an unknown key, expected 'metric' perhaps"),
+        ({"trials": None}, "study: the study would never end: it needs trials or time_limit"),
+        ({"search": "annealing"}, "study.search.method: found 'annealing', expected 'random'"),
+        ({"stop": ["loss"]}, "study.stop[0]: found 'loss', expected a condition"),
+        ({"call": "nowhere"}, "study.call: found 'nowhere', expected text that matches"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_study_is_named_by_its_key(
+    given: dict[str, Any], complaint: str
+) -> None:
+    study = {key: value for key, value in {**STUDY, **given}.items() if value is not None}
+    [line] = complaints({"study": study})
+    assert line.startswith(f"F.toml: {complaint}")

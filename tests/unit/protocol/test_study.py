@@ -44,7 +44,7 @@ def integers(count: int) -> dict[str, Any]:
         ({"space": {"x": {"type": "fixed", "value": 1, "when": {"y": 1}}}}, "'y' is no parameter"),
         ({"trials": None}, "would never end"),
         ({"trials": 0}, "greater than or equal to 1"),
-        ({"metric": "step"}, "word of reports"),
+        ({"metric": "step"}, "reports have this word"),
         ({"stop": ["loss is small"]}, "a condition such as"),
         ({"stop": ["loss <= nan"]}, "a condition such as"),
         ({"resources": {"gpu": 1}}, "of which available says nothing"),

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 from intendant.errors import InvalidRequest, WorkloadNotStarted
 from intendant.protocol.references import expand, expand_to_text
 from intendant.workloads.arguments import bind
-from intendant.workloads.calling import Refusal, encoded, find_function, from_users_code
+from intendant.workloads.calling import Refusal, encoded, find_function, why_it_failed
 from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.leavings import Leavings
 from intendant.workloads.results import MAX_RESULT_BYTES, reason
@@ -231,14 +231,12 @@ def explained(error: BaseException) -> dict[str, Any]:
             return fields if error.exit_code is None else {**fields, "exit_code": error.exit_code}
         case InputMissing():
             return {"outcome": "failed", "reason": reason("reference", str(error))}
-        case Refusal():
-            return {"outcome": "failed", "reason": str(error)}
         case SystemExit(code=None | 0):
             return {"outcome": "succeeded"}
         case SystemExit():
             return _exited(error.code)
         case _:
-            return _raised(error)
+            return {"outcome": "failed", "reason": why_it_failed(error)}
 
 
 def _exited(code: object) -> dict[str, Any]:
@@ -247,18 +245,6 @@ def _exited(code: object) -> dict[str, Any]:
         sys.stderr.write(f"{code}\n")
         code = 1
     return {"outcome": "failed", "reason": f"exit_code: {code}", "exit_code": code & 0xFF}
-
-
-def _raised(error: BaseException) -> dict[str, Any]:
-    import traceback
-
-    try:
-        error.__traceback__ = from_users_code(error.__traceback__)
-        traceback.print_exception(error)
-        text = "".join(traceback.format_exception_only(error)).strip()
-    except Exception:  # noqa: BLE001  an exception that can't even be printed is still one
-        text = type(error).__name__
-    return {"outcome": "failed", "reason": reason("exception", text)}
 
 
 def _texts(value: object, look_up: Callable[..., object]) -> Any:

@@ -8,20 +8,18 @@ End-of-file on the socket is the end of its work. Only the report says that a st
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import signal
 import socket
 import struct
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from intendant.workloads.calling import find_function
+from intendant.workloads.calling import find_function, wind_up
 from intendant.workloads.pipeline.step_executor import REPORT_FILE, StepExecutor, explained
 
 LENGTH = struct.Struct("!Q")
@@ -49,7 +47,7 @@ def carry_out(order: dict[str, Any]) -> None:
     except Exception as error:  # noqa: BLE001  the edge around a class of the user's
         report = explained(error)
     if order["is_alone"]:
-        _wind_up()
+        wind_up()
     path = Path(order["folder"], REPORT_FILE)
     draft = path.with_suffix(".new")
     draft.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
@@ -65,18 +63,6 @@ def _executor(order: dict[str, Any]) -> StepExecutor:
     if not isinstance(made, StepExecutor):
         raise TypeError(f"{order['executor']} makes {made!r}, expected a StepExecutor")
     return made
-
-
-def _wind_up() -> None:
-    """End as an interpreter does: threads first, then what was registered with atexit.
-
-    Before the report, since what happens here can still make the step fail.
-    """
-    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter itself calls
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None and not stream.closed:
-            stream.flush()
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  signal's signature

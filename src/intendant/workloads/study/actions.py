@@ -77,6 +77,7 @@ class Changes:
     results: list[tuple[int, Result]] = field(default_factory=list)
     rewound: list[tuple[int, int]] = field(default_factory=list)
     """Trial and the last of its results that still counts."""
+    saved: list[tuple[int, Checkpoint]] = field(default_factory=list)
     has_searched: bool = False
     has_scheduled: bool = False
 

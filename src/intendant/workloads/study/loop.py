@@ -127,9 +127,17 @@ class StudyLoop:
             self._give_up("resources: not even one trial fits into what is available")
         self._settle()
 
-    def admit(self, trials: Sequence[Trial]) -> None:
-        """Take in, before `begin`, trials of earlier that are to go on: pending or paused."""
+    @property
+    def proposed(self) -> int:
+        """How many trials the searcher has proposed."""
+        return self._proposals.count
+
+    def admit(self, trials: Sequence[Trial], tally: Tally, *, proposed: int) -> None:
+        """Take in, before `begin`, what there was earlier: trials that are to go on, the others."""
+        self.tally = tally
+        self._proposals.count = proposed
         for trial in trials:
+            self._rewind(trial)
             self.trials.add(trial)
             self._changes.trials[trial.number] = trial
             self._hooks.call_quietly(self.scheduler.on_trial_add, self.trials, trial)
@@ -167,6 +175,7 @@ class StudyLoop:
             trial.checkpoints.remove(old)
             self._actions.append(Drop(old))
         self._changes.trials[number] = trial
+        self._changes.saved.append((number, checkpoint))
         self._hooks.tell("on_checkpoint", trial, checkpoint)
         self._after_save(trial)
 

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from intendant.protocol.trial_states import Decision, TrialOutcome, TrialState
 from intendant.workloads.study.actions import Answer, Drop, Finish, Refuse, Save, Start
 from intendant.workloads.study.hooks import Callbacks
+from intendant.workloads.study.tally import Tally
 from intendant.workloads.study.trials import Ending, Result, Trial, Trials
 from tests.unit.workloads.study.studies import (
     Decider,
@@ -147,7 +148,7 @@ def test_t5_the_scheduler_chooses_who_starts() -> None:
             return trials.pending()[-1] if trials.pending() else None
 
     study = a_study(proposals=0, begin=False, scheduler=LastFirst())
-    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})])
+    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})], Tally("min"), proposed=3)
     study.loop.begin()
     assert started(study.take()) == [2, 1]
 

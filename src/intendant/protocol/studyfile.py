@@ -1,0 +1,157 @@
+"""The table `study` of a run file, in the words that people write.
+
+In `space` a list stands for a choice and a single value for a fixed one; `search` and `scheduler`
+may be just the name of a method. What the table asks for is checked by `StudySpec`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from intendant.protocol.filefields import FileModel, Limit, Wait
+from intendant.protocol.study import Again, Mode
+
+
+def _method(value: object) -> object:
+    """The name of a method stands for the table that holds only this."""
+    if isinstance(value, str):
+        return {"method": value}
+    if not isinstance(value, dict):
+        raise ValueError("expected the name of a method or a table")  # noqa: TRY004  for pydantic
+    return value
+
+
+def _parameter(value: JsonValue) -> JsonValue:
+    """A list is a choice, a single value is fixed."""
+    match value:
+        case dict():
+            return value
+        case list():
+            return {"type": "choice", "values": value}
+        case _:
+            return {"type": "fixed", "value": value}
+
+
+def _space(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError("expected a table of parameters")  # noqa: TRY004  for pydantic
+    return {name: _parameter(parameter) for name, parameter in value.items()}
+
+
+class MethodTable(FileModel):
+    """A search or a scheduler; keys that are none of these are options of the method."""
+
+    method: str
+    call: str | None = Field(
+        default=None, description="for `custom`: `package.module:factory` of one's own"
+    )
+    seed: int | None = Field(default=None, description="the same seed proposes the same trials")
+    options: dict[str, JsonValue] | None = Field(
+        default=None, description="passed on to the method by name"
+    )
+
+
+Method = Annotated[MethodTable, BeforeValidator(_method, json_schema_input_type=str | MethodTable)]
+
+
+class CheckpointTable(FileModel):
+    """Which of a trial's checkpoints are kept."""
+
+    keep: int | None = Field(default=None, description="at most so many of a trial")
+    by: str | None = Field(default=None, description="metric that says which are best")
+    mode: Mode | None = None
+
+
+class ResumeTable(FileModel):
+    """Beginning where another study has stopped."""
+
+    source: str = Field(description="snapshot folder: a path or an fsspec URL")
+    finished: Again | None = None
+    unfinished: Again | None = None
+    errored: Again | None = None
+
+
+class StudyTable(FileModel):
+    """A search for good parameters. Left out: the default."""
+
+    call: str | None = Field(
+        default=None, description="the objective, a Python function: `package.module:function`"
+    )
+    argv: list[str] | None = Field(
+        default=None, min_length=1, description="or a command; ${NAME} stands for a parameter"
+    )
+    space: Annotated[
+        dict[str, JsonValue], BeforeValidator(_space, json_schema_input_type=dict[str, JsonValue])
+    ] = Field(description="the parameters by name")
+    metric: str = Field(description="which metric of a result says how good it is")
+    mode: Mode | None = Field(default=None, description="whether low or high is good; min")
+    trials: int | None = Field(default=None, description="how many the search proposes")
+    at_once: int | None = Field(default=None, description="how many trials run together")
+    resources: dict[str, float | int] | None = Field(
+        default=None, description="what one trial needs; one cpu when left out"
+    )
+    available: dict[str, float | int] | None = Field(
+        default=None, description="what there is for all trials together"
+    )
+    search: Method | None = Field(default=None, description="random when left out")
+    scheduler: Method | None = Field(default=None, description="fifo when left out")
+    stop: list[str] | None = Field(
+        default=None, description="a trial is complete once a result meets one of these"
+    )
+    stop_study: list[str] | None = Field(
+        default=None, description="the study is complete once a result meets one of these"
+    )
+    stopper: str | None = Field(default=None, description="function that stops trials")
+    trial_timeout: Limit | None = Field(default=None, description="longest time of one trial")
+    time_limit: Limit | None = Field(
+        default=None, description="after which the study ends with what it has"
+    )
+    trial_grace: Wait | None = Field(
+        default=None, description="from telling a trial to stop to SIGTERM, and from there on"
+    )
+    max_failures: int | None = Field(
+        default=None, description="how often a failed trial is started again"
+    )
+    fail_fast: bool | None = Field(default=None, description="the first failed trial ends it all")
+    reuse: bool | None = Field(default=None, description="several trials in one process")
+    pause: Literal["memory", "disk"] | None = None
+    checkpoints: CheckpointTable | None = None
+    snapshot: str | None = Field(
+        default=None, description="folder, path or fsspec URL, for a copy of the state"
+    )
+    checkpoint_period: Wait | None = Field(
+        default=None, description="the snapshot is made at most this often"
+    )
+    resume: ResumeTable | None = None
+    callbacks: list[str] | None = Field(default=None, description="factories of callbacks")
+
+
+_IN_SPEC = {
+    "call": "target",
+    "trial_timeout": "trial_timeout_s",
+    "time_limit": "time_limit_s",
+    "trial_grace": "trial_grace_s",
+    "checkpoint_period": "checkpoint_period_s",
+}
+_IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
+
+
+def fields_of_study(table: dict[str, Any]) -> dict[str, Any]:
+    """A study's table under the names that `StudySpec` has."""
+    return {
+        _IN_SPEC.get(key, key): _renamed(value) if key in ("search", "scheduler") else value
+        for key, value in table.items()
+    }
+
+
+def key_of_study(key: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a field of `StudySpec` stands in the table."""
+    if key[:1] == ("space",):  # behind the name the type, of a union's members
+        key = (*key[:2], *key[3:])
+    return tuple(_IN_FILE.get(part, part) if isinstance(part, str) else part for part in key)
+
+
+def _renamed(table: dict[str, Any]) -> dict[str, Any]:
+    return {_IN_SPEC.get(key, key): value for key, value in table.items()}

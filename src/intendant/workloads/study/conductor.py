@@ -1,0 +1,300 @@
+"""Conducting a study: what happens goes into the loop, what comes out of it is written and done.
+
+    reports, ends, saves, orders from outside, time ──▶ StudyLoop ──▶ TrialStore, then processes
+
+Everything that has happened by the time the event loop comes round is written in one transaction;
+nothing is answered or started before that is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import structlog
+
+from intendant.protocol.study import StudySpec
+from intendant.protocol.trial_states import Decision
+from intendant.store.trials import TrialStore
+from intendant.workloads.nursery import Nursery
+from intendant.workloads.study import saving
+from intendant.workloads.study.actions import (
+    Action,
+    Answer,
+    Drop,
+    End,
+    Finish,
+    Refuse,
+    Save,
+    Start,
+)
+from intendant.workloads.study.keeping import write
+from intendant.workloads.study.loop import StudyLoop
+from intendant.workloads.study.processes import Hear, TrialProcess
+from intendant.workloads.study.trials import Checkpoint
+
+log = structlog.get_logger()
+
+TRIALS_FOLDER = "trials"
+AFTER_STOP_GRACE_S = 1.0
+"""From SIGTERM to SIGKILL for a trial that has not stopped although it was told to."""
+_NO_METRICS = frozenset({"step", "checkpoint", "metrics", "trial"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a study is at home."""
+
+    label: str
+    run_folder: Path
+    cwd: Path
+    socket: Path
+    """At which commands report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A report, as it came from a trial."""
+
+    metrics: Mapping[str, object]
+    step: int | None
+    checkpoint: str | None
+
+
+class Conductor:
+    """Conducts one study to its end."""
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        loop: StudyLoop,
+        store: TrialStore,
+        nursery: Nursery,
+        place: Place,
+        *,
+        on_written: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._spec = spec
+        self._loop = loop
+        self._store = store
+        self._nursery = nursery
+        self._place = place
+        self._on_written = on_written
+        self._running: dict[int, TrialProcess] = {}
+        self._warm: list[TrialProcess] = []
+        self._graces: dict[int, asyncio.TimerHandle] = {}
+        self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._is_woken = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._aside: dict[int, Hear] = {}
+        """Trials that report over the study's socket, and who waits for the answer there."""
+
+    async def conduct(self) -> str | None:
+        """To the end; why the study failed, if it did."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            self._loop.begin()
+            self.wake()
+            error = await self._over
+            for process in self._warm:
+                await process.dismiss()
+            if self._timer is not None:
+                self._timer.cancel()
+        return error
+
+    def wake(self) -> None:
+        """Something has happened to the loop: look what follows, once for all that comes now."""
+        if not self._is_woken:
+            self._is_woken = True
+            asyncio.get_running_loop().call_soon(self._follow)
+
+    def hear(self, number: int, said: Mapping[str, Any], answer: Hear) -> None:
+        """A report over the study's socket; it is answered there."""
+        if number not in self._running or number in self._aside:
+            answer({"refused": f"trial {number} does not wait for an answer just now"})
+            return
+        self._aside[number] = answer
+        self._on_said(number, said)
+
+    def stop_trial(self, number: int, reason: str) -> bool:
+        """End one trial."""
+        is_there = self._loop.stop_trial(number, reason)
+        self.wake()
+        return is_there
+
+    def stop(self, reason: str) -> None:
+        """End the study with what it has."""
+        self._loop.stop_study(reason)
+        self.wake()
+
+    def add_trial(self, params: dict[str, Any]) -> int:
+        """One more trial."""
+        number = self._loop.add_trial(params)
+        self.wake()
+        return number
+
+    # --- what follows ----------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        self._is_woken = False
+        try:
+            changes, actions = self._loop.take()
+            write(self._store, self._loop, changes, actions)
+            self._on_written()
+            for action in actions:
+                self._do(action)
+            self._set_timer()
+        except Exception as error:  # noqa: BLE001  nothing may go on that is not on disk
+            if not self._over.done():
+                self._over.set_exception(error)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Start():
+                self._tasks.create_task(self._carry_out(action), name=f"trial-{action.number}")
+            case Answer():
+                self._answer(action)
+            case Refuse():
+                self._say(action.number, {"refused": action.reason})
+            case Save():
+                self._tasks.create_task(self._save(action), name=f"save-{action.number}")
+            case End():
+                self._end(action.number, self._spec.trial_grace_s)
+            case Drop():
+                folder = self._place.run_folder / action.checkpoint.path
+                self._tasks.create_task(asyncio.to_thread(saving.drop, folder), name="drop")
+            case Finish():
+                self._over.set_result(action.error)
+            case _:
+                assert_never(action)
+
+    def _answer(self, answer: Answer) -> None:
+        self._say(answer.number, {"decision": answer.decision})
+        if answer.decision is not Decision.CONTINUE and answer.number not in self._graces:
+            self._graces[answer.number] = asyncio.get_running_loop().call_later(
+                self._spec.trial_grace_s, self._end, answer.number, AFTER_STOP_GRACE_S
+            )
+
+    def _say(self, number: int, what: Mapping[str, Any]) -> None:
+        aside = self._aside.pop(number, None)
+        if aside is not None:
+            aside(what)
+        elif number in self._running:
+            self._running[number].answer(what)
+
+    def _end(self, number: int, grace_s: float) -> None:
+        if number in self._running:
+            self._running[number].end(grace_s)
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._loop.next_time()
+        self._timer = None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_at(at, self._on_time)
+
+    def _on_time(self) -> None:
+        self._loop.on_time()
+        self.wake()
+
+    # --- trials ----------------------------------------------------------------------------------
+
+    async def _carry_out(self, start: Start) -> None:
+        """One start of a trial, from its process to its end."""
+        number = start.number
+        process = self._warm.pop() if self._warm else await self._make_process()
+        self._running[number] = process
+        process.hear = lambda said: self._on_said(number, said)
+        ending = await process.carry_out(self._order(start))
+        del self._running[number]
+        self._aside.pop(number, None)
+        if (grace := self._graces.pop(number, None)) is not None:
+            grace.cancel()
+        if process.is_warm:
+            self._warm.append(process)
+        self._loop.on_ended(number, ending)
+        self.wake()
+
+    async def _make_process(self) -> TrialProcess:
+        return await TrialProcess.make(self._nursery)
+
+    def _order(self, start: Start) -> dict[str, Any]:
+        folder = self._place.run_folder / TRIALS_FOLDER / str(start.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = start.checkpoint
+        return {
+            "label": self._place.label,
+            "trial": start.number,
+            "start": start.start,
+            "params": start.params,
+            "step": start.step,
+            "checkpoint": checkpoint and str(self._place.run_folder / checkpoint.path),
+            "target": self._spec.target,
+            "argv": self._spec.argv,
+            "metric": self._spec.metric,
+            "folder": str(folder),
+            "cwd": str(self._place.cwd),
+            "socket": str(self._place.socket),
+            "is_last": not self._spec.reuse,
+        }
+
+    def _on_said(self, number: int, said: Mapping[str, Any]) -> None:
+        report = _report(said)
+        if isinstance(report, str):
+            self._say(number, {"refused": report})
+            return
+        self._loop.on_report(number, report)
+        self.wake()
+
+    async def _save(self, action: Save) -> None:
+        """Keep a copy of a checkpoint."""
+        path = f"{TRIALS_FOLDER}/{action.number}/checkpoints/{action.result.seq}"
+        source = self._place.cwd / action.source
+        try:
+            await asyncio.to_thread(saving.save, source, self._place.run_folder / path)
+        except (OSError, shutil.Error) as error:
+            self._loop.on_save_failed(action.number, f"{source}: {error}")
+        else:
+            self._loop.on_saved(action.number, Checkpoint(path, action.result))
+        self.wake()
+
+
+def _report(said: Mapping[str, Any]) -> Said | str:
+    """What a line says, or why it says nothing: metrics beside `step` and `checkpoint`."""
+    if "garbled" in said:
+        return f"found {said['garbled']!r}, expected a JSON object on one line"
+    step, checkpoint = said.get("step"), said.get("checkpoint")
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
+        return f"found step {step!r}, expected a whole number"
+    if checkpoint is not None and not isinstance(checkpoint, str):
+        return f"found checkpoint {checkpoint!r}, expected a path"
+    nested = said.get("metrics", {})
+    if not isinstance(nested, Mapping):
+        return f"found metrics {nested!r}, expected a table"
+    own = {key: value for key, value in said.items() if key not in _NO_METRICS}
+    return Said({**nested, **own}, step, checkpoint)
+
+
+async def serve_reports(
+    conductor: Conductor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """One connection of `intendant trial report`: a report, its answer."""
+    answered: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def answer(what: Mapping[str, Any]) -> None:
+        if not answered.done():
+            answered.set_result(what)
+
+    with suppress(ConnectionError, ValueError):
+        said = json.loads(await reader.readline())
+        conductor.hear(int(said["trial"]), said, answer)
+        writer.write(json.dumps(await answered).encode() + b"\n")
+        await writer.drain()
+    writer.close()

@@ -1,0 +1,198 @@
+"""Between the loop and the database: what is written, and how a study goes on from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from intendant.protocol.study import StudySpec
+from intendant.protocol.trial_states import FINISHED, TrialOutcome, TrialState
+from intendant.store.trials import (
+    CheckpointRow,
+    ResultRow,
+    TrialChanges,
+    TrialRow,
+    TrialStore,
+)
+from intendant.workloads.study.actions import Action, Changes, Drop
+from intendant.workloads.study.hooks import History
+from intendant.workloads.study.loop import StudyLoop
+from intendant.workloads.study.tally import Best, Tally, counts
+from intendant.workloads.study.trials import Checkpoint, Metric, Result, Trial
+
+
+def write(store: TrialStore, loop: StudyLoop, changes: Changes, actions: Iterable[Action]) -> None:
+    """Put what has changed on disk, in one transaction."""
+    if not changes and not any(isinstance(action, Drop) for action in actions):
+        return
+    metric = loop.spec.metric
+    study: dict[str, str | int | float | bytes | None] = {
+        "proposed": loop.proposed,
+        "elapsed_s": loop.elapsed_s,
+    }
+    if changes.has_searched:
+        study["searcher"] = loop.searcher.save()
+    if changes.has_scheduled:
+        study["scheduler"] = loop.scheduler.save()
+    store.write(
+        TrialChanges(
+            trials=[_row(trial, metric) for trial in changes.trials.values()],
+            results=[_result_row(number, result, metric) for number, result in changes.results],
+            rewound=changes.rewound,
+            checkpoints=[
+                (checkpoint.path, number, checkpoint.result.seq)
+                for number, checkpoint in changes.saved
+            ],
+            dropped=[action.checkpoint.path for action in actions if isinstance(action, Drop)],
+            study=study,
+        )
+    )
+
+
+def _row(trial: Trial, metric: str) -> TrialRow:
+    return TrialRow(
+        number=trial.number,
+        state=trial.state,
+        outcome=trial.outcome,
+        reason=trial.reason,
+        params=trial.params,
+        failures=trial.failures,
+        starts=trial.starts,
+        running_s=trial.running_s,
+        value=None if trial.last is None else _plain(trial.last.number(metric)),
+        step=None if trial.last is None else trial.last.step,
+        results=trial.results,
+        checkpoint=None if trial.checkpoint is None else trial.checkpoint.path,
+        notes=trial.notes,
+    )
+
+
+def _result_row(number: int, result: Result, metric: str) -> ResultRow:
+    value = _plain(result.number(metric))
+    return ResultRow(number, result.seq, result.step, result.running_s, value, result.metrics)
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+# --- going on ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which trials of earlier go on, and which begin again."""
+
+    finished: str = "skip"
+    unfinished: str = "resume"
+    errored: str = "skip"
+
+    def of(self, row: TrialRow) -> str:
+        """`skip`, `resume` or `restart`."""
+        if row.state is not TrialState.ENDED or row.outcome is TrialOutcome.CANCELLED:
+            return self.unfinished
+        return self.finished if row.outcome in FINISHED else self.errored
+
+
+class Past:
+    """What a study's database says of its trials, for a study that goes on."""
+
+    def __init__(self, store: TrialStore, spec: StudySpec, policy: Policy) -> None:
+        self._store = store
+        self._spec = spec
+        self._policy = policy
+
+    def histories(self) -> Iterator[History]:
+        """All trials, one at a time, as searcher and scheduler want to know them."""
+        for row in self._store.trials():
+            lives = self._policy.of(row) != "skip"
+            yield History(
+                row.number,
+                row.params,
+                None if lives else row.outcome,
+                row.value,
+                self._store.values_of(row.number),
+                dict(row.notes),
+            )
+
+    def tally(self) -> Tally:
+        """How many have ended, the best, and the next number."""
+        tally = Tally(self._spec.mode)
+        for row in self._store.trials():
+            tally.next_number = row.number + 1
+            if self._policy.of(row) == "skip" and row.outcome is not None:
+                tally.outcomes[row.outcome] += 1
+                self._consider(tally, row, row.outcome)
+        return tally
+
+    def unfinished(self) -> list[Trial]:
+        """Those that are to go on, the one that was changed last first (T21)."""
+        rows = [row for row in self._store.newest_first() if self._policy.of(row) != "skip"]
+        return [self._revived(row, self._policy.of(row)) for row in rows]
+
+    def _consider(self, tally: Tally, row: TrialRow, outcome: TrialOutcome) -> None:
+        result = self._store.last_result(row.number)
+        if result is None or row.value is None or not counts(row.value, outcome):
+            return
+        kept = self._store.checkpoints(row.number)
+        tally.consider(
+            Best(
+                row.number,
+                row.params,
+                row.value,
+                _result(result),
+                kept[-1].path if kept else None,
+                outcome is TrialOutcome.COMPLETED,
+            )
+        )
+
+    def _revived(self, row: TrialRow, how: str) -> Trial:
+        """A trial that waits for its next start."""
+        trial = Trial(
+            row.number,
+            row.params,
+            failures=row.failures,
+            starts=row.starts,
+            running_s=row.running_s,
+            notes=row.notes,
+        )
+        last = self._store.last_result(row.number)
+        trial.last = None if last is None else _result(last)
+        trial.checkpoints = [_checkpoint(each) for each in self._store.checkpoints(row.number)]
+        found = None
+        if how == "resume" and row.checkpoint is not None:
+            found = self._store.checkpoint(row.checkpoint)
+        trial.checkpoint = None if found is None else _checkpoint(found[1])
+        if found is not None and found[0] != row.number and trial.last is not None:
+            origin = _result(found[1].result)  # another's: its steps count on from there
+            trial.last = Result(trial.last.seq, origin.step, origin.metrics, trial.running_s)
+        return trial
+
+
+def _result(row: ResultRow) -> Result:
+    metrics: dict[str, Metric] = {
+        name: value
+        for name, value in row.metrics.items()
+        if value is None or isinstance(value, str | int | float | bool)
+    }
+    return Result(row.seq, row.step, metrics, row.running_s)
+
+
+def _checkpoint(row: CheckpointRow) -> Checkpoint:
+    return Checkpoint(row.path, _result(row.result))
+
+
+def best_as_json(best: Best | None, run_folder: Path) -> dict[str, object] | None:
+    """The best trial as the result of the run says it."""
+    if best is None:
+        return None
+    return {
+        "trial": best.number,
+        "params": best.params,
+        "value": best.value,
+        "step": best.result.step,
+        "metrics": dict(best.result.metrics),
+        "checkpoint": None if best.checkpoint is None else str(run_folder / best.checkpoint),
+    }

@@ -1,0 +1,178 @@
+"""Studies through the installed command: outcome, trials, processes, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from intendant.store.trials import TRIALS_FILE, read_trials, reading
+from tests.helpers.daemon import Daemon
+
+SPACE = {"x": {"type": "uniform", "low": 0, "high": 1}}
+
+
+def submit(daemon: Daemon, *, wait: bool = True, **study: Any) -> int:
+    """The id of a run that is a study, when it has ended."""
+    function = study.pop("call", "square")
+    given: dict[str, Any] = {
+        "metric": "loss", "trials": 4, "at_once": 2, "space": SPACE,
+        "search": {"method": "random", "seed": 1}, **study,
+    }  # fmt: skip
+    if "argv" not in given:
+        given["call"] = f"tests.helpers.objectives:{function}"
+    root = str(Path(__file__).parents[2])
+    (daemon.home / "study.json").write_text(json.dumps({"study": given, "cwd": root}))
+    done = daemon.run("submit", "study.json", *(["--wait"] if wait else []))
+    assert done.stdout, done.stderr
+    return int(done.stdout)
+
+
+def trials_of(daemon: Daemon, run_id: int) -> list[dict[str, Any]]:
+    return read_trials(database(daemon, run_id))
+
+
+def database(daemon: Daemon, run_id: int) -> Path:
+    return daemon.attempt_folder(run_id).parent / TRIALS_FILE
+
+
+def result_of(daemon: Daemon, run_id: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((daemon.attempt_folder(run_id) / "result.json").read_text())
+    return found
+
+
+def outcomes(daemon: Daemon, run_id: int) -> list[str | None]:
+    return [trial["outcome"] for trial in trials_of(daemon, run_id)]
+
+
+def reason_of_first(daemon: Daemon, run_id: int) -> str:
+    return str(trials_of(daemon, run_id)[0]["reason"])
+
+
+def test_the_best_of_some_functions_calls_is_the_result(served: Daemon) -> None:
+    run_id = submit(served, trials=8)
+    assert served.show(run_id)["outcome"] == "succeeded"
+    trials = trials_of(served, run_id)
+    best = min(trials, key=lambda trial: float(trial["value"]))
+    result = result_of(served, run_id)
+    assert result["trials"] == {"completed": 8}
+    assert result["best"]["trial"] == best["number"]
+    assert result["best"]["params"] == best["params"]
+
+
+def test_a_command_in_any_language_reports_lines_and_by_the_command(served: Daemon) -> None:
+    command = f"{sys.executable} -m intendant trial report"
+    script = (
+        'set -e; echo "{\\"loss\\": 1, \\"step\\": 1}" >&$INTENDANT_TRIAL_FD;'
+        f' test "$({command} loss=0.5 step=2)" = continue;'
+        f" {command} loss=${{x}} step=3; echo done ${{x}}"
+    )
+    run_id = submit(served, argv=["bash", "-c", script], trials=2)
+    assert served.show(run_id)["outcome"] == "succeeded"
+    for trial in trials_of(served, run_id):
+        assert trial["value"] == trial["params"]["x"]
+        assert (trial["step"], trial["results"]) == (3, 3)
+        folder = served.attempt_folder(run_id).parent / "trials" / str(trial["number"])
+        assert (folder / "stdout.log").read_text().endswith(f"done {trial['params']['x']}\n")
+
+
+def test_a_command_that_can_not_be_found_fails_its_trials_and_the_study(served: Daemon) -> None:
+    run_id = submit(served, argv=["no-such-program", "${x}"], trials=1)
+    assert served.show(run_id)["outcome"] == "failed"
+    assert reason_of_first(served, run_id) == "command_not_found: no-such-program"
+
+
+def test_asha_stops_trials_that_heed_it(served: Daemon) -> None:
+    run_id = submit(served, call="curve", trials=9, scheduler={"method": "asha",
+                    "options": {"min_resource": 1, "reduction_factor": 3}})  # fmt: skip
+    found = outcomes(served, run_id)
+    assert set(found) == {"completed", "pruned"}
+    assert served.show(run_id)["outcome"] == "succeeded"
+
+
+def test_population_training_goes_on_from_the_best_ones_checkpoint(served: Daemon) -> None:
+    run_id = submit(served, call="counted", trials=4, at_once=4, available={"cpu": 4},
+                    space={**SPACE, "steps": 8, "pause_s": 0.05},
+                    scheduler={"method": "pbt", "options": {"interval": 2}})  # fmt: skip
+    assert outcomes(served, run_id) == ["completed"] * 4
+    trials = trials_of(served, run_id)
+    assert any(trial["starts"] > 1 for trial in trials)
+    assert all(trial["step"] == 8 for trial in trials)
+
+
+def test_warm_processes_are_used_again_unless_something_is_left_running(served: Daemon) -> None:
+    reused = submit(served, call="process", trials=6, at_once=1, reuse=True)
+    assert len(pids(served, reused)) == 1
+    fresh = submit(served, call="process", trials=3, at_once=1)
+    assert len(pids(served, fresh)) == 3
+    leaving = submit(served, call="leaves", trials=2, at_once=1, reuse=True)
+    assert outcomes(served, leaving) == ["completed", "completed"]
+    assert [title for title in served.processes().values() if "sleep" in title] == []
+
+
+def pids(daemon: Daemon, run_id: int) -> set[float]:
+    with reading(database(daemon, run_id)) as connection:
+        rows = connection.execute("SELECT metrics FROM result").fetchall()
+    return {json.loads(str(metrics))["pid"] for (metrics,) in rows}
+
+
+def test_a_trial_that_ignores_everything_is_killed_with_all_it_started(served: Daemon) -> None:
+    run_id = submit(served, call="deaf", trials=1, stop=["step >= 3"], trial_grace="0.2s")
+    assert outcomes(served, run_id) == ["completed"]
+    assert [title for title in served.processes().values() if "sleep" in title] == []
+
+
+def test_one_trials_trouble_is_its_own(served: Daemon) -> None:
+    raising = submit(served, call="failing", trials=3)
+    assert outcomes(served, raising) == ["failed", "completed", "completed"]
+    assert reason_of_first(served, raising).startswith("exception: ValueError: no luck with ")
+    assert served.show(raising)["outcome"] == "succeeded"
+    dying = submit(served, call="killed", trials=3)
+    assert outcomes(served, dying) == ["completed", "failed", "completed"]
+    assert str(trials_of(served, dying)[1]["reason"]).startswith("signal: SIGKILL (process ")
+
+
+def test_t16_fail_fast_ends_the_study_and_says_why(served: Daemon) -> None:
+    run_id = submit(served, call="failing", trials=50, fail_fast=True)
+    run = served.show(run_id)
+    assert run["outcome"] == "failed"
+    assert run["reason"].startswith("study: fail_fast: trial 0: exception: ValueError")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        ("nan", "metric_not_finite: loss is nan"),
+        ("inf", "metric_not_finite: loss is inf"),
+        ("missing", "metric_missing: expected the number 'loss', found accuracy"),
+        ("text", "result: the objective returned 'good', expected a number"),
+        ("nothing", "no_result: "),
+        ("backwards", "exception: intendant.errors.ReportRefused: step 4 comes after step 5"),
+        ("exits", "process_lost: it exited without a word"),
+    ],
+)
+def test_what_objectives_do_wrong_is_said(served: Daemon, how: str, reason: str) -> None:
+    if how in ("backwards", "exits"):
+        run_id = submit(served, call=how, trials=1)
+    else:
+        run_id = submit(served, call="odd", trials=1, space={**SPACE, "how": how})
+    assert served.show(run_id)["outcome"] == "failed"
+    assert reason_of_first(served, run_id).startswith(reason)
+
+
+def test_a_checkpoint_that_vanished_costs_the_checkpoint_not_the_trial(served: Daemon) -> None:
+    run_id = submit(served, call="vanished", trials=1)
+    assert outcomes(served, run_id) == ["completed"]
+
+
+def test_a_cancelled_study_cancels_its_trials_and_leaves_nothing(daemon: Daemon) -> None:
+    run_id = submit(daemon, call="counted", wait=False, space={**SPACE, "pause_s": 30})
+    daemon.wait_state(run_id, "running")
+    daemon.run("cancel", str(run_id))
+    assert daemon.run("wait", str(run_id)).returncode == 130
+    assert set(outcomes(daemon, run_id)) <= {"cancelled"}
+    daemon.stop()
+    daemon.assert_nothing_left()
