@@ -360,6 +360,17 @@ async def test_an_attempt_burnt_by_the_shutdown_is_nobodys_failure(tmp_path: Pat
         assert len(await case.store.candidates({"default": 1})) == 1
 
 
+async def test_an_attempt_burnt_by_a_daemon_that_died_is_nobodys_failure(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        run_id = await case.add()
+        for _ in range(6):
+            attempt = await case.grant(run_id)
+            run = await case.store.tombstoned(run_id, attempt, reason="x", daemon_lost=True)
+
+        assert run.state is RunState.QUEUED
+        assert len(await case.store.candidates({"default": 1})) == 1
+
+
 @pytest.mark.parametrize("is_stopping", [False, True])
 async def test_an_attempt_that_started_can_not_be_burnt(tmp_path: Path, is_stopping: bool) -> None:
     async with opened(tmp_path) as case:

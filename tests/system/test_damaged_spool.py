@@ -37,6 +37,23 @@ def test_an_exit_record_that_is_a_folder_counts_as_none(daemon: Daemon) -> None:
     assert _serves_others(daemon)
 
 
+def test_a_governor_that_cannot_open_its_log_is_tried_again(daemon: Daemon) -> None:
+    (daemon.attempt_folder(1) / "governor.log").mkdir(parents=True)
+    assert daemon.submit("sh", "-c", "exit 3") == 1
+    run = daemon.wait_state(1, "ended")
+    assert (run["exit_code"], run["attempt"]) == (3, 2)
+
+
+def test_a_workload_whose_output_cannot_be_kept_is_not_started(daemon: Daemon) -> None:
+    (daemon.attempt_folder(1) / "stdout.log").mkdir(parents=True)
+    assert daemon.submit("touch", "started") == 1
+    run = daemon.wait_state(1, "ended")
+    assert run["outcome"] == "failed"
+    assert run["reason"].startswith("not_started: Is a directory")
+    assert not (daemon.home / "started").exists()
+    assert _serves_others(daemon)
+
+
 def test_a_run_whose_folder_vanished_is_interrupted_at_the_next_start(folders: Daemon) -> None:
     folders.start()
     run_id = folders.submit("sleep", "600")

@@ -103,6 +103,41 @@ def test_a_governor_whose_disk_fails_before_its_claim_starts_nothing(
     assert [line.attempt for line in witness.lines("start")] == [2]
 
 
+def test_settings_that_the_disk_refuses_at_sighup_are_refused_and_can_be_read_again(
+    folders: Daemon,
+) -> None:
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 2\n")
+    folders.start("--config", str(config), environment={VARIABLE: str(trouble_file(folders))})
+    config.write_text("slots = 3\n[queues.gpu]\nslots = 1\n")
+    with trouble(folders, "ENOSPC"):
+        folders.send(signal.SIGHUP)
+        wait_for("they are refused", lambda: "settings_refused" in folders.log_text())
+        assert folders.run("status").returncode == 0
+    folders.send(signal.SIGHUP)
+    wait_for("they are applied", lambda: "settings_applied" in folders.log_text())
+    assert [queue["name"] for queue in folders.json("queue", "ls")] == ["default", "gpu"]
+
+
+def test_an_end_that_cannot_be_recorded_keeps_no_worker_from_other_requests(
+    folders: Daemon, witness: Witness
+) -> None:
+    """There is one worker alone, and the governor has it wait for the disk."""
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 1\nrequest_workers = 1\n")
+    folders.start("--config", str(config), environment={VARIABLE: str(trouble_file(folders))})
+    with Gate(folders.home / "gate") as gate:
+        [run_id] = folders.submit_scripts(witness.patient(gate, status=3))
+        witness.wait_started()
+        folders.wait_state(run_id, "running")
+        with trouble(folders, "ENOSPC"):
+            gate.open()
+            wait_for("it can't be recorded", lambda: "not_recorded" in folders.log_text())
+            assert folders.run("status", within_s=25.0).returncode == 0
+            assert run_rows(folders.state_dir)[run_id]["state"] == "running"
+        assert folders.wait_state(run_id, "ended")["exit_code"] == 3
+
+
 # --- a real one ----------------------------------------------------------------------------------
 
 SIZE = "4m"

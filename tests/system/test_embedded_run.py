@@ -146,6 +146,20 @@ def test_ctrl_c_ends_every_run_in_order_and_exits_130(home: Daemon) -> None:
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_the_private_daemon_starts_is_heeded(
+    home: Daemon, number: int, status: int
+) -> None:
+    running = start(home, "--state-dir", "kept", "--", "sleep", "600")
+    wait_for("its daemon is about to start", (home.home / "kept" / "daemon.log").exists)
+
+    running.send_signal(number)
+    running.communicate(timeout=20)
+
+    assert running.returncode == status
+    assert temporary(home) == []
+
+
 def test_ctrl_c_cancels_what_runs_and_interrupts_what_may_go_on(home: Daemon) -> None:
     script = "touch $0; exec sleep 60"
     write_runs(

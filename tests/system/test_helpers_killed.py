@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -26,17 +29,18 @@ def restarted(daemon: Daemon, helper: str, old: int) -> bool:
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize("helper", ["broker", "zygote"])
-def test_e22_a_helper_killed_under_load_is_back_within_2_s_and_harms_no_run(
-    folders: Daemon, witness: Witness, helper: str
+@pytest.mark.parametrize("helpers", [["broker"], ["zygote"], ["broker", "zygote"]])
+def test_e22_helpers_killed_under_load_are_back_within_2_s_and_harm_no_run(
+    folders: Daemon, witness: Witness, helpers: list[str]
 ) -> None:
     folders.start("--slots", "8")
     ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=120)
     waiting = folders.popen("wait", "all")
-    witness.wait_said("start", times=20)
-    old = folders.status()[helper]["pid"]
-    os.kill(old, signal.SIGKILL)
-    wait_for("it is back", lambda: restarted(folders, helper, old), within_s=2.0)
+    for times, helper in enumerate(helpers, start=1):
+        witness.wait_said("start", times=20 * times)
+        old = folders.status()[helper]["pid"]
+        os.kill(old, signal.SIGKILL)
+        wait_for("it is back", partial(restarted, folders, helper, old), within_s=2.0)
     out, errors = waiting.communicate(timeout=60)
     assert waiting.returncode == 0, (out, errors)
     rows = run_rows(folders.state_dir)
@@ -45,6 +49,62 @@ def test_e22_a_helper_killed_under_load_is_back_within_2_s_and_harms_no_run(
     assert len(witness.lines("start")) == len(ids)
     witness.assert_no_attempt_started_twice()
     wait_for("no zombie is left", lambda: not zombies_of(folders.pid))
+
+
+FEW = 3
+"""No descriptor is free below; with none at all poll(2) would refuse to look at any."""
+
+
+@pytest.mark.parametrize("helper", ["broker", "zygote"])
+def test_a_helper_that_cannot_be_started_for_a_while_does_not_end_the_daemon(
+    daemon: Daemon, witness: Witness, helper: str
+) -> None:
+    """No descriptor is to be had (getrlimit(2): RLIMIT_NOFILE): no process could be told apart."""
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    limits = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    old = daemon.status()[helper]["pid"]
+    refused = {"broker": "broker_not_started", "zygote": "launcher_not_started"}[helper]
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (FEW, limits[1]))
+    os.kill(old, signal.SIGKILL)
+    wait_for("several are refused", lambda: daemon.log_text().count(refused) >= 6)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, limits)
+    wait_for("another is there", lambda: daemon.status()[helper]["pid"] not in (None, old))
+    assert is_alive(pid)
+    assert daemon.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+    assert daemon.run("cancel", str(run_id)).returncode == 0
+    daemon.wait_state(run_id, "ended")
+
+
+@pytest.mark.parametrize("killed", ["broker", "daemon"])
+def test_a_governor_that_stays_silent_after_a_restart_is_shown_as_disconnected(
+    folders: Daemon, witness: Witness, killed: str
+) -> None:
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 1\nheartbeat_s = 1\nliveness = 2\n")
+    folders.start("--config", str(config))
+    [run_id] = folders.submit_scripts(witness.cooperative())
+    witness.wait_started()
+    folders.wait_state(run_id, "running")
+    governor = folders.claim(run_id)["pid"]
+    broker = folders.status()["broker"]["pid"]
+    os.kill(governor, signal.SIGSTOP)
+    if killed == "broker":
+        os.kill(broker, signal.SIGKILL)
+    else:
+        folders.kill()
+        folders.start("--config", str(config))
+    wait_for("it is missed", lambda: situation(folders, run_id) == "disconnected")
+    os.kill(governor, signal.SIGCONT)
+    wait_for("it is heard again", lambda: situation(folders, run_id) == "running")
+    assert folders.show(run_id)["attempt"] == 1
+
+
+def situation(daemon: Daemon, run_id: int) -> str:
+    """What `explain` says, in a word; nothing while nobody answers."""
+    done = daemon.run("explain", str(run_id), "--json")
+    return str(json.loads(done.stdout)["code"]) if done.returncode == 0 else ""
 
 
 def test_a_client_that_submits_goes_on_over_the_death_of_the_broker(

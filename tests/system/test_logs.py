@@ -116,6 +116,21 @@ def test_following_a_fast_writer_loses_and_repeats_nothing(served: Daemon) -> No
     assert found == b"".join(b"%d\n" % number for number in range(1, 300_001))
 
 
+def test_a_slow_reader_is_cut_off_and_goes_on_at_its_place(folders: Daemon) -> None:
+    folders.start(environment={"INTENDANT_LOG_LEVEL": "debug"})
+    run_id = folders.submit("seq", "1", "4000000")
+    log = folders.attempt_folder(run_id) / "stdout.log"
+    folders.wait_state(run_id, "ended")
+
+    with folders.client() as client:
+        pieces = client.logs(run_id, follow=True)
+        found = [next(pieces)]
+        wait_for("it is cut off", lambda: "client too slow" in folders.log_text())
+        found += pieces
+
+    assert b"".join(found) == log.read_bytes()
+
+
 def test_several_can_follow_the_same_run(served: Daemon) -> None:
     run_id = served.submit("sh", "-c", "until test -e all; do sleep 0.05; done; echo to everybody")
     followers = [follow(served, str(run_id)) for _ in range(4)]

@@ -298,6 +298,22 @@ def test_an_attempt_that_nobody_claimed_is_burnt_and_its_run_starts_once(
     assert [line.attempt for line in witness.lines("start")] == [2]
 
 
+def test_a_daemon_that_dies_again_and_again_at_the_start_of_a_run_fails_no_run(
+    folders: Daemon, witness: Witness
+) -> None:
+    ids: list[int] = []
+    for _ in range(6):  # a run whose launch fails so often by itself would have failed
+        folders.launch("--slots", "1", environment={"INTENDANT_CRASHPOINT": "executor.granted"})
+        if not ids:
+            wait_for("it listens", (folders.runtime_dir / "client.sock").exists)
+            ids = submit_to_a_dying_daemon(folders, witness.says("start"))
+        folders.wait(within_s=10.0)
+    folders.start("--slots", "1")
+    run = folders.wait_state(ids[0], "ended")
+    assert (run["outcome"], run["attempt"]) == ("succeeded", 7)
+    assert [line.attempt for line in witness.lines("start")] == [7]
+
+
 def submit_to_a_dying_daemon(daemon: Daemon, script: str) -> list[int]:
     """Submit one run; the daemon may die before or after it has answered."""
     daemon.run("submit", "--", "sh", "-c", script, within_s=10.0)

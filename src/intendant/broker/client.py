@@ -102,12 +102,12 @@ class Connection:
         try:
             async with asyncio.timeout(self._connect_s):
                 while True:
-                    if self._dealer is None:
-                        self._dealer = Dealer(self._endpoint, keys=self._keys)
                     try:
+                        if self._dealer is None:
+                            self._dealer = Dealer(self._endpoint, keys=self._keys)
                         await self._dealer.wait_connected()
-                    except ConnectionLost:  # in the middle of the handshake
-                        last_event = self._dealer.last_event
+                    except ConnectionLost:  # in the middle of the handshake, or before it
+                        last_event = None if self._dealer is None else self._dealer.last_event
                         self.close()
                         if last_event and (denied := denial(last_event, self._endpoint)):
                             raise denied from None

@@ -51,7 +51,7 @@ LINK_EVENTS = sum(event.value for event in LinkEvent)
 
 
 class ConnectionLost(IntendantError):
-    """The broker at the other end is gone; a new socket is needed."""
+    """The broker at the other end is gone, or there is no descriptor; a new socket is needed."""
 
 
 def denial(event: LinkEvent, endpoint: str) -> AccessDenied | None:
@@ -86,8 +86,7 @@ def process_context() -> Context:
 
 def open_dealer(endpoint: str, keys: ClientKeys | None = None) -> tuple[Socket, Socket]:
     """A DEALER that connects to `endpoint`, and the socket that tells its `LinkEvent`s."""
-    socket = process_context().socket(zmq.DEALER)
-    socket.linger = 0
+    socket, monitor = _open_monitored()
     socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
     socket.maxmsgsize = mdp.MAX_FRAME_BYTES
@@ -95,7 +94,6 @@ def open_dealer(endpoint: str, keys: ClientKeys | None = None) -> tuple[Socket, 
         for option, value in (KEEPALIVE | HEARTBEAT).items():
             setattr(socket, option, value)
         socket.ipv6 = "[" in endpoint
-    monitor = socket.get_monitor_socket(LINK_EVENTS)
     try:
         if keys is not None:
             socket.curve_publickey = keys.pair.public.encode()
@@ -106,6 +104,20 @@ def open_dealer(endpoint: str, keys: ClientKeys | None = None) -> tuple[Socket, 
         close_dealer(socket, monitor)
         raise Unreachable(f"{endpoint} can't be connected to: {error}") from error
     return socket, monitor
+
+
+def _open_monitored() -> tuple[Socket, Socket]:
+    """The two, not connected yet; `ConnectionLost` while no descriptor is to be had."""
+    try:
+        socket = process_context().socket(zmq.DEALER)
+        socket.linger = 0
+        try:
+            return socket, socket.get_monitor_socket(LINK_EVENTS)
+        except zmq.ZMQError:
+            socket.close()
+            raise
+    except zmq.ZMQError as error:
+        raise ConnectionLost(f"no socket is to be had: {error}") from error
 
 
 def close_dealer(socket: Socket, monitor: Socket, linger_ms: int = 0) -> None:

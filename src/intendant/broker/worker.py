@@ -82,19 +82,26 @@ class Worker:
         """Answer requests until cancelled; then say DISCONNECT and close."""
         delays = reconnect_delays()
         while True:
-            conversation = _Conversation(
-                self._endpoint, self._keys, self._service, self._heartbeat_s, self._expiry_s,
-                self.ready,
-            )  # fmt: skip
             try:
-                await self._answer_requests(conversation)
-            except ConnectionLost:
-                log.debug("broker_lost", endpoint=self._endpoint)
-            finally:
-                conversation.end()
-            if conversation.accepted:
-                delays = reconnect_delays()
+                if await self._converse():
+                    delays = reconnect_delays()
+            except ConnectionLost as error:
+                log.debug("not_connected", endpoint=self._endpoint, error=str(error))
             await asyncio.sleep(next(delays))
+
+    async def _converse(self) -> bool:
+        """One conversation, until it is lost; whether the broker had accepted it."""
+        conversation = _Conversation(
+            self._endpoint, self._keys, self._service, self._heartbeat_s, self._expiry_s,
+            self.ready,
+        )  # fmt: skip
+        try:
+            await self._answer_requests(conversation)
+        except ConnectionLost:
+            log.debug("broker_lost", endpoint=self._endpoint)
+        finally:
+            conversation.end()
+        return conversation.accepted
 
     async def _answer_requests(self, conversation: _Conversation) -> None:
         while True:

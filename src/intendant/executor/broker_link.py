@@ -25,6 +25,7 @@ log = structlog.get_logger()
 _DEATHS = 5
 _WITHIN_S = 10.0
 _RESTART_S = 0.05
+_RETRY_MAX_S = 5.0
 _END_S = 2.0
 
 
@@ -73,12 +74,16 @@ class BrokerLink:
         """Keep a broker alive until cancelled; `HelperLost` if it can't be done."""
         loop = asyncio.get_running_loop()
         deaths: deque[float] = deque(maxlen=_DEATHS)
+        delay_s = _RESTART_S
         while True:
             try:
                 exit_code = await self._live_once()
-            except OSError as error:
-                exit_code = None
-                log.error("broker_not_started", error=str(error))
+            except OSError as error:  # no process or descriptor is to be had: that passes
+                log.error("broker_not_started", error=str(error), retry_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _RETRY_MAX_S)
+                continue
+            delay_s = _RESTART_S
             deaths.append(loop.time())
             if len(deaths) == _DEATHS and deaths[-1] - deaths[0] < _WITHIN_S:
                 raise HelperLost(f"the broker died {_DEATHS} times within {_WITHIN_S:.0f} s")
