@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import zmq
 
+from benchmarks.processes import cpu_ns
 from benchmarks.row import Contest
 from intendant.protocol import mdp
 
@@ -36,28 +38,52 @@ def broker_rps(folder: Path) -> Iterator[Contest]:
 
 
 @contextmanager
-def _bus(broker: list[str], path: Path) -> Iterator[str]:
-    """A broker and its workers; where it listens."""
-    endpoint = f"ipc://{path}"
-    with _process([*broker, endpoint]), _process([*ECHO, endpoint, str(WORKERS)]):
-        yield endpoint
+def broker_capacity(folder: Path) -> Iterator[Contest]:
+    """Requests per second of the broker's own time on a CPU.
+
+    On a machine with few CPUs client and workers take the most of it: per second of the clock one
+    would measure them.
+    """
+    with _bus(OURS, folder / "ours.sock") as ours, _bus(NAIVE, folder / "naive.sock") as naive:
+        yield partial(_requests_per_cpu_s, ours), partial(_requests_per_cpu_s, naive)
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """A broker with workers."""
+
+    endpoint: str
+    broker_pid: int
 
 
 @contextmanager
-def _process(command: list[str]) -> Iterator[None]:
+def _bus(broker: list[str], path: Path) -> Iterator[Bus]:
+    endpoint = f"ipc://{path}"
+    with _process([*broker, endpoint]) as pid, _process([*ECHO, endpoint, str(WORKERS)]):
+        yield Bus(endpoint, pid)
+
+
+@contextmanager
+def _process(command: list[str]) -> Iterator[int]:
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(10)
 
 
-def _requests_per_s(endpoint: str) -> float:
+def _requests_per_cpu_s(bus: Bus) -> float:
+    before_ns = cpu_ns([bus.broker_pid])
+    _requests_per_s(bus)
+    return COUNT * 1e9 / (cpu_ns([bus.broker_pid]) - before_ns)
+
+
+def _requests_per_s(bus: Bus) -> float:
     with zmq.Context() as context, context.socket(zmq.DEALER) as client:
         client.linger = 0
         client.rcvtimeo = PATIENCE_MS
-        client.connect(endpoint)
+        client.connect(bus.endpoint)
         _send(client)
         client.recv_multipart()  # broker and workers are there
         began = time.perf_counter()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.processes import cpu_ns, pss_mb
 from benchmarks.row import Contest
 from intendant.client.embedded import EmbeddedDaemon
 
@@ -48,8 +49,8 @@ def governor_memory(folder: Path) -> Iterator[Contest]:
         try:
             time.sleep(SETTLED_S)
             yield (
-                lambda: _pss_mb(governors) / GOVERNORS,
-                lambda: _pss_mb([one.pid for one in bare]) / GOVERNORS,
+                lambda: pss_mb(governors) / GOVERNORS,
+                lambda: pss_mb([one.pid for one in bare]) / GOVERNORS,
             )
         finally:
             for one in bare:
@@ -93,24 +94,8 @@ def _resting_runs(folder: Path, count: int) -> Iterator[EmbeddedDaemon]:
         yield embedded
 
 
-def _pss_mb(pids: Collection[int]) -> float:
-    """Memory, what is shared counted in shares (proc_pid_smaps(5): smaps_rollup)."""
-    kilobytes = 0
-    for pid in pids:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Pss:"):
-                kilobytes += int(line.split()[1])
-    return kilobytes * 1024 / 1e6
-
-
 def _cpu_percent(pids: Collection[int]) -> float:
     """Time on a CPU during a window, of all threads."""
-    before, began = _cpu_ns(pids), time.perf_counter_ns()
+    before, began = cpu_ns(pids), time.perf_counter_ns()
     time.sleep(WINDOW_S)
-    return 100 * (_cpu_ns(pids) - before) / (time.perf_counter_ns() - began)
-
-
-def _cpu_ns(pids: Collection[int]) -> int:
-    """Time on a CPU since the start: the first figure of each thread's schedstat."""
-    threads = [path for pid in pids for path in Path(f"/proc/{pid}/task").iterdir()]
-    return sum(int((path / "schedstat").read_text().split()[0]) for path in threads)
+    return 100 * (cpu_ns(pids) - before) / (time.perf_counter_ns() - began)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.bus import broker_rps
+from benchmarks.bus import broker_capacity, broker_rps
 from benchmarks.command_line import ls_cold
 from benchmarks.daemons import (
     all_obey,
@@ -61,7 +61,8 @@ ROWS = (
     Row("first_future", "ms", "ProcessPoolExecutor", first_future, at_most(100, "ms")),
     Row("first_future_beside_submitit", "ms", "submitit's LocalExecutor",
         first_future_beside_submitit, at_most(100, "ms")),
-    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps,
+    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps),
+    Row("broker_requests_per_cpu_s", "requests/s", "naive zmq.asyncio broker", broker_capacity,
         at_least_times_peer(3)),
     Row("governor_memory", "MB", "python -c 'import time; time.sleep(600)'", governor_memory,
         at_most(5, "MB")),
