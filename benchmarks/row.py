@@ -14,6 +14,10 @@ Contest = tuple[Callable[[], float], Callable[[], float] | None]
 """Each call measures once: ours, then the peer; None for a peer that can't be had here."""
 
 
+class NotToBeHad(Exception):
+    """A row can't be measured on this machine; the text says what is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Aim:
     """A figure to reach; `is_met` gets ours and the peer's, and says None where it can't be judged.
@@ -41,16 +45,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a row gave: medians, and the spread of ours; no peer's figure if it was not there."""
+    """What a row gave: medians, and the spread of ours; no figure of what was not there."""
 
     name: str
     unit: str
-    ours: float
+    ours: float | None
     peer: float | None
     peer_name: str
     ratio: float | None
-    min: float
-    max: float
+    min: float | None
+    max: float | None
     repeats: int
     aim: str | None
     aim_met: bool | None
@@ -61,13 +65,10 @@ def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
 
     The round before pays for what happens only once: imports, first connections, cold files.
     """
-    with row.contest(folder) as (measure_ours, measure_peer):
-        ours, peers = [], []
-        for _ in range(1 + repeats):
-            ours.append(measure_ours())
-            if measure_peer is not None:
-                peers.append(measure_peer())
-    del ours[0], peers[:1]
+    try:
+        ours, peers = _measured(row, folder, repeats)
+    except NotToBeHad as missing:
+        return _not_measured(row, str(missing))
     our_median = statistics.median(ours)
     peer_median = statistics.median(peers) if peers else None
     return Result(
@@ -83,6 +84,25 @@ def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
         aim=None if row.aim is None else row.aim.text,
         aim_met=None if row.aim is None else row.aim.is_met(our_median, peer_median),
     )
+
+
+def _measured(row: Row, folder: Path, repeats: int) -> tuple[list[float], list[float]]:
+    """So many figures of ours and of the peer, or none of a peer that is not there."""
+    ours, peers = [], []
+    with row.contest(folder) as (measure_ours, measure_peer):
+        for _ in range(1 + repeats):
+            ours.append(measure_ours())
+            if measure_peer is not None:
+                peers.append(measure_peer())
+    return ours[1:], peers[1:]
+
+
+def _not_measured(row: Row, why: str) -> Result:
+    return Result(
+        name=row.name, unit=row.unit, ours=None, peer=None,
+        peer_name=f"{row.peer_name}; not measured: {why}", ratio=None, min=None, max=None,
+        repeats=0, aim=None if row.aim is None else row.aim.text, aim_met=None,
+    )  # fmt: skip
 
 
 def at_most(limit: float, unit: str) -> Aim:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.bus import broker_capacity, broker_rps
+from benchmarks.bus import (
+    BARE_LOOP,
+    NAIVE,
+    OURS,
+    OURS_WITH_KEYS,
+    PROXY,
+    echoes,
+    p50_us,
+    p99_us,
+    per_cpu_s,
+)
 from benchmarks.command_line import ls_cold
 from benchmarks.daemons import (
     all_obey,
@@ -13,6 +23,7 @@ from benchmarks.daemons import (
 )
 from benchmarks.futures import first_future, first_future_beside_submitit
 from benchmarks.launchers import launches
+from benchmarks.load import Load
 from benchmarks.resting import governor_memory, idle_cpu
 from benchmarks.row import (
     Row,
@@ -26,6 +37,9 @@ from benchmarks.row import (
 from benchmarks.runs import cancel_to_empty, noop_runs, start_to_response
 from benchmarks.submissions import submissions
 
+LARGE = Load(size=65_536, window=16, count=5_000)
+ONE_BY_ONE = Load(window=1, workers=1, count=5_000)
+NAIVE_IS = "naive zmq.asyncio broker"
 FLUSH = "4 KiB append + fdatasync"
 
 ROWS = (
@@ -61,9 +75,20 @@ ROWS = (
     Row("first_future", "ms", "ProcessPoolExecutor", first_future, at_most(100, "ms")),
     Row("first_future_beside_submitit", "ms", "submitit's LocalExecutor",
         first_future_beside_submitit, at_most(100, "ms")),
-    Row("broker_rps", "requests/s", "naive zmq.asyncio broker", broker_rps),
-    Row("broker_requests_per_cpu_s", "requests/s", "naive zmq.asyncio broker", broker_capacity,
+    Row("broker_rps", "requests/s", NAIVE_IS, echoes(NAIVE), at_least_times_peer(3)),
+    Row("broker_requests_per_cpu_s", "requests/s", NAIVE_IS, echoes(NAIVE, figure=per_cpu_s),
         at_least_times_peer(3)),
+    Row("broker_rps_beside_bare_loop", "requests/s", "our loop without the protocol",
+        echoes(BARE_LOOP), at_least_times_peer(0.8)),
+    Row("broker_rps_beside_proxy", "requests/s", "zmq.proxy", echoes(PROXY)),
+    Row("broker_rps_ipc", "requests/s", "zmq.proxy", echoes(PROXY, transport="ipc")),
+    Row("broker_rps_64_kib", "requests/s", "zmq.proxy", echoes(PROXY, LARGE)),
+    Row("broker_rps_curve", "requests/s", "our broker without keys",
+        echoes(OURS, ours=OURS_WITH_KEYS)),
+    Row("broker_rps_curve_64_kib", "requests/s", "our broker without keys",
+        echoes(OURS, LARGE, ours=OURS_WITH_KEYS)),
+    Row("broker_lockstep_p50", "µs", "zmq.proxy", echoes(PROXY, ONE_BY_ONE, figure=p50_us)),
+    Row("broker_lockstep_p99", "µs", "zmq.proxy", echoes(PROXY, ONE_BY_ONE, figure=p99_us)),
     Row("governor_memory", "MB", "python -c 'import time; time.sleep(600)'", governor_memory,
         at_most(5, "MB")),
     Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,

@@ -119,13 +119,14 @@ class Port:
 
         Bodies stay the zmq frames that they are. A message with too many frames has none.
         """
-        routing_id: bytes = _receive(self.socket, _NOBLOCK)
-        header: zmq.Frame = _receive(self.socket, _NOBLOCK, False)
+        socket = self.socket
+        routing_id: bytes = _receive(socket, _NOBLOCK)
+        header: zmq.Frame = _receive(socket, _NOBLOCK, False)
         frame = header
         frames = [frame]
         count = 1
         while frame.more:
-            frame = _receive(self.socket, _NOBLOCK, False)
+            frame = _receive(socket, _NOBLOCK, False)
             count += 1
             if count <= mdp.MAX_FRAMES:
                 frames.append(frame)
@@ -133,8 +134,9 @@ class Port:
 
     def send(self, message: Outgoing) -> Sent:
         """Send all of `message` or nothing."""
+        socket, last = self.socket, message.frames[-1]
         try:
-            _send(self.socket, message.peer.routing_id, _MORE)
+            _send(socket, message.peer.routing_id, _MORE)
         except zmq.Again:
             return Sent.FULL
         except zmq.ZMQError as error:
@@ -143,8 +145,8 @@ class Port:
             self._peers.pop(message.peer.routing_id, None)
             return Sent.GONE
         for frame in message.frames[:-1]:
-            _send(self.socket, frame, _MORE)
-        _send(self.socket, message.frames[-1], _NOBLOCK)
+            _send(socket, frame, _MORE)
+        _send(socket, last, _NOBLOCK)
         return Sent.SENT
 
     def close(self) -> None:
@@ -212,9 +214,9 @@ def _property(frame: zmq.Frame, name: str) -> str:
 
 def _readable(frames: list[zmq.Frame]) -> list[object]:
     """`frames` with those as bytes that the core reads: three, or four of a worker's or of MMI."""
-    seen: list[object] = [frame.bytes for frame in frames[:3]]
+    seen: list[Any] = [frame.bytes for frame in frames[:3]]
     seen += frames[3:]
-    if len(frames) > 3 and (seen[0] == mdp.WORKER or frames[2].bytes.startswith(b"mmi.")):
+    if len(frames) > 3 and (seen[0] == mdp.WORKER or seen[2].startswith(b"mmi.")):
         seen[3] = frames[3].bytes
     return seen
 

@@ -22,8 +22,7 @@ import os
 import signal
 import socket
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -118,7 +117,7 @@ class Server:
         for port in self._ports:
             port.socket.linger = FLUSH_MS
 
-    def send_all(self, messages: Iterable[Outgoing]) -> None:
+    def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Send what the core wants sent, and what comes of failures."""
         self._deliver(messages)
         self._schedule_pump()
@@ -195,14 +194,16 @@ class Server:
             except Exception:  # the top of the process: one bad message must not end it
                 log.exception("message_failed", endpoint=port.endpoint.uri)
 
-    def _deliver(self, messages: Iterable[Outgoing]) -> None:
-        queue = deque(messages)
-        while queue:
-            message = queue.popleft()
-            sent = self._ports[message.peer.endpoint].send(message)
-            if sent is not Sent.SENT:
-                now = time.monotonic()
-                queue.extend(self.core.send_failed(message, now, gone=sent is Sent.GONE))
+    def _deliver(self, messages: Sequence[Outgoing]) -> None:
+        while messages:
+            consequences: list[Outgoing] = []
+            for message in messages:
+                sent = self._ports[message.peer.endpoint].send(message)
+                if sent is not Sent.SENT:
+                    now = time.monotonic()
+                    is_gone = sent is Sent.GONE
+                    consequences += self.core.send_failed(message, now, gone=is_gone)
+            messages = consequences
 
     def _schedule_pump(self) -> None:
         """Pump soon: a descriptor does not tell again what it told before."""

@@ -34,10 +34,11 @@ HEARTBEAT_S = 5.0
 LIVENESS = 3
 
 MAX_SERVICE_BYTES = 255
+_PRINTABLE = bytes(range(0x21, 0x7F))
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_FRAMES = 16
 
 
 def is_service_name(name: bytes) -> bool:
     """Whether `name` is a printable ASCII string of 1 to 255 bytes (RFC 18 is silent)."""
-    return 0 < len(name) <= MAX_SERVICE_BYTES and all(0x21 <= byte <= 0x7E for byte in name)
+    return 0 < len(name) <= MAX_SERVICE_BYTES and not name.translate(None, _PRINTABLE)
