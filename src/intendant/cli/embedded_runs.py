@@ -40,13 +40,17 @@ from intendant.client.client import Client
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.shapes import RunInfo
 from intendant.errors import SupervisionError
-from intendant.protocol.run_states import RunState
+from intendant.protocol.run_states import Outcome, RunState
 
 _FORWARDED = {
     signal.SIGINT: signal.SIGINT,
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGHUP: signal.SIGTERM,  # to a daemon it means: read the settings again
 }
+LEFT_S = 30.0
+"""How long what an earlier daemon left running may take to end."""
+_LIVE = [RunState.STARTING.value, RunState.RUNNING.value, RunState.STOPPING.value]
+_NOT_WELL = [each.value for each in Outcome if each is not Outcome.SUCCEEDED]
 _UNFINISHED = [state.value for state in RunState if state is not RunState.ENDED]
 
 
@@ -87,6 +91,8 @@ def run_embedded(
     with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
         daemon.keep_state = True
         with daemon.client() as client:
+            if not submissions:
+                continue_pipelines(client)
             plan = make_plan(client, submissions, secret_env=secret_env)
         account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         daemon.keep_state = account.status != exit_status.DONE
@@ -94,6 +100,21 @@ def run_embedded(
     _say_how_it_ended(account, len(plan.run_ids))
     _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
     return account.status
+
+
+def continue_pipelines(client: Client) -> None:
+    """Queue every pipeline anew that has not ended well, to go on where it got to.
+
+    One that an earlier daemon has left running is about to end, for want of that daemon.
+    """
+    left = [run["id"] for run in client.runs(states=_LIVE, limit=None) if run["kind"] == "pipeline"]
+    if left:
+        client.wait(left, timeout_s=LEFT_S)
+    ended = client.runs(outcomes=_NOT_WELL, limit=None)
+    done_again = {run["spec"].get("retry_of") for run in client.runs(limit=None)}
+    ids = [run["id"] for run in ended if run["kind"] == "pipeline" and run["id"] not in done_again]
+    if ids:
+        client.retry(ids, continuing={})
 
 
 def make_plan(

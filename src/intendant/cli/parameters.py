@@ -46,6 +46,29 @@ class Duration(click.ParamType[float]):
         return duration_s
 
 
+class Parameter(click.ParamType[tuple[str | None, str, object]]):
+    """A parameter of a pipeline, `NAME=VALUE`, or of one of its steps, `STEP:NAME=VALUE`.
+
+    The value is JSON; what is no JSON is a text.
+    """
+
+    name = "NAME=VALUE"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str | None, str, object]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        step, colon, name = key.rpartition(":")
+        if not (name and equals) or (colon and not step):
+            self.fail(f"found {value!r}, expected NAME=VALUE or STEP:NAME=VALUE", param, ctx)
+        try:
+            return step or None, name, json.loads(text)
+        except ValueError:
+            return step or None, name, text
+
+
 class JsonArguments(click.ParamType[list[object] | dict[str, object]]):
     """Arguments of a function as JSON: a list, or an object."""
 

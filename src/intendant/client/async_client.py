@@ -34,7 +34,7 @@ from intendant.client.run import Selection, Stream
 
 if TYPE_CHECKING:
     from intendant.broker.client import ConnectionPool
-    from intendant.client.shapes import RunInfo
+    from intendant.client.shapes import Continuing, RunInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -154,9 +154,18 @@ class AsyncClient:
         latest = {info["id"]: info async for info in self.watch(selection, any=any)}
         return [latest[run_id] for run_id in sorted(latest)]
 
-    async def retry(self, selection: Selection, *, key: str | None = None) -> list[AsyncRun]:
-        """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
-        run_ids = await self.converse(talk.retry(selection, key=key))
+    async def retry(
+        self,
+        selection: Selection,
+        *,
+        key: str | None = None,
+        continuing: Continuing | None = None,
+    ) -> list[AsyncRun]:
+        """Queue ended runs anew: new runs with the same specs, in the order of the old ones.
+
+        `continuing` ({} at least): pipelines keep the steps that they have done.
+        """
+        run_ids = await self.converse(talk.retry(selection, key=key, continuing=continuing))
         return [AsyncRun(self, run_id) for run_id in run_ids]
 
     async def prune(

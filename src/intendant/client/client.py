@@ -26,7 +26,7 @@ from intendant.client.run import Run, Selection
 if TYPE_CHECKING:
     from intendant.client.command import RunOptions, Submission, Submitter, Work
     from intendant.client.futures import RunExecutor
-    from intendant.client.shapes import RunInfo
+    from intendant.client.shapes import Continuing, RunInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -184,9 +184,19 @@ class Client:
         latest = {info["id"]: info for info in self.watch(selection, any=any, timeout_s=timeout_s)}
         return [latest[run_id] for run_id in sorted(latest)]
 
-    def retry(self, selection: Selection, *, key: str | None = None) -> list[Run]:
-        """Queue ended runs anew: new runs with the same specs, in the order of the old ones."""
-        return [Run(self, run_id) for run_id in self._converse(talk.retry(selection, key=key))]
+    def retry(
+        self,
+        selection: Selection,
+        *,
+        key: str | None = None,
+        continuing: Continuing | None = None,
+    ) -> list[Run]:
+        """Queue ended runs anew: new runs with the same specs, in the order of the old ones.
+
+        `continuing` ({} at least): pipelines keep the steps that they have done.
+        """
+        run_ids = self._converse(talk.retry(selection, key=key, continuing=continuing))
+        return [Run(self, run_id) for run_id in run_ids]
 
     def prune(self, *, older_s: float, selection: Selection = ()) -> Iterator[list[int]]:
         """Forget runs that ended so long ago; the ids that are gone, a page at a time."""

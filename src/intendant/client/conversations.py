@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from intendant.client.result import RunResult
     from intendant.client.shapes import (
         Change,
+        Continuing,
         DaemonInfo,
         EventInfo,
         Explanation,
@@ -199,10 +200,15 @@ def set_priority(selection: Selection, priority: int) -> Conversation[Change]:
     return _change("run_priority_request", selection=texts(selection), priority=priority)
 
 
-def retry(selection: Selection, *, key: str | None = None) -> Conversation[list[int]]:
+def retry(
+    selection: Selection, *, key: str | None = None, continuing: Continuing | None = None
+) -> Conversation[list[int]]:
     """Queue ended runs anew; the new ids."""
     answer = yield from _ask(
-        "run_retry", selection=texts(selection), retry_key=key or wire.fresh_key()
+        "run_retry",
+        selection=texts(selection),
+        retry_key=key or wire.fresh_key(),
+        continuing=continuing,
     )
     return cast(list[int], answer["run_ids"])
 

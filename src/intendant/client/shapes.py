@@ -66,6 +66,17 @@ class StepInfo(TypedDict, total=False):
     report: dict[str, object]
 
 
+class Continuing(TypedDict, total=False):
+    """How pipelines that have ended go on: what is done stays done, but for what is named here."""
+
+    rerun: list[str]
+    """Steps that run again, with all that come after them."""
+    parameters: dict[str, object]
+    """Of the pipeline, instead of those that it had."""
+    step_parameters: dict[str, dict[str, object]]
+    """The same of steps."""
+
+
 class EventInfo(TypedDict):
     """One line of the event log."""
 

@@ -296,6 +296,7 @@ async def on_run_retry(desk: Desk, request: RunRetryRequest, who: Asker) -> Mess
         account=who.account,
         key=request.retry_key,
         limit=desk.parts.settings.max_queued,
+        continuing=request.continuing,
     )
     return RunRetryResponse(run_ids=new_ids)
 

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
 from intendant.protocol.fields import MAX_DURATION_S, Model, Priority, QueueName
+from intendant.protocol.pipelines import ContinueOrder
 from intendant.protocol.records import (
     AttemptRecord,
     DaemonRecord,
@@ -261,6 +262,9 @@ class RunRetryRequest(Message):
     selection: Selectors
     retry_key: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = Field(
         default=None, description="the same key again gives the same new runs"
+    )
+    continuing: ContinueOrder | None = Field(
+        default=None, description="of pipelines: keep the steps that were done"
     )
 
 

@@ -90,6 +90,31 @@ def is_pickled(step: StepSpec) -> bool:
     return isinstance(step.workload, CallSpec) and step.workload.pickle_sha256 is not None
 
 
+class Continuation(Model):
+    """Where a pipeline goes on from: what was done there stays done. Set by `retry`."""
+
+    run_id: int = Field(ge=1, description="the run whose steps are kept")
+    rerun: list[StepName] = Field(
+        default_factory=list, description="steps that run again, with all that come after them"
+    )
+
+
+class ContinueOrder(Model):
+    """How a pipeline that has ended is to go on, in a new run."""
+
+    rerun: list[StepName] = Field(
+        default_factory=list,
+        max_length=1000,
+        description="steps that run again although they were done, with all that come after them",
+    )
+    parameters: Parameters = Field(
+        default_factory=dict, description="of the pipeline, instead of those that it had"
+    )
+    step_parameters: dict[StepName, Parameters] = Field(
+        default_factory=dict, description="of steps, instead of those that they had"
+    )
+
+
 class PipelineSpec(Model):
     """A graph of steps that is carried out as one run.
 
@@ -122,6 +147,7 @@ class PipelineSpec(Model):
     graph_executor: Target | None = Field(
         default=None, description="a class that carries out the graph, instead of our own"
     )
+    continues: Continuation | None = None
     pickle_sha256: str | None = Field(
         default=None,
         pattern=r"^[0-9a-f]{64}$",
@@ -151,3 +177,26 @@ class PipelineSpec(Model):
     def graph(self) -> Graph:
         """Who comes after whom."""
         return make_graph(self.steps, self.parameters)
+
+
+def continued(pipeline: PipelineSpec, run_id: int, order: ContinueOrder) -> PipelineSpec:
+    """The pipeline of run `run_id` as it goes on; `ValueError` names a step that it has not."""
+    known = {step.name for step in pipeline.steps}
+    if strange := [name for name in (*order.rerun, *order.step_parameters) if name not in known]:
+        raise ValueError(f"run {run_id}: found {strange[0]!r}, expected the name of a step")
+    steps = [
+        _with_parameters(step, order.step_parameters.get(step.name)) for step in pipeline.steps
+    ]
+    changed = {
+        "steps": steps,
+        "parameters": {**pipeline.parameters, **order.parameters},
+        "continues": Continuation(run_id=run_id, rerun=order.rerun),
+    }
+    fields = {name: getattr(pipeline, name) for name in PipelineSpec.model_fields}
+    return PipelineSpec(**{**fields, **changed})
+
+
+def _with_parameters(step: StepSpec, parameters: Parameters | None) -> StepSpec:
+    if parameters is None:
+        return step
+    return step.model_copy(update={"parameters": {**step.parameters, **parameters}})

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+from intendant.protocol.pipelines import ContinueOrder
 from intendant.protocol.records import (
     AttemptRecord,
     EventRecord,
@@ -136,6 +137,7 @@ class Store(Protocol):
         account: str,
         key: str | None = None,
         limit: int | None = None,
+        continuing: ContinueOrder | None = None,
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
 

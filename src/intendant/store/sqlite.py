@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from intendant.protocol.pipelines import ContinueOrder
 from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunNote, RunState
 from intendant.protocol.selectors import Selection
@@ -86,10 +87,11 @@ class SqliteStore:
         account: str,
         key: str | None = None,
         limit: int | None = None,
+        continuing: ContinueOrder | None = None,
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
         return await self._writer.write(
-            submit.retry, run_ids, account=account, key=key, limit=limit
+            submit.retry, run_ids, account=account, key=key, limit=limit, continuing=continuing
         )
 
     async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:

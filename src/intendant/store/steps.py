@@ -24,7 +24,6 @@ from intendant.store.database import (
     STEPS,
     checked_version,
     close_quietly,
-    copy_database,
     database_errors,
     open_reader,
     prepare,
@@ -241,9 +240,21 @@ def _reading(path: Path) -> Iterator[apsw.Connection]:
         yield connection
 
 
-def copy_steps(source: Path, target: Path) -> None:
-    """Begin the steps of a run with those of another, as they are now."""
-    copy_database(source, target)
+def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) -> None:
+    """Begin a database with what stands in another as of now (sqlite.org/backup.html).
+
+    What the steps left is in another run's folder now, as their reports say then.
+    """
+    with (
+        database_errors(source),
+        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
+        closing(apsw.Connection(str(target))) as new,
+    ):
+        with new.backup("main", old, "main") as backup:
+            backup.step()
+        new.execute(
+            "UPDATE step SET report = replace(report, ?, ?)", (old_folder + "/", new_folder + "/")
+        )
 
 
 def _steps(connection: apsw.Connection) -> list[StepInfo]:

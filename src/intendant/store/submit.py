@@ -13,8 +13,9 @@ from intendant.errors import (
     KeyConflict,
     unknown_queue,
 )
+from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission
+from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
 from intendant.store.rows import Cell, RunRow, detail_of, new_row, spec_sha256
@@ -51,12 +52,13 @@ def retry(
     account: str,
     key: str | None = None,
     limit: int | None = None,
+    continuing: ContinueOrder | None = None,
 ) -> list[int]:
     """The ids of new runs with the specs and secrets of these, which must have ended.
 
     A key that is known gives the ids that it had. A new run comes after the new ones of those that
     the old one came after. What that came after besides counts as done, and a hold as lifted:
-    whoever asks for a retry wants it to run.
+    whoever asks for a retry wants it to run. `continuing`: pipelines keep what they have done.
     """
     prefix = None if key is None else f"retry/{hashlib.sha256(key.encode()).hexdigest()}/"
     if prefix is not None and (known_ids := _ids_with_prefix(tx, prefix, account)):
@@ -64,7 +66,8 @@ def retry(
     old_runs = [tx.run(run_id) for run_id in sorted(set(run_ids))]
     parents = {old.id: _parents(tx, old, among=run_ids) for old in old_runs}
     new_ids = {
-        old.id: _insert(tx, _again(tx, old, parents[old.id], prefix), account) for old in old_runs
+        old.id: _insert(tx, _again(tx, old, parents[old.id], prefix, continuing), account)
+        for old in old_runs
     }
     _check_waiting(tx, account, limit)
     for old_id, run_id in new_ids.items():
@@ -92,16 +95,38 @@ def _ids_with_prefix(tx: Transaction, prefix: str, account: str) -> list[int]:
     return [run_id for (run_id,) in rows]
 
 
-def _again(tx: Transaction, old: RunRow, parents: list[RunRow], prefix: str | None) -> Submission:
+def _again(
+    tx: Transaction,
+    old: RunRow,
+    parents: list[RunRow],
+    prefix: str | None,
+    continuing: ContinueOrder | None,
+) -> Submission:
     if old.state is not RunState.ENDED:
         raise IllegalTransition(f"run {old.id} is {old.state}; expected one that has ended")
     after = [str(parent.name) for parent in parents]
-    spec = old.spec.model_copy(update={"retry_of": old.id, "after": after, "hold": False})
+    changes = {"retry_of": old.id, "after": after, "hold": False}
+    spec = old.spec.model_copy(update={**changes, "workload": _work_again(old, continuing)})
     return Submission(
         spec=spec,
         secrets=secrets_of(tx.execute, old.id),
         submission_key=None if prefix is None else f"{prefix}{old.id}",
     )
+
+
+def _work_again(old: RunRow, continuing: ContinueOrder | None) -> Workload:
+    """What the run did, from its beginning; or, of a pipeline, from where it got to."""
+    workload = old.spec.workload
+    if not isinstance(workload, PipelineSpec):
+        if continuing is not None:
+            raise InvalidRequest(f"run {old.id} is a {workload.kind}; only a pipeline goes on")
+        return workload
+    if continuing is None:
+        return workload.model_copy(update={"continues": None})
+    try:
+        return continued(workload, old.id, continuing)
+    except ValueError as error:  # what is wrong with the graph, if its parameters were changed
+        raise InvalidRequest(f"run {old.id} can't go on so: {error}") from error
 
 
 def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunRow]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import signal
 import socket
@@ -15,12 +14,11 @@ from typing import Any
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
-from intendant.protocol.pipelines import PipelineSpec, StepSpec
-from intendant.store.steps import STEPS_FILE, StepStore
-from intendant.workloads.calling import find_function
+from intendant.protocol.pipelines import PipelineSpec
+from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.callbacks import Callbacks
-from intendant.workloads.pipeline.continuing import prepare
+from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
 
@@ -32,9 +30,11 @@ def conduct(
     logs.configure("info", role="pipeline")
     pipeline = PipelineSpec.model_validate(order["spec"])
     run = PipelineRun(pipeline, order["label"], Path(order["run_folder"]), Path.cwd(), calls)
-    with StepStore(run.folder / STEPS_FILE) as store, Callbacks(pipeline) as callbacks:
-        store.lay_out({step.name: fingerprint(step) for step in pipeline.steps})
-        prepare(store)
+    try:
+        store = open_store(pipeline, run.folder)
+    except Refusal as error:
+        return str(error), False
+    with store, Callbacks(pipeline) as callbacks:
         make_executor = partial(_graph_executor(pipeline), run, store, callbacks=callbacks)
         return asyncio.run(_conduct(pipeline, partial(Nursery, zygote), make_executor, life_fd))
 
@@ -91,8 +91,3 @@ async def _stop_when_asked(executor: GraphExecutor, life_fd: int) -> None:
 async def _then(wait: Any, event: asyncio.Event) -> None:
     await wait
     event.set()
-
-
-def fingerprint(step: StepSpec) -> str:
-    """What tells a step from one that was asked to do something else."""
-    return hashlib.sha256(step.model_dump_json().encode()).hexdigest()

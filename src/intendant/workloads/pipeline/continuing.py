@@ -1,20 +1,112 @@
-"""Going on where an earlier attempt stopped: what is done stays done, the rest is to run."""
+"""Going on where a pipeline stopped: what is done stays done, the rest is to run.
+
+Within one run the database of an earlier attempt is simply there. A run that continues another
+begins with a copy of that one's database, and with links to what its steps left, so that it does
+not depend on the other any more. The copy takes its name when it is whole.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
+from intendant.protocol.pipelines import Continuation, PipelineSpec, StepSpec
+from intendant.protocol.references import PIPELINE, references_in
+from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import GOOD, StepState
-from intendant.store.steps import StepStore, reset
+from intendant.store.steps import STEPS_FILE, StepStore, copy_steps, read_steps, reset
+from intendant.workloads.calling import Refusal
+from intendant.workloads.results import reason
 
 
-def prepare(store: StepStore) -> None:
-    """Reset every step that has not ended well, whatever became of it."""
+def open_store(pipeline: PipelineSpec, run_folder: Path) -> StepStore:
+    """The database of the run's steps, ready: those that are done as such, all others pending."""
+    path = run_folder / STEPS_FILE
+    rerun: list[str] = []
+    if pipeline.continues is not None and not path.exists():
+        _take_over(pipeline.continues, run_folder)
+        rerun = pipeline.continues.rerun
+    store = StepStore(path)
+    before = {info.name: info for info in store.steps()}
+    now = fingerprints(pipeline)
+    kept = kept_steps(pipeline, before, now, rerun=rerun)
+    store.lay_out(now)
     at = datetime.now(UTC)
-    store.write(
-        [
-            reset(info.name, at=at)
-            for info in store.steps()
-            if info.outcome not in GOOD and (info.state is not StepState.PENDING or info.outcome)
-        ]
-    )
+    touched = (name for name, info in before.items() if name in now and _is_touched(info))
+    store.write([reset(name, at=at) for name in touched if name not in kept])
+    return store
+
+
+def kept_steps(
+    pipeline: PipelineSpec,
+    before: Mapping[str, StepInfo],
+    fingerprints: Mapping[str, str],
+    *,
+    rerun: Iterable[str] = (),
+) -> set[str]:
+    """The steps that stay done: they ended well, are asked for the same as then, and nothing that
+    they come after runs again.
+    """
+    kept: set[str] = set()
+    again = set(rerun)
+    for name in pipeline.graph.order():
+        info = before.get(name)
+        is_done = info is not None and info.outcome in GOOD and name not in again
+        is_same = info is not None and info.fingerprint == fingerprints[name]
+        if is_done and is_same and kept.issuperset(pipeline.graph.parents[name]):
+            kept.add(name)
+    return kept
+
+
+def fingerprints(pipeline: PipelineSpec) -> dict[str, str]:
+    """What tells each step from one that is asked to do something else."""
+    return {step.name: _fingerprint(step, pipeline.parameters) for step in pipeline.steps}
+
+
+def _fingerprint(step: StepSpec, parameters: Mapping[str, object]) -> str:
+    """A digest of the step and of the pipeline's parameters that it refers to."""
+    digest = hashlib.sha256(step.model_dump_json(exclude_defaults=True).encode())
+    for _, value in step.texts():
+        for reference in references_in(value):
+            if reference.step == PIPELINE:
+                name = reference.path[0]
+                digest.update(f"\0{name}={parameters.get(name)!r}".encode())
+    return digest.hexdigest()
+
+
+def _is_touched(info: StepInfo) -> bool:
+    return info.state is not StepState.PENDING or info.outcome is not None
+
+
+def _take_over(continuation: Continuation, run_folder: Path) -> None:
+    """Begin with what the other run has done; `Refusal` if nothing is there any more."""
+    old_folder = run_folder.parent / str(continuation.run_id)
+    source = old_folder / STEPS_FILE
+    if not source.exists():
+        raise Refusal(reason("continue", f"run {continuation.run_id} has left no state"))
+    for info in read_steps(source):
+        if info.outcome in GOOD and info.folder is not None:
+            _link_tree(old_folder / info.folder, run_folder / info.folder)
+    copy = run_folder / f".{STEPS_FILE}.new"
+    copy.unlink(missing_ok=True)
+    copy_steps(source, copy, old_folder=str(old_folder), new_folder=str(run_folder))
+    copy.rename(run_folder / STEPS_FILE)
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The same files under another name; copied where they can't be linked."""
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True, symlinks=True)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:  # from a try that was cut short
+        return
+    except OSError:
+        shutil.copy2(source, target)

@@ -1,0 +1,72 @@
+"""Which steps stay done when a pipeline goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
+from intendant.protocol.step_records import StepInfo
+from intendant.protocol.step_states import StepOutcome as Out
+from intendant.protocol.step_states import StepState
+from intendant.workloads.pipeline.continuing import fingerprints, kept_steps
+
+
+def pipeline(**argv: str) -> PipelineSpec:
+    """Steps whose argument is a text with references."""
+    return PipelineSpec.model_validate(
+        {
+            "kind": "pipeline",
+            "parameters": {"top": 1, "low": 2},
+            "steps": [
+                {"name": name, "workload": {"kind": "command", "argv": ["do", text]}}
+                for name, text in argv.items()
+            ],
+        }
+    )
+
+
+SPEC = pipeline(a="x", b="${a.id}", c="${b.id} ${pipeline.top}", d="y", e="${d.id}")
+
+
+def kept(spec: PipelineSpec = SPEC, *, rerun: tuple[str, ...] = (), **outcomes: Out) -> set[str]:
+    """What stays done of a pipeline that has ended, in which all others succeeded."""
+    before = {
+        name: StepInfo(
+            name=name,
+            state=StepState.ENDED,
+            outcome=outcomes.get(name, Out.SUCCEEDED),
+            fingerprint=fingerprint,
+        )
+        for name, fingerprint in fingerprints(SPEC).items()
+    }
+    return kept_steps(spec, before, fingerprints(spec), rerun=rerun)
+
+
+def test_c15_what_succeeded_is_kept_and_what_did_not_runs_again() -> None:
+    assert kept() == {"a", "b", "c", "d", "e"}
+    assert kept(d=Out.FAILED, e=Out.NOT_RUN, a=Out.CACHED) == {"a", "b", "c"}
+    assert kept(c=Out.SKIPPED, e=Out.ABORTED) == {"a", "b", "d"}
+
+
+def test_what_comes_after_a_step_that_runs_again_runs_again_too() -> None:
+    assert kept(a=Out.FAILED) == {"d", "e"}  # b may have run although a had failed
+    assert kept(rerun=("b",)) == {"a", "d", "e"}
+
+
+def test_a_step_that_is_asked_for_something_else_runs_again() -> None:
+    changed = continued(SPEC, 17, ContinueOrder(parameters={"top": 5}))
+    assert kept(changed) == {"a", "b", "d", "e"}
+    changed = continued(SPEC, 17, ContinueOrder(step_parameters={"d": {"x": 1}}))
+    assert kept(changed) == {"a", "b", "c"}
+
+
+def test_a_new_step_is_to_run() -> None:
+    text: dict[str, Any] = {"a": "x", "f": "${a.id}"}
+    assert kept(pipeline(**text)) == {"a"}
+
+
+def test_a_pipeline_goes_on_only_with_steps_that_it_has() -> None:
+    with pytest.raises(ValueError, match="run 17: found 'z', expected the name of a step"):
+        continued(SPEC, 17, ContinueOrder(rerun=["z"]))
