@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 Key = tuple[int | str, ...]
@@ -63,10 +64,10 @@ class Problem:
 
 
 def explain_validation_error(
-    error: ValidationError, *, source: Source, known: Collection[str] = ()
+    error: ValidationError, *, source: Source, model: type[BaseModel] | None = None
 ) -> str:
-    """Every problem of `error`, one a line; `known` are the keys that a misspelt one may mean."""
-    return "\n".join(problem.line(source) for problem in problems_of(error, known=known))
+    """Every problem of `error`, one a line; `model` has the keys that a misspelt one may mean."""
+    return "\n".join(problem.line(source) for problem in problems_of(error, model=model))
 
 
 def explain_toml_error(error: tomllib.TOMLDecodeError, text: str, *, source: str) -> str:
@@ -76,9 +77,26 @@ def explain_toml_error(error: tomllib.TOMLDecodeError, text: str, *, source: str
     return f"{source}: line {line}: {_TOML_PLACE.sub('', str(error))}"
 
 
-def problems_of(error: ValidationError, *, known: Collection[str] = ()) -> list[Problem]:
+def problems_of(error: ValidationError, *, model: type[BaseModel] | None = None) -> list[Problem]:
     """The problems that pydantic found, in its order."""
-    return [_problem(details, known) for details in error.errors(include_url=False)]
+    return [_problem(details, model) for details in error.errors(include_url=False)]
+
+
+def keys_beside(key: Key, model: type[BaseModel]) -> list[str]:
+    """The keys of the table in which `key` stands; of each that it may be, where several may."""
+    tables = [model]
+    for part in key[:-1]:
+        fields = [table.model_fields[str(part)] for table in tables if part in table.model_fields]
+        # What is no field is a place in a list, or a key that people choose.
+        tables = [one for field in fields for one in _models_in(field.annotation)] or tables
+    return sorted({name for table in tables for name in table.model_fields})
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def dotted(key: Key) -> str:
@@ -98,25 +116,26 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
-def _problem(details: ErrorDetails, known: Collection[str]) -> Problem:
+def _problem(details: ErrorDetails, model: type[BaseModel] | None) -> Problem:
     key = details["loc"]
     match details["type"]:
         case "missing":
             return Problem(key, found(None, _expected(details)))
         case "extra_forbidden":
-            return Problem(key, f"found an unknown key, expected {_known_key(key, known)}")
+            return Problem(key, f"found an unknown key, expected {_known_key(key, model)}")
         case "value_error":
             return Problem(key, _own_words(str(details["ctx"]["error"]), details["input"]))
         case _:
             return Problem(key, found(details["input"], _expected(details)))
 
 
-def _known_key(key: Key, known: Collection[str]) -> str:
-    """What to write instead of an unknown key, if anything comes near it."""
+def _known_key(key: Key, model: type[BaseModel] | None) -> str:
+    """What to write instead of an unknown key: what comes near it, or whatever there is."""
+    if model is None:
+        return "a key that exists"
+    known = keys_beside(key, model)
     near = get_close_matches(str(key[-1]), known, n=1)
-    if near:
-        return f"{near[0]!r} perhaps"
-    return f"one of {', '.join(sorted(known))}" if known else "a key that exists"
+    return f"{near[0]!r} perhaps" if near else f"one of {', '.join(known)}"
 
 
 def _own_words(message: str, value: object) -> str:

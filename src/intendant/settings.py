@@ -124,8 +124,8 @@ def read_settings(
     try:
         return Settings.model_validate(merged)
     except ValidationError as error:
-        known = Settings.model_fields
-        raise SettingsError(explain_validation_error(error, source=source, known=known)) from error
+        text = explain_validation_error(error, source=source, model=Settings)
+        raise SettingsError(text) from error
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:

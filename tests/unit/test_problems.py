@@ -23,6 +23,7 @@ class Queue(BaseModel):
     slots: int = Field(default=1, ge=1, le=9)
 
 
+UNKNOWN = "found an unknown key, expected"
 KEYS = "even, grace_s, keys, level, name, queues, verbose"
 
 
@@ -79,11 +80,13 @@ def error_of(data: object) -> ValidationError:
         ({"even": 3}, "even: found 3, expected an even number"),
         ({"even": 7}, "even: seven is right out"),
         ({"levle": "info"}, "levle: found an unknown key, expected 'level' perhaps"),
-        ({"xyz": 1}, f"xyz: found an unknown key, expected one of {KEYS}"),
+        ({"queues": {"a": {"slts": 1}}}, f"queues.a.slts: {UNKNOWN} 'slots' perhaps"),
+        ({"queues": {"a": {"even": 1}}}, f"queues.a.even: {UNKNOWN} one of slots"),
+        ({"xyz": 1}, f"xyz: {UNKNOWN} one of {KEYS}"),
     ],
 )  # fmt: skip
 def test_a_problem_says_what_was_found_and_what_was_expected(data: object, line: str) -> None:
-    text = explain_validation_error(error_of(data), source="F.toml", known=Settings.model_fields)
+    text = explain_validation_error(error_of(data), source="F.toml", model=Settings)
 
     assert text == f"F.toml: {line}"
 

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, ValidationError
 from intendant.errors import SettingsError
 from intendant.problems import Key, Problem, explain_validation_error, found, problems_of
 from intendant.protocol.fields import Arguments, Name, QueueName
-from intendant.protocol.filefields import FileModel, Limit, Retry, RetryTable, Umask, Wait
+from intendant.protocol.filefields import FileModel, Limit, Retry, Umask, Wait
 from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
 from intendant.protocol.specs import RunSpec, check_dependencies
 from intendant.protocol.studyfile import StudyTable, fields_of_study, key_of_study
@@ -153,16 +153,6 @@ class RunFile(FileModel):
     runs: list[RunTable] = Field(min_length=1)
 
 
-KNOWN_KEYS = frozenset(
-    {
-        *RunTable.model_fields,
-        *StepTable.model_fields,
-        *StudyTable.model_fields,
-        *RetryTable.model_fields,
-        *RunFile.model_fields,
-    }
-)
-
 _KINDS: dict[str, tuple[str, set[str]]] = {
     "argv": ("command", {*CommandSpec.model_fields} & {*RunTable.model_fields}),
     "call": ("call", {"call", *CallSpec.model_fields} & {*RunTable.model_fields}),
@@ -206,13 +196,15 @@ def parse_run_file(data: object, *, source: str) -> list[RunSpec]:
 def _read_tables(data: object, source: str) -> list[tuple[Key, RunTable]]:
     """Every run's table and where it stands in the file."""
     _refuse(_problems_of_form(data), source)
+    is_of_several = isinstance(data, dict) and "runs" in data
     try:
-        if isinstance(data, dict) and "runs" in data:
+        if is_of_several:
             runs = RunFile.model_validate(data).runs
             return [(("runs", at), table) for at, table in enumerate(runs)]
         return [((), RunTable.model_validate(data))]
     except ValidationError as error:
-        text = explain_validation_error(error, source=source, known=KNOWN_KEYS)
+        model = RunFile if is_of_several else RunTable
+        text = explain_validation_error(error, source=source, model=model)
         raise SettingsError(text) from error
 
 

@@ -92,9 +92,7 @@ def _population_options(spec: StudySpec) -> PopulationOptions:
     try:
         return PopulationOptions.model_validate(spec.scheduler.options)
     except ValidationError as error:
-        text = explain_validation_error(
-            error, source="scheduler", known=PopulationOptions.model_fields
-        )
+        text = explain_validation_error(error, source="scheduler", model=PopulationOptions)
         raise SettingsError(text) from error
 
 
