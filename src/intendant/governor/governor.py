@@ -22,8 +22,16 @@ from typing import Any, assert_never
 import structlog
 
 from intendant.broker.client import Connection
+from intendant.broker.config import KeyPair
+from intendant.broker.keys import ClientKeys
 from intendant.broker.worker import Request, Worker
-from intendant.errors import RequestRefused, StaleAttempt, Unreachable, WorkloadNotStarted
+from intendant.errors import (
+    AccessDenied,
+    RequestRefused,
+    StaleAttempt,
+    Unreachable,
+    WorkloadNotStarted,
+)
 from intendant.governor.escalation import Escalation
 from intendant.governor.verdict import StopOrder, Verdict, judge, time_limit_order
 from intendant.process.cgroup import Cgroup
@@ -92,6 +100,7 @@ class Governor:
             self._order.endpoint,
             service,
             self._answer,
+            keys=self._keys(),
             heartbeat_s=self._order.heartbeat_s,
             liveness=self._order.liveness,
         )
@@ -99,7 +108,7 @@ class Governor:
             self._tasks = tasks
             aides = [
                 tasks.create_task(worker.run(), name="bus"),
-                tasks.create_task(self._follow_daemon(*self._order.daemon), name="daemon"),
+                tasks.create_task(self._follow_daemon(), name="daemon"),
             ]
             try:
                 return await self._carry_out()
@@ -157,12 +166,20 @@ class Governor:
         for signum in (signal.SIGINT, signal.SIGHUP):
             signal.signal(signum, signal.SIG_IGN)  # each handler of the loop's would cost 0.5 ms
 
-    async def _follow_daemon(self, pid: int, started: int) -> None:
+    def _keys(self) -> ClientKeys | None:
+        """What it connects with, where the endpoint takes keys."""
+        if (keys := self._order.keys) is None:
+            return None
+        return ClientKeys(KeyPair(keys.public_key, keys.secret_key), keys.server_key)
+
+    async def _follow_daemon(self) -> None:
         """End an embedded run when its daemon has gone; and any that has not been asked to start.
 
         Nobody will ask any more: the next daemon burns what it does not find claimed.
         """
-        descriptor = open_pidfd(pid, started)
+        if self._order.daemon is None:
+            return
+        descriptor = open_pidfd(*self._order.daemon)
         if descriptor is not None:
             with Pidfd(descriptor) as daemon:
                 await daemon.wait_exit()
@@ -346,11 +363,11 @@ class Governor:
 
     async def _tell(self, request: Message) -> None:
         """Say something to the executor, if it can be reached in time."""
-        connection = Connection(self._order.endpoint, connect_s=FINISHED_WAIT_S)
+        connection = Connection(self._order.endpoint, keys=self._keys(), connect_s=FINISHED_WAIT_S)
         try:
             async with asyncio.timeout(FINISHED_WAIT_S):
                 await connection.request(b"executor", [encode(request)])
-        except (TimeoutError, Unreachable) as error:
+        except (TimeoutError, Unreachable, AccessDenied) as error:
             log.warning("nobody_to_report_to", error=str(error))
         finally:
             connection.close()

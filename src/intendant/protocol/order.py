@@ -7,6 +7,14 @@ from pydantic import Field
 from intendant.protocol.fields import Model
 
 
+class GovernorKeys(Model):
+    """What a governor afar connects with: a pair of its attempt alone, and the server's key."""
+
+    public_key: str
+    secret_key: str = Field(repr=False)
+    server_key: str
+
+
 class GovernorOrder(Model):
     """One attempt, and where its executor is."""
 
@@ -23,8 +31,11 @@ class GovernorOrder(Model):
     cgroup_home: str | None = Field(
         description="cgroup v2 folder in which the workload gets a group; null: no cgroup"
     )
-    daemon: tuple[int, int] = Field(description="pid and start time of who launched it")
+    daemon: tuple[int, int] | None = Field(
+        description="pid and start time of who launched it; null: on another machine"
+    )
     is_embedded: bool = Field(description="whether the run must not outlive that daemon")
+    keys: GovernorKeys | None = Field(default=None, description="where the endpoint is far away")
 
     @property
     def service(self) -> str:
