@@ -74,7 +74,7 @@ class Port:
         hwm = PRIVATE_HWM if endpoint.private else CLIENT_HWM
         self.socket = context.socket(zmq.ROUTER)
         self.socket.router_mandatory = True  # a lost peer is an error, not silence
-        self.socket.maxmsgsize = mdp.MAX_FRAME_BYTES
+        self.socket.maxmsgsize = mdp.MAX_FRAME_BYTES + mdp.CURVE_OVERHEAD_BYTES
         self.socket.sndhwm = self.socket.rcvhwm = hwm
         self.socket.handshake_ivl = HANDSHAKE_MS
         self.socket.linger = 0

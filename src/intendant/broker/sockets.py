@@ -89,7 +89,7 @@ def open_dealer(endpoint: str, keys: ClientKeys | None = None) -> tuple[Socket, 
     socket, monitor = _open_monitored()
     socket.sndhwm = socket.rcvhwm = HIGH_WATER_MARK
     socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, RECONNECT_MAX_MS
-    socket.maxmsgsize = mdp.MAX_FRAME_BYTES
+    socket.maxmsgsize = mdp.MAX_FRAME_BYTES + mdp.CURVE_OVERHEAD_BYTES
     if endpoint.startswith("tcp:"):
         for option, value in (KEEPALIVE | HEARTBEAT).items():
             setattr(socket, option, value)

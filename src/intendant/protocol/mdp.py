@@ -37,6 +37,8 @@ MAX_SERVICE_BYTES = 255
 _PRINTABLE = bytes(range(0x21, 0x7F))
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_FRAMES = 16
+CURVE_OVERHEAD_BYTES = 64
+"""What encryption may add to a frame on its way (RFC 26: 33 bytes)."""
 
 
 def is_service_name(name: bytes) -> bool:
