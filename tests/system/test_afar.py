@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import socket as unix
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+import zmq
 
 from intendant.broker.keys import read_pair
+from intendant.broker.sync_client import SyncConnection
 from intendant.client.client import Client
 from intendant.errors import AccessDenied, Busy
 from tests.helpers.daemon import INTENDANT, Daemon, daemon_folders
@@ -247,6 +252,110 @@ def test_an_accounts_queue_is_bounded_and_others_are_not_held_up(folders: Daemon
             ann.submit(["true"])
 
         assert bob.submit(["true"]).wait()["outcome"] == "succeeded"
+
+
+# --- attacks -------------------------------------------------------------------------------------
+
+
+def test_s12_a_message_without_end_is_ended_by_the_bound_on_memory_and_harms_no_run(
+    folders: Daemon,
+) -> None:
+    """No option of libzmq stops it. The sender's connection ends, and the broker if it must."""
+    settings = folders.home / "settings.toml"
+    settings.write_text("broker_memory_mib = 512\n")
+    folders.start("--config", str(settings))
+    run_id = folders.submit("sh", "-c", "until test -e go; do sleep 0.05; done; echo unharmed")
+    folders.wait_state(run_id, "running")
+
+    send_without_end(folders.runtime_dir / "client.sock")
+
+    wait_for("a broker serves", folders.serves, within_s=10.0)
+    broker = folders.status()["broker"]
+    assert broker["restarts"] <= 1
+    assert psutil.Process(broker["pid"]).memory_info().rss < 512 * 1024 * 1024
+    (folders.home / "go").touch()
+    assert folders.run("wait", str(run_id)).returncode == 0
+    assert folders.run("logs", str(run_id)).stdout == "unharmed\n"
+
+
+def test_only_what_was_asked_for_is_listened_at_while_runs_run(afar: Afar) -> None:
+    run_id = afar.submit("ann", "sleep", "600")
+    afar.daemon.wait_state(int(run_id), "running")
+    executor = psutil.Process(afar.daemon.pid)
+
+    listening_at = {
+        connection.laddr
+        for process in [executor, *executor.children(recursive=True)]
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+
+    assert {f"tcp://{address.ip}:{address.port}" for address in listening_at} == {afar.endpoint}
+    assert afar.run("ann", "cancel", run_id).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["__class__", "_private", "a.b.c", "run_shutdown_request", "run_start_request", "answer",
+     "error_response", ""],
+)  # fmt: skip
+def test_a_verb_that_is_in_no_table_is_refused(afar: Afar, kind: str) -> None:
+    answer = ask(afar, {"kind": kind, "protocol_version": 1})
+    assert answer["code"] == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    "selector", ["../../etc/passwd", "/etc", "%2e%2e", "1;ls", "1\0", ".", "", "1' OR '1'='1",
+                 "x" * 5000],
+)  # fmt: skip
+def test_a_run_is_named_by_a_number_and_nothing_else(afar: Afar, selector: str) -> None:
+    for kind in ("run_show_request", "run_cancel_request"):
+        answer = ask(afar, {"kind": kind, "selection": [selector]})
+        assert answer["code"] == "invalid_request"
+
+
+def test_a_filter_is_data_to_the_database(afar: Afar) -> None:
+    answer = ask(afar, {"kind": "run_list_request", "queue": "default' OR '1'='1"})
+    assert answer["code"] == "invalid_request"
+
+
+def test_an_admins_key_offers_no_service_of_the_daemons(afar: Afar) -> None:
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        keys = afar.keys.of("ada")
+        socket.linger, socket.rcvtimeo = 0, 20_000
+        socket.curve_publickey = keys.pair.public.encode()
+        socket.curve_secretkey = keys.pair.secret.encode()
+        socket.curve_serverkey = keys.server.encode()
+        socket.connect(afar.endpoint)
+        socket.send_multipart([b"MDPW02", b"\x01", b"executor"])
+        assert socket.recv_multipart() == [b"MDPW02", b"\x06"]
+
+
+def ask(afar: Afar, message: dict[str, object]) -> dict[str, object]:
+    """The answer to a request that no client of ours would make, with the key of an admin."""
+    connection = SyncConnection(afar.endpoint, keys=afar.keys.of("ada"))
+    with closing(connection):
+        answer = connection.request(b"executor", [json.dumps(message).encode()], timeout_s=20)
+    found: dict[str, object] = json.loads(answer[0])
+    return found
+
+
+def send_without_end(path: Path) -> None:
+    """Send one message, frame after frame, until that is the broker's end (ZMTP 3.0, RFC 23)."""
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+    size = 1024 * 1024
+    frame = b"\x03" + size.to_bytes(8, "big") + bytes(size)  # long, and more will follow
+    with unix.socket(unix.AF_UNIX) as peer:
+        peer.settimeout(30)
+        peer.connect(str(path))
+        peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0"))
+        while b"ROUTER" not in peer.recv(65_536):
+            continue
+        peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        with suppress(ConnectionError):
+            for _ in range(4096):
+                peer.sendall(frame)
+            pytest.fail("the broker took four gigabytes")
 
 
 # --- keys ----------------------------------------------------------------------------------------
