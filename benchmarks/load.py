@@ -77,4 +77,5 @@ def run(
     )  # fmt: skip
     took_ns = cpu_ns([broker_pid]) - before_ns
     requests = load.count * (1 + WARM_UP)
-    return Measured(*map(float, done.stdout.split()), requests * 1e9 / took_ns)
+    requests_per_s, p50_us, p99_us = map(float, done.stdout.split())
+    return Measured(requests_per_s, p50_us, p99_us, requests * 1e9 / took_ns)

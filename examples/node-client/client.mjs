@@ -6,7 +6,8 @@
 //   node client.mjs ENDPOINT logs ID          copy its output, as it is written
 //   node client.mjs ENDPOINT cancel ID        end it
 //
-// ENDPOINT is the one that `intendant status` names. A refusal is printed as `code: message`
+// ENDPOINT is the one that `intendant status` names. For tcp, INTENDANT_SERVER_KEY is the server's
+// public key, INTENDANT_PUBLIC_KEY and INTENDANT_SECRET_KEY are those in your own key's file. A refusal is printed as `code: message`
 // and exits with 1; where nobody answers in time, the exit status is 69.
 
 import { randomUUID } from "node:crypto";
@@ -27,10 +28,21 @@ class Refused extends Error {
 
 class Unreachable extends Error {}
 
+/** The options of CURVE (section 9), if there are keys. */
+function keys({ INTENDANT_SERVER_KEY, INTENDANT_PUBLIC_KEY, INTENDANT_SECRET_KEY }) {
+  return INTENDANT_SERVER_KEY
+    ? {
+        curveServerKey: INTENDANT_SERVER_KEY,
+        curvePublicKey: INTENDANT_PUBLIC_KEY,
+        curveSecretKey: INTENDANT_SECRET_KEY,
+      }
+    : {};
+}
+
 /** Each part of the answer, the FINAL last: the message, and the raw frame behind it, if any. */
 async function* ask(endpoint, service, kind, fields) {
   const request = { kind, protocol_version: VERSION, ...fields };
-  const socket = new Dealer({ linger: 0, receiveTimeout: PATIENCE_MS, sendTimeout: PATIENCE_MS });
+  const socket = new Dealer({ linger: 0, receiveTimeout: PATIENCE_MS, ...keys(process.env) });
   socket.connect(endpoint);
   try {
     await socket.send([CLIENT, REQUEST, service, JSON.stringify(request)]);
@@ -56,10 +68,10 @@ async function answer(endpoint, kind, fields) {
   for await (const { message } of ask(endpoint, "executor", kind, fields)) return message;
 }
 
-/** Our environment as a run gets it: `NAME=value`, each ended by a NUL, in base64. */
+/** Our environment as a run gets it, without our keys: `NAME=value`, each ended by a NUL, in base64. */
 function environment() {
-  const entries = Object.entries(process.env).map(([name, value]) => `${name}=${value}\0`);
-  return Buffer.from(entries.join("")).toString("base64");
+  const entries = Object.entries(process.env).filter(([name]) => !name.startsWith("INTENDANT_"));
+  return Buffer.from(entries.map(([name, value]) => `${name}=${value}\0`).join("")).toString("base64");
 }
 
 const verbs = {

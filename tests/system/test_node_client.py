@@ -14,6 +14,7 @@ import pytest
 
 from intendant.protocol.folders import client_endpoint
 from tests.helpers.daemon import Daemon
+from tests.helpers.keys import Keys, listening
 
 SOURCE = Path(__file__).parents[2] / "examples" / "node-client"
 
@@ -105,3 +106,25 @@ def test_a_client_in_another_language_hears_why_it_is_refused(client: Client) ->
         status, out, errors = said(client(verb, argument))
         assert (status, out) == (1, "")
         assert errors.startswith(f"{code}: "), errors
+
+
+def test_a_client_in_another_language_comes_by_tcp_with_a_key(
+    installed: Path, folders: Daemon
+) -> None:
+    keys = Keys(folders.home)
+    keys.authorize("ann", "submit")
+    endpoint = listening(folders, keys)
+    environment = os.environ | {
+        "INTENDANT_SERVER_KEY": keys.server.public,
+        "INTENDANT_PUBLIC_KEY": keys.clients["ann"].public,
+        "INTENDANT_SECRET_KEY": keys.clients["ann"].secret,
+    }
+
+    done = subprocess.run(
+        [*node(installed), endpoint, "submit", "sh", "-c", "test -z \"$INTENDANT_SECRET_KEY\""],
+        capture_output=True, text=True, env=environment, cwd=folders.home, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    run = folders.wait_state(int(done.stdout), "ended")
+    assert (run["account"], run["outcome"]) == ("ann", "succeeded")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from intendant.errors import REFUSALS
+from intendant.protocol.access import RULES
 from intendant.protocol.executor_states import Policy
 from intendant.protocol.messages import Message
 from intendant.protocol.run_states import Outcome, RunState
@@ -31,6 +32,20 @@ def test_every_code_is_explained_as_its_error_is(code: str) -> None:
     explained = REFUSALS[code].__doc__ or ""
 
     assert ROWS[code].lower() == explained.removesuffix(".").lower()
+
+
+def test_every_request_is_listed_with_the_role_and_the_reach_that_it_takes() -> None:
+    rows = re.findall(r"^\| `([a-z]+)` \| (seen|own|) ?\| (.*_request`) \|$", TEXT, re.MULTILINE)
+    listed = {
+        kind: (role, reach or "none")
+        for role, reach, requests in rows
+        for kind in re.findall(r"`([a-z_]+)`", requests)
+    }
+
+    assert listed == {
+        message.model_fields["kind"].default: (rule.role, rule.reach.name.lower())
+        for message, rule in RULES.items()
+    }
 
 
 @pytest.mark.parametrize("name", re.findall(r"`schemas/([a-z_]+)\.json`", TEXT))
