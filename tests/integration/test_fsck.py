@@ -187,6 +187,26 @@ def test_what_is_left_of_a_governors_session_is_found(state: State) -> None:
     wait_for("nothing is left of it", lambda: start_time(int(left)) is None)
 
 
+@pytest.mark.parametrize(("run_id", "is_found"), [(1, True), (2, False)])
+def test_what_an_attempt_started_and_what_left_its_session_is_found(
+    state: State, run_id: int, is_found: bool
+) -> None:
+    environment = {
+        "INTENDANT_STATE_DIR": str(state.folder),
+        "INTENDANT_RUN_ID": str(run_id),
+        "INTENDANT_ATTEMPT": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"],
+        stdin=subprocess.PIPE, cwd="/", env=environment, start_new_session=True,
+    ) as one:  # fmt: skip
+        texts = [found.text for found in state.examine().findings]
+        one.kill()
+
+    text = f"process {one.pid} was started by attempt 1.1, which is over"
+    assert texts == ([text] if is_found else [])
+
+
 def test_a_governor_of_a_live_attempt_is_as_it_should_be(state: State) -> None:
     folder = state.spool.attempt(2, 1).path
     with subprocess.Popen(

@@ -47,6 +47,12 @@ def damage(path: Path, *statements: str) -> None:
         connection.close()
 
 
+EVENT = (
+    "INSERT INTO event (run_id, seq, at, attempt, event, before, after, detail) "
+    "VALUES ({run_id}, {seq}, 1, 1, '{event}', '{before}', '{after}', '{{}}')"
+)
+
+
 def test_a_sound_database_has_no_findings(database: Path) -> None:
     assert findings(database) == []
     with kept_records(database) as records:
@@ -70,6 +76,12 @@ def test_a_sound_database_has_no_findings(database: Path) -> None:
         ("DELETE FROM attempt WHERE run_id = 1", "attempts", "run 1 is at attempt 1, and has 0"),
         ("UPDATE attempt SET outcome = NULL WHERE run_id = 1", "attempts", "run 1 is ended"),
         ("UPDATE attempt SET outcome = 'failed' WHERE run_id = 2", "attempts", "run 2 is running"),
+        (EVENT.format(run_id=2, seq=4, event="started", before="running", after="running"),
+         "attempts", "attempt 2.1 was started 2 times"),
+        (EVENT.format(run_id=1, seq=5, event="stop_requested", before="ended", after="stopping"),
+         "events", "run 1"),
+        ("UPDATE run SET outcome = 'failed' WHERE id = 1", "replay", "run 1: outcome is 'failed'"),
+        ("UPDATE attempt SET attempt = 2 WHERE run_id = 1", "attempts", "has 1 up to 2"),
         ("UPDATE run SET open_dependencies = 0 WHERE id = 5", "dependencies", "run 5 waits for 0"),
         ("UPDATE run_count SET runs = 9 WHERE state = 'held'", "counts", "9 runs of queue default"),
         ("UPDATE account_count SET waiting = 9", "counts", "9 runs of ada wait: kept"),

@@ -2,6 +2,29 @@
 
 A fault is something that must never be, whatever was killed when. A note is something that the
 next daemon mends: what it was about to record, or to clean up.
+
+What has to be true of a state folder at any time, and the findings that say it is not:
+
+| what | code |
+|---|---|
+| an accepted run is there until it is pruned, and that is in the log | `lost_run`, `events` |
+| an attempt starts once at most, by whoever has claimed it | `attempts`, `claim` |
+| a run has one attempt at a time; their numbers rise by one | `attempts` |
+| a run's events are whole, only legal moves, and give its row | `events`, `replay`, `counts` |
+| what has ended never changes | `events`, `replay` |
+| who succeeded, failed or ran out of time left an exit record with his token | `exit_record` |
+| nothing lives of an attempt that is over, its governor included | `survivor` |
+| a submission key stands for one run | `keys` |
+| what waits for others counts them right, and they exist | `dependencies`, `references` |
+| no run is `starting` for ever | `starting` (a note) |
+| an end that was written down is recorded | `not_recorded` (a note) |
+| nothing is left behind in the spool, nothing planted | `stray_folder`, `stray_file`, `link` |
+| the files can be read | `database`, `damage`, `spool` |
+| no second daemon uses the folder | `FolderLocked` is raised |
+
+Some promises leave no trace that could be looked at afterwards, and are shown by tests alone: how
+many runs a queue had at once (the slots of then are not kept), in which order they started (nor is
+who was held or paused), and that logs hold every byte.
 """
 
 from __future__ import annotations
@@ -52,6 +75,8 @@ class Processes:
     """By the session's number, its members."""
     in_folders: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     """By run and attempt, those that work in the attempt's folder: its governor does."""
+    told_so: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    """By run and attempt, those whose environment says that they belong to it."""
 
 
 def fsck(state_dir: Path) -> Report:
@@ -91,6 +116,7 @@ class Examination:
         self._run_ids = run_ids
         self._boot_id = boot_id()
         self._processes = find_processes(spool.root)
+        self._unverified: set[tuple[int, int]] = set()
         self._live: set[tuple[int, int]] = set()
 
     def findings(self) -> Iterator[Finding]:
@@ -100,6 +126,8 @@ class Examination:
             newest[attempt.run_id] = attempt.newest
             if attempt.is_live:
                 self._live.add((attempt.run_id, attempt.attempt))
+            if UNVERIFIED in attempt.reason:
+                self._unverified.add((attempt.run_id, attempt.attempt))
             yield from self._attempt(attempt)
         yield from self._folders(newest)
         yield from self._governors()
@@ -162,6 +190,12 @@ class Examination:
                 for pid in pids:
                     text = f"process {pid} works for attempt {run_id}.{attempt}, which is over"
                     yield Finding("survivor", text, run_id)
+        for (run_id, attempt), pids in sorted(self._processes.told_so.items()):
+            if (run_id, attempt) not in self._live:
+                is_fault = (run_id, attempt) not in self._unverified
+                for pid in pids:
+                    text = f"process {pid} was started by attempt {run_id}.{attempt}, which is over"
+                    yield Finding("survivor", text, run_id, is_fault=is_fault)
 
 
 def find_processes(spool: Path) -> Processes:
@@ -176,7 +210,21 @@ def find_processes(spool: Path) -> Processes:
         with suppress(OSError, ValueError):  # gone, another user's, or somewhere else
             inside = (entry / "cwd").readlink().relative_to(spool.resolve()).parts
             found.in_folders[int(inside[0]), int(inside[1])].append(pid)
+        if (attempt := _attempt_in_environment(entry / "environ", spool.parent)) is not None:
+            found.told_so[attempt].append(pid)
     return found
+
+
+def _attempt_in_environment(environ: Path, state_dir: Path) -> tuple[int, int] | None:
+    """The attempt whose workload, or what that started, has this environment."""
+    try:
+        pairs = (pair.partition(b"=") for pair in environ.read_bytes().split(b"\0"))
+        variables = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+        if not Path(variables["INTENDANT_STATE_DIR"]).samefile(state_dir):
+            return None
+        return int(variables["INTENDANT_RUN_ID"]), int(variables["INTENDANT_ATTEMPT"])
+    except (OSError, KeyError, ValueError):  # gone, another user's, or none of ours
+        return None
 
 
 def _claim_fits(

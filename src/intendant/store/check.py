@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 from intendant.errors import IllegalTransition, StoreError
-from intendant.protocol.run_states import LIVE, Outcome, RunNote, RunState
+from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
 from intendant.store.database import (
     BUSY_TIMEOUT_S,
     checked_version,
@@ -208,6 +208,16 @@ def _attempts_are_in_order(execute: Execute) -> Iterator[Finding]:
             yield Finding("attempts", text, run_id)
 
 
+def _attempts_start_once(execute: Execute) -> Iterator[Finding]:
+    rows = execute(
+        "SELECT run_id, attempt, count(*) FROM event WHERE event = ? "
+        "GROUP BY run_id, attempt HAVING count(*) > 1 ORDER BY run_id, attempt",
+        (RunEvent.STARTED,),
+    )
+    for run_id, attempt, times in rows:
+        yield Finding("attempts", f"attempt {run_id}.{attempt} was started {times} times", run_id)
+
+
 def _dependencies_are_counted(execute: Execute) -> Iterator[Finding]:
     rows = execute(
         "SELECT id, open_dependencies, (SELECT count(*) FROM dependency JOIN run AS parent "
@@ -261,6 +271,7 @@ RULES: tuple[Callable[[Execute], Iterator[Finding]], ...] = (
     _events_are_whole,
     _events_give_rows,
     _attempts_are_in_order,
+    _attempts_start_once,
     _dependencies_are_counted,
     _counts_are_true,
     _waiting_is_counted,
