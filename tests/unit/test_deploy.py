@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from intendant.cli.main import VERBS
 from intendant.cli.serve import verb as serve
 from intendant.settings import NEEDS_RESTART, QueueSettings, Settings
 
@@ -91,6 +92,16 @@ def test_a_unit_starts_the_daemon_with_flags_that_it_has(unit: Path) -> None:
         assert context.params["on_signal"] == "leave"
     assert isinstance(serve, click.Command)
     assert program.endswith("/bin/intendant")
+
+
+def test_every_command_in_the_instructions_is_one_of_ours() -> None:
+    text = (DEPLOY / "README.md").read_text(encoding="utf-8")
+    shell = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)).replace("\\\n", "")
+    commands = re.findall(r"(?:^|bin/)intendant ([a-z].*)$", shell, re.MULTILINE)
+
+    for verb, *_ in map(str.split, commands):
+        assert verb in VERBS
+    assert {command.split()[0] for command in commands} >= {"keygen", "backup", "fsck", "submit"}
 
 
 def test_there_are_units_for_a_server_and_for_a_user() -> None:
