@@ -16,7 +16,7 @@ import pytest
 
 from intendant.broker.client import Connection
 from intendant.broker.config import BrokerConfig, Endpoint
-from intendant.broker.dealer import Dealer
+from intendant.broker.dealer import ZmqDealer
 from intendant.broker.keys import ClientKeys, make_pair
 from intendant.broker.sockets import ConnectionLost, LinkEvent
 from intendant.broker.worker import Request
@@ -164,7 +164,7 @@ async def by_hand(bus: Bus, folder: Path) -> AsyncIterator[asyncio.subprocess.Pr
 
 async def is_denied(bus: Bus) -> bool:
     """Whether this key is not even let in."""
-    with closing(Dealer(bus.afar, keys=bus.keys)) as dealer:
+    with closing(ZmqDealer(bus.afar, keys=bus.keys)) as dealer:
         try:
             async with asyncio.timeout(20):
                 await dealer.wait_connected()
@@ -175,7 +175,7 @@ async def is_denied(bus: Bus) -> bool:
 
 async def refused(bus: Bus, service: bytes) -> bool:
     """Whether who offers a service with this key is sent away."""
-    with closing(Dealer(bus.afar, keys=bus.keys)) as dealer:
+    with closing(ZmqDealer(bus.afar, keys=bus.keys)) as dealer:
         async with asyncio.timeout(20):
             await dealer.send([mdp.WORKER, mdp.W_READY, service])
             return await dealer.receive() == [mdp.WORKER, mdp.W_DISCONNECT]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
+from intendant.broker.connecting import connect_dealer
 from intendant.broker.dealer import Dealer, reconnect_delays
 from intendant.broker.keys import ClientKeys
 from intendant.broker.sockets import (
@@ -104,7 +105,7 @@ class Connection:
                 while True:
                     try:
                         if self._dealer is None:
-                            self._dealer = Dealer(self._endpoint, keys=self._keys)
+                            self._dealer = connect_dealer(self._endpoint, keys=self._keys)
                         await self._dealer.wait_connected()
                     except ConnectionLost:  # in the middle of the handshake, or before it
                         last_event = None if self._dealer is None else self._dealer.last_event

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from intendant.broker.dealer import Dealer, reconnect_delays
+from intendant.broker.connecting import connect_dealer
+from intendant.broker.dealer import reconnect_delays
 from intendant.broker.keys import ClientKeys
 from intendant.broker.refusals import error_frame
 from intendant.broker.sockets import ConnectionLost
@@ -152,7 +153,7 @@ class _Conversation:
         self._when_lost: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._sent_at = self._loop.time()
-        self._dealer = Dealer(endpoint, self._on_activity, keys=keys)
+        self._dealer = connect_dealer(endpoint, self._on_activity, keys=keys)
         self._dealer.send_nowait([mdp.WORKER, mdp.W_READY, service])
         self._timer = self._loop.call_later(heartbeat_s, self._on_timer)
         self._on_activity()

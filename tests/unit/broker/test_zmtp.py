@@ -1,0 +1,83 @@
+"""ZMTP as bytes (RFC 23): what is said, and what is understood in whatever pieces it comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from intendant.broker.zmtp import OPENING, Decoder, encode
+from intendant.errors import ProtocolError
+
+GREETING = OPENING[:64]
+READY = OPENING[64:]
+MESSAGES = [[b"a"], [b"", b"b" * 255, b""], [b"c" * 256, b"d" * 70_000]]
+LIMIT = 100_000
+
+
+def ready() -> Decoder:
+    decoder = Decoder(max_frame_bytes=LIMIT)
+    assert list(decoder.feed(OPENING)) == []
+    return decoder
+
+
+def test_the_greeting_is_that_of_the_rfc() -> None:
+    assert GREETING[:1] + GREETING[9:12] == b"\xff\x7f\x03\x00"
+    assert GREETING[12:32].rstrip(b"\0") == b"NULL"
+    assert not any(GREETING[32:])
+
+
+def test_frames_are_those_of_the_rfc() -> None:
+    assert encode([b"ab"]) == b"\x00\x02ab"
+    assert encode([b"", b"c"]) == b"\x01\x00\x00\x01c"
+    assert encode([bytes(256)])[:9] == b"\x02\x00\x00\x00\x00\x00\x00\x01\x00"
+
+
+@pytest.mark.parametrize("size", [1, 7, 63, 64, 65, 1000, 10**6])
+def test_messages_are_understood_in_pieces_of_any_size(size: int) -> None:
+    decoder = Decoder(max_frame_bytes=LIMIT)
+    data = OPENING + b"".join(map(encode, MESSAGES))
+
+    found: list[list[bytes]] = []
+    for start in range(0, len(data), size):
+        found += decoder.feed(data[start : start + size])
+
+    assert found == MESSAGES
+    assert decoder.is_ready
+
+
+def test_it_is_ready_once_the_other_side_has_said_so() -> None:
+    decoder = Decoder(max_frame_bytes=LIMIT)
+
+    assert list(decoder.feed(OPENING[:-1])) == []
+    assert not decoder.is_ready
+    assert list(decoder.feed(OPENING[-1:])) == []
+    assert decoder.is_ready
+
+
+def test_a_frame_over_the_limit_is_refused_before_it_has_come() -> None:
+    decoder = ready()
+    head = encode([bytes(LIMIT + 1)])[:9]
+
+    with pytest.raises(ProtocolError, match="at most 100000 bytes, found 100001"):
+        list(decoder.feed(head))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.1" + bytes(64),
+        GREETING[:10] + b"\x01" + GREETING[11:],
+        GREETING.replace(b"NULL\0", b"CURVE"),
+        GREETING + encode([b"too early"]),
+        GREETING + b"\x04\x09\x05ERROR\x02no",
+        GREETING + b"\x04\x00",
+    ],
+)
+def test_what_is_no_zmtp_with_null_is_refused(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        list(Decoder(max_frame_bytes=LIMIT).feed(data))
+
+
+def test_a_command_that_is_not_known_is_passed_over() -> None:
+    decoder = ready()
+
+    assert list(decoder.feed(b"\x04\x05\x04PING" + encode([b"x"]))) == [[b"x"]]
