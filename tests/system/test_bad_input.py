@@ -17,6 +17,7 @@ import pytest
 from intendant.client.command import Command
 from intendant.errors import InvalidRequest
 from tests.helpers.daemon import Daemon
+from tests.helpers.keys import Keys
 
 MIB = 1024 * 1024
 
@@ -400,7 +401,10 @@ def test_an_endpoint_where_somebody_listens_already_is_refused_at_the_start(
         taken = other.getsockname()
         uri = f"tcp://127.0.0.1:{taken[1]}" if scheme == "tcp" else f"ipc://{taken}"
 
-        done = folders.run("serve", "--listen", uri)
+        keys = Keys(folders.home)
+        files = ["--server-key-file", str(keys.folder / "server.key")]
+        files += ["--authorized-keys", str(keys.authorized_file)]
+        done = folders.run("serve", "--listen", uri, *files)
 
     assert done.returncode == 2
     assert done.stderr.startswith("intendant: listen: can't listen at ")

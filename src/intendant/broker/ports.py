@@ -284,6 +284,8 @@ def check_free(uri: str) -> None:
         probe.setsockopt(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)  # as libzmq does
         try:
             probe.bind((host.strip("[]"), int(port)))
+        except unix.gaierror:  # the name of an interface, which libzmq knows how to read
+            return
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise SettingsError(f"can't listen at {uri}: {reason}") from error
