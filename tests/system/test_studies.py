@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from intendant.protocol.trial_records import TrialInfo
 from intendant.store.trials import TRIALS_FILE, read_trials, reading
 from tests.helpers.daemon import Daemon
+from tests.helpers.waiting import wait_for
 
 SPACE = {"x": {"type": "uniform", "low": 0, "high": 1}}
 
 
-def submit(daemon: Daemon, *, wait: bool = True, **study: Any) -> int:
+def submit(daemon: Daemon, *, wait: bool = True, retry: Any = None, **study: Any) -> int:
     """The id of a run that is a study, when it has ended."""
     function = study.pop("call", "square")
     given: dict[str, Any] = {
@@ -25,13 +31,14 @@ def submit(daemon: Daemon, *, wait: bool = True, **study: Any) -> int:
     if "argv" not in given:
         given["call"] = f"tests.helpers.objectives:{function}"
     root = str(Path(__file__).parents[2])
-    (daemon.home / "study.json").write_text(json.dumps({"study": given, "cwd": root}))
+    run = {"study": given, "cwd": root} | ({"retry": retry} if retry else {})
+    (daemon.home / "study.json").write_text(json.dumps(run))
     done = daemon.run("submit", "study.json", *(["--wait"] if wait else []))
     assert done.stdout, done.stderr
     return int(done.stdout)
 
 
-def trials_of(daemon: Daemon, run_id: int) -> list[dict[str, Any]]:
+def trials_of(daemon: Daemon, run_id: int) -> list[TrialInfo]:
     return read_trials(database(daemon, run_id))
 
 
@@ -45,22 +52,22 @@ def result_of(daemon: Daemon, run_id: int) -> dict[str, Any]:
 
 
 def outcomes(daemon: Daemon, run_id: int) -> list[str | None]:
-    return [trial["outcome"] for trial in trials_of(daemon, run_id)]
+    return [trial.outcome for trial in trials_of(daemon, run_id)]
 
 
 def reason_of_first(daemon: Daemon, run_id: int) -> str:
-    return str(trials_of(daemon, run_id)[0]["reason"])
+    return str(trials_of(daemon, run_id)[0].reason)
 
 
 def test_the_best_of_some_functions_calls_is_the_result(served: Daemon) -> None:
     run_id = submit(served, trials=8)
     assert served.show(run_id)["outcome"] == "succeeded"
     trials = trials_of(served, run_id)
-    best = min(trials, key=lambda trial: float(trial["value"]))
+    best = min(trials, key=lambda trial: trial.value or 0)
     result = result_of(served, run_id)
     assert result["trials"] == {"completed": 8}
-    assert result["best"]["trial"] == best["number"]
-    assert result["best"]["params"] == best["params"]
+    assert result["best"]["trial"] == best.number
+    assert result["best"]["params"] == best.params
 
 
 def test_a_command_in_any_language_reports_lines_and_by_the_command(served: Daemon) -> None:
@@ -73,10 +80,10 @@ def test_a_command_in_any_language_reports_lines_and_by_the_command(served: Daem
     run_id = submit(served, argv=["bash", "-c", script], trials=2)
     assert served.show(run_id)["outcome"] == "succeeded"
     for trial in trials_of(served, run_id):
-        assert trial["value"] == trial["params"]["x"]
-        assert (trial["step"], trial["results"]) == (3, 3)
-        folder = served.attempt_folder(run_id).parent / "trials" / str(trial["number"])
-        assert (folder / "stdout.log").read_text().endswith(f"done {trial['params']['x']}\n")
+        assert trial.value == trial.params["x"]
+        assert (trial.step, trial.results) == (3, 3)
+        folder = served.attempt_folder(run_id).parent / "trials" / str(trial.number)
+        assert (folder / "stdout.log").read_text().endswith(f"done {trial.params['x']}\n")
 
 
 def test_a_command_that_can_not_be_found_fails_its_trials_and_the_study(served: Daemon) -> None:
@@ -99,8 +106,8 @@ def test_population_training_goes_on_from_the_best_ones_checkpoint(served: Daemo
                     scheduler={"method": "pbt", "options": {"interval": 2}})  # fmt: skip
     assert outcomes(served, run_id) == ["completed"] * 4
     trials = trials_of(served, run_id)
-    assert any(trial["starts"] > 1 for trial in trials)
-    assert all(trial["step"] == 8 for trial in trials)
+    assert any(trial.starts > 1 for trial in trials)
+    assert all(trial.step == 8 for trial in trials)
 
 
 def test_warm_processes_are_used_again_unless_something_is_left_running(served: Daemon) -> None:
@@ -114,9 +121,7 @@ def test_warm_processes_are_used_again_unless_something_is_left_running(served: 
 
 
 def pids(daemon: Daemon, run_id: int) -> set[float]:
-    with reading(database(daemon, run_id)) as connection:
-        rows = connection.execute("SELECT metrics FROM result").fetchall()
-    return {json.loads(str(metrics))["pid"] for (metrics,) in rows}
+    return {row[3]["pid"] for row in rows(daemon, run_id)}
 
 
 def test_a_trial_that_ignores_everything_is_killed_with_all_it_started(served: Daemon) -> None:
@@ -132,7 +137,7 @@ def test_one_trials_trouble_is_its_own(served: Daemon) -> None:
     assert served.show(raising)["outcome"] == "succeeded"
     dying = submit(served, call="killed", trials=3)
     assert outcomes(served, dying) == ["completed", "failed", "completed"]
-    assert str(trials_of(served, dying)[1]["reason"]).startswith("signal: SIGKILL (process ")
+    assert str(trials_of(served, dying)[1].reason).startswith("signal: SIGKILL (process ")
 
 
 def test_t16_fail_fast_ends_the_study_and_says_why(served: Daemon) -> None:
@@ -176,3 +181,70 @@ def test_a_cancelled_study_cancels_its_trials_and_leaves_nothing(daemon: Daemon)
     assert set(outcomes(daemon, run_id)) <= {"cancelled"}
     daemon.stop()
     daemon.assert_nothing_left()
+
+
+def test_t3_and_t18_trials_are_listed_added_and_stopped_from_outside(daemon: Daemon) -> None:
+    run_id = submit(daemon, call="counted", wait=False, trials=2, at_once=4, available={"cpu": 4},
+                    space={**SPACE, "pause_s": 0.2, "steps": 1000})  # fmt: skip
+    run = str(run_id)
+
+    def running() -> set[int]:
+        listed = daemon.json("trial", "ls", run, "--by-number", "--json")
+        return {trial["number"] for trial in listed if trial["state"] == "running"}
+
+    wait_for("both run", lambda: running() == {0, 1})
+    assert daemon.run("trial", "add", run, "x=0.5").returncode == 0
+    wait_for("the third runs", lambda: running() == {0, 1, 2})
+    refused = daemon.run("trial", "add", run, "x=7")
+    assert (refused.returncode, "no number from 0 to 1" in refused.stderr) == (1, True)
+    daemon.run("trial", "stop", run, "2")
+    wait_for("the third is stopped", lambda: running() == {0, 1})
+    assert "stopped" in daemon.run("trial", "ls", run).stdout
+    daemon.run("trial", "stop", run)
+    assert daemon.run("wait", run).returncode == 0
+    assert outcomes(daemon, run_id) == ["cancelled", "cancelled", "stopped"]
+    late = daemon.run("trial", "add", run, "x=0.5")
+    assert "has ended" in late.stderr
+    daemon.stop()
+    daemon.assert_nothing_left()
+
+
+def test_three_kills_change_nothing_about_the_results(daemon: Daemon) -> None:
+    """The study's process and all its trials die three times; each result is there once."""
+    study: dict[str, Any] = {"call": "counted", "trials": 6, "space": {**SPACE, "steps": 4}}
+    undisturbed = values(daemon, submit(daemon, **study))
+    run_id = submit(daemon, wait=False, retry={"attempts": 3, "on": ["failed"], "backoff": 0},
+                    **{**study, "space": {**SPACE, "steps": 4, "pause_s": 0.3}})  # fmt: skip
+    for attempt in (1, 2, 3):
+        wait_for("it has done something", partial(has_rows, daemon, run_id, 5 * attempt))
+        os.kill(study_pid(daemon, run_id, attempt), signal.SIGKILL)
+    assert daemon.run("wait", str(run_id)).returncode == 0
+    assert values(daemon, run_id) == undisturbed
+    assert daemon.show(run_id)["attempt"] == 4
+    keys = [(row[0], row[1]) for row in rows(daemon, run_id)]
+    assert len(keys) == len(set(keys)) == 6 * 4
+    daemon.stop()
+    daemon.assert_nothing_left()
+
+
+def values(daemon: Daemon, run_id: int) -> dict[int, float | None]:
+    return {trial.number: trial.value for trial in trials_of(daemon, run_id)}
+
+
+def rows(daemon: Daemon, run_id: int) -> list[tuple[int, int, float, dict[str, Any]]]:
+    """Trial, step, value and metrics of every result."""
+    with reading(database(daemon, run_id)) as connection:
+        if connection is None:
+            return []
+        found: Any = connection.execute("SELECT trial, step, value, metrics FROM result")
+        return [(*row[:3], json.loads(row[3])) for row in found]
+
+
+def has_rows(daemon: Daemon, run_id: int, count: int) -> bool:
+    return len(rows(daemon, run_id)) >= count
+
+
+def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int:
+    governor = psutil.Process(daemon.claim(run_id, attempt)["pid"])
+    [study] = governor.children()
+    return study.pid

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         QueueInfo,
         RunDetails,
         RunInfo,
+        TrialInfo,
+        TrialPage,
     )
 
 ABSENT = "-"
@@ -70,6 +72,34 @@ def summary(found: Sequence[RunInfo], now: datetime) -> str:
             for run in found
         ],
     )  # fmt: skip
+
+
+def trials(page: TrialPage, now: datetime) -> str:
+    """`trial ls`: the trials, and how many there are of each outcome or state."""
+    counts = ", ".join(f"{count} {state}" for state, count in page["counts"].items())
+    head = ("TRIAL", "STATE", page["metric"].upper(), "STEP", "TOOK", "PARAMETERS", "REASON")
+    shown = table(head, [_trial_row(trial, now) for trial in page["trials"]])
+    return f"{shown}\n{page['total']} trials: {counts or 'none yet'}"
+
+
+def _trial_row(trial: TrialInfo, now: datetime) -> tuple[str, ...]:
+    value, step = trial.get("value"), trial.get("step")
+    params = " ".join(
+        f"{name}={_short(setting)}" for name, setting in trial.get("params", {}).items()
+    )
+    return (
+        str(trial["number"]),
+        trial.get("outcome") or trial["state"],
+        ABSENT if value is None else f"{value:.6g}",
+        ABSENT if step is None else str(step),
+        _span(trial.get("started_at"), trial.get("finished_at"), now),
+        params or ABSENT,
+        trial.get("reason") or ABSENT,
+    )
+
+
+def _short(setting: object) -> str:
+    return f"{setting:.4g}" if isinstance(setting, float) else str(setting)
 
 
 def blame(found: Sequence[RunInfo]) -> list[str]:
@@ -258,10 +288,14 @@ def _attempt_row(attempt: AttemptInfo, now: datetime) -> tuple[str, ...]:
 
 def _took(thing: RunInfo | AttemptInfo, now: datetime) -> str:
     """From the start to the end, or until now."""
-    if thing["started_at"] is None:
+    return _span(thing["started_at"], thing["finished_at"], now)
+
+
+def _span(started_at: str | None, finished_at: str | None, now: datetime) -> str:
+    if started_at is None:
         return ABSENT
-    end = _moment(thing["finished_at"]) if thing["finished_at"] else now
-    return format_duration(max((end - _moment(thing["started_at"])).total_seconds(), 0.0))
+    end = _moment(finished_at) if finished_at else now
+    return format_duration(max((end - _moment(started_at)).total_seconds(), 0.0))
 
 
 def _moment(text: str) -> datetime:

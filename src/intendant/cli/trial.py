@@ -6,16 +6,83 @@ import json
 
 import click
 
+from intendant.cli import render
+from intendant.cli.parameters import endpoint_option, json_option
+from intendant.cli.session import Session
+
+_SHOWN = 20
+
 
 @click.group("trial")
 def verb() -> None:
-    """Report from inside a trial.
+    """See the trials of a study, add and stop some; report from inside one.
 
     \b
     Examples:
-      intendant trial report loss=0.1 step=3
-      intendant trial report loss=0.1 checkpoint=model/
+      intendant trial ls 17
+      intendant trial add 17 lr=0.01 layers=3
+      intendant trial stop 17 4
+      intendant trial report step=3 loss=0.1 checkpoint=model/
     """
+
+
+@verb.command("ls")
+@click.argument("run")
+@click.option("--by-number", is_flag=True, help="In the order of their numbers.")
+@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True)
+@click.option("--all", "show_all", is_flag=True, help="However many there are.")
+@json_option
+@endpoint_option
+@click.pass_obj
+def list_trials(
+    session: Session, *, run: str, by_number: bool, limit: int, show_all: bool, as_json: bool
+) -> None:
+    """List the trials of a study, the best first.
+
+    \b
+    Examples:
+      intendant trial ls last
+      intendant trial ls 17 --all --by-number --json
+    """
+    with session.client() as client:
+        page = client.trials([run], best_first=not by_number, limit=None if show_all else limit)
+    click.echo(render.as_json(page["trials"]) if as_json else render.trials(page, render.clock()))
+
+
+@verb.command("add")
+@click.argument("run")
+@click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
+@endpoint_option
+@click.pass_obj
+def add_trial(session: Session, *, run: str, values: tuple[str, ...]) -> None:
+    """Have a study try these parameters too.
+
+    Every parameter must be given, but those that are fixed.
+
+    \b
+    Examples:
+      intendant trial add 17 lr=0.01 layers=3
+    """
+    params = dict(_pair(text) for text in values)
+    with session.client() as client:
+        client.trial_add([run], params)
+
+
+@verb.command("stop")
+@click.argument("run")
+@click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@endpoint_option
+@click.pass_obj
+def stop_trials(session: Session, *, run: str, numbers: tuple[int, ...]) -> None:
+    """Stop some trials of a study; without numbers the study, which keeps what it has.
+
+    \b
+    Examples:
+      intendant trial stop 17 4 5
+      intendant trial stop 17
+    """
+    with session.client() as client:
+        client.trial_stop([run], numbers)
 
 
 @verb.command("report")

@@ -95,6 +95,9 @@ class AsyncClient:
     # What each of these takes and gives is said in `conversations`.
     show = asked(talk.show)
     steps = asked(talk.steps)
+    trials = asked(talk.trials)
+    trial_add = asked(talk.trial_add)
+    trial_stop = asked(talk.trial_stop)
     explain = asked(talk.explain)
     runs = asked(talk.runs)
     result = asked(talk.result)

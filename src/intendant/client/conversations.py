@@ -7,7 +7,7 @@ conversations and readings and nothing else: what can be asked, and how, is said
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from intendant.client import wire
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         RunDetails,
         RunInfo,
         StepInfo,
+        TrialInfo,
+        TrialPage,
     )
 
 T = TypeVar("T")
@@ -99,6 +101,48 @@ def steps(selection: Selection) -> Conversation[list[StepInfo]]:
         found += page
         if not page or len(found) >= cast(int, answer["total"]):
             return found
+
+
+def trials(
+    selection: Selection, *, best_first: bool = False, limit: int | None = None
+) -> Conversation[TrialPage]:
+    """The trials of a study, page by page: by number, or the best first."""
+    found: list[TrialInfo] = []
+    while True:
+        answer = yield from _ask(
+            "trial_list",
+            selection=texts(selection),
+            offset=len(found) or None,
+            limit=None if limit is None else min(limit - len(found), 200),
+            best_first=best_first or None,
+        )
+        page = cast("list[TrialInfo]", answer["trials"])
+        found += page
+        wanted = cast(int, answer["total"]) if limit is None else limit
+        if not page or len(found) >= min(wanted, cast(int, answer["total"])):
+            return cast("TrialPage", wire.content({**answer, "trials": found}))
+
+
+def trial_add(selection: Selection, params: Mapping[str, object]) -> Conversation[None]:
+    """One more trial for a study."""
+    yield from _request(
+        "trial_add_request",
+        "trial_order_response",
+        selection=texts(selection),
+        params=dict(params),
+        key=wire.fresh_key(),
+    )
+
+
+def trial_stop(selection: Selection, numbers: Sequence[int] = ()) -> Conversation[None]:
+    """End some trials of a study; without numbers the study, which keeps what it has."""
+    yield from _request(
+        "trial_stop_request",
+        "trial_order_response",
+        selection=texts(selection),
+        numbers=list(numbers),
+        key=wire.fresh_key(),
+    )
 
 
 def explain(selection: Selection) -> Conversation[Explanation]:

@@ -77,6 +77,38 @@ class Continuing(TypedDict, total=False):
     """The same of steps."""
 
 
+class TrialInfo(TypedDict, total=False):
+    """One trial of a study; what is not known yet is left out. `checkpoint` is below the run's."""
+
+    number: int
+    state: str
+    outcome: str
+    reason: str
+    params: dict[str, object]
+    value: float
+    step: int
+    results: int
+    failures: int
+    starts: int
+    running_s: float
+    added_at: str
+    started_at: str
+    finished_at: str
+    checkpoint: str
+
+
+class TrialPage(TypedDict):
+    """Trials of a study, how many there are of each outcome or state, and in all."""
+
+    run_id: int
+    folder: str
+    metric: str
+    mode: str
+    trials: list[TrialInfo]
+    counts: dict[str, int]
+    total: int
+
+
 class EventInfo(TypedDict):
     """One line of the event log."""
 

@@ -36,13 +36,14 @@ from intendant.errors import Busy, HelperLost, SettingsError, StoreError
 from intendant.executor.broker_link import BrokerLink
 from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
-from intendant.executor.handlers import NOT_ENDED, answer
+from intendant.executor.handlers import answer
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import ENDING, Lifecycle, Order
 from intendant.executor.on_end import EndCommands, is_wanted
 from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
+from intendant.executor.selecting import NOT_ENDED
 from intendant.executor.service import ServiceReport
 from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.executor.streams import StreamPool

@@ -35,7 +35,9 @@ from intendant.executor.lifecycle import Order
 from intendant.executor.parts import utc_now
 from intendant.executor.results import read_result
 from intendant.executor.retention import forget, sweep
+from intendant.executor.selecting import select, select_one, selection_of
 from intendant.executor.stop import Stop
+from intendant.executor.trials import on_trial_add, on_trial_list, on_trial_stop
 from intendant.problems import problems_of
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.executor_states import Cause
@@ -78,18 +80,19 @@ from intendant.protocol.messages import (
     ShutdownResponse,
     StatusRequest,
     StatusResponse,
+    TrialAddRequest,
+    TrialListRequest,
+    TrialStopRequest,
     encode,
 )
 from intendant.protocol.records import DaemonRecord, HelperRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.selectors import Selection, parse_selection
 from intendant.protocol.specs import Submission
 from intendant.store.steps import STEPS_FILE, read_step_page
 
 log = structlog.get_logger()
 
-NOT_ENDED = frozenset(RunState) - {RunState.ENDED}
 MAX_REASON = 200
 
 
@@ -394,6 +397,9 @@ HANDLERS: dict[type[Message], Handler] = {
     RunShowRequest: on_run_show,
     RunResultRequest: on_run_result,
     RunStepsRequest: on_run_steps,
+    TrialListRequest: on_trial_list,
+    TrialAddRequest: on_trial_add,
+    TrialStopRequest: on_trial_stop,
     RunExplainRequest: on_run_explain,
     RunCancelRequest: on_run_cancel,
     RunHoldRequest: on_run_hold,
@@ -410,24 +416,3 @@ HANDLERS: dict[type[Message], Handler] = {
     RunFinishedRequest: on_run_finished,
     RunNoteRequest: on_run_note,
 }
-
-
-def selection_of(texts: list[str]) -> Selection:
-    """The parsed selectors, or a refusal that names the part that is none."""
-    try:
-        return parse_selection(texts)
-    except ValueError as error:
-        raise InvalidRequest(str(error)) from error
-
-
-async def select(desk: Desk, texts: list[str], who: Asker) -> list[int]:
-    """The runs that selectors mean to who asks; `all` are those that have not ended."""
-    return await desk.parts.store.select(selection_of(texts), among_all=NOT_ENDED, owner=who.owner)
-
-
-async def select_one(desk: Desk, texts: list[str], who: Asker) -> int:
-    """The one run that selectors mean to who asks."""
-    run_ids = await select(desk, texts, who)
-    if len(run_ids) != 1:
-        raise InvalidRequest(f"{','.join(texts)} means {len(run_ids)} runs; expected one")
-    return run_ids[0]

@@ -19,15 +19,9 @@ from intendant.broker.worker import Request, Worker
 from intendant.errors import InvalidRequest, RequestRefused, StoreError
 from intendant.executor.access import Asker, admit
 from intendant.executor.desk import Desk
-from intendant.executor.handlers import (
-    NOT_ENDED,
-    parse,
-    refused,
-    select,
-    select_one,
-    selection_of,
-)
+from intendant.executor.handlers import parse, refused
 from intendant.executor.hub import Subscription
+from intendant.executor.selecting import NOT_ENDED, select, select_one, selection_of
 from intendant.executor.system_log import SystemLogReader
 from intendant.process.file_changes import FileChanges
 from intendant.process.waits import first_of

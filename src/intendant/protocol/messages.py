@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
 from intendant.protocol.fields import MAX_DURATION_S, Model, Priority, QueueName
@@ -34,6 +34,7 @@ from intendant.protocol.specs import (
     check_dependencies,
 )
 from intendant.protocol.step_records import StepInfo
+from intendant.protocol.trial_records import OrderKey, TrialInfo
 from intendant.protocol.version import PROTOCOL_VERSION
 
 Selectors = Annotated[
@@ -157,6 +158,54 @@ class RunStepsResponse(Message):
     folder: str
     steps: list[StepInfo]
     total: int
+
+
+class TrialListRequest(Message):
+    """The trials of one study from `offset` on: by number, or the best first."""
+
+    kind: Literal["trial_list_request"] = "trial_list_request"
+    selection: Selectors
+    offset: int = Field(default=0, ge=0)
+    limit: int = Field(default=200, ge=1, le=200)
+    best_first: bool = False
+
+
+class TrialListResponse(Message):
+    """Trials as they are now; how many there are of each outcome, or state if they go on."""
+
+    kind: Literal["trial_list_response"] = "trial_list_response"
+    run_id: int
+    folder: str = Field(description="the run's, on the daemon's machine; checkpoints are below it")
+    metric: str
+    mode: Literal["min", "max"]
+    trials: list[TrialInfo]
+    counts: dict[str, int]
+    total: int
+
+
+class TrialAddRequest(Message):
+    """One more trial for a study, with these parameters; the same key is the same trial."""
+
+    kind: Literal["trial_add_request"] = "trial_add_request"
+    selection: Selectors
+    params: dict[str, JsonValue]
+    key: OrderKey
+
+
+class TrialStopRequest(Message):
+    """End some trials of a study on a person's behalf; without numbers the study, which is kept."""
+
+    kind: Literal["trial_stop_request"] = "trial_stop_request"
+    selection: Selectors
+    numbers: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list, max_length=1000)
+    key: OrderKey
+
+
+class TrialOrderResponse(Message):
+    """The order is on disk; the study acts on it when it runs."""
+
+    kind: Literal["trial_order_response"] = "trial_order_response"
+    run_id: int
 
 
 class RunExplainRequest(Message):
@@ -557,7 +606,7 @@ class ErrorResponse(Message):
 
 ExecutorRequest = Annotated[
     RunSubmitRequest | RunListRequest | RunShowRequest | RunResultRequest | RunStepsRequest
-    | RunExplainRequest | RunCancelRequest
+    | TrialListRequest | TrialAddRequest | TrialStopRequest | RunExplainRequest | RunCancelRequest
     | RunHoldRequest | RunReleaseRequest | RunPriorityRequest | RunPruneRequest | RunRetryRequest
     | QueueListRequest | QueueSetRequest | QueuePauseRequest | QueueResumeRequest
     | StatusRequest | ShutdownRequest | RunFinishedRequest | RunNoteRequest,
@@ -569,7 +618,7 @@ StreamRequest = Annotated[
 GovernorRequest = Annotated[RunStartRequest | RunShutdownRequest, Field(discriminator="kind")]
 Response = Annotated[
     RunSubmitResponse | RunListResponse | RunShowResponse | RunResultResponse | RunStepsResponse
-    | RunExplainResponse | RunCancelResponse
+    | TrialListResponse | TrialOrderResponse | RunExplainResponse | RunCancelResponse
     | RunChangeResponse | RunPruneResponse | RunRetryResponse | QueueListResponse
     | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
     | RunStartResponse

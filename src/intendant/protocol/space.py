@@ -202,3 +202,36 @@ def _check_conditions(name: str, parameter: Parameter, space: Mapping[str, Param
         for value in _as_list(wanted):
             if value not in possible:
                 raise ValueError(f"{name}: when: {other!r} is never {value!r}")
+
+
+def completed(space: Mapping[str, Parameter], given: Mapping[str, JsonValue]) -> Params:
+    """Parameters that somebody chose, with those that are fixed; `ValueError` if they don't fit."""
+    if strange := sorted(given.keys() - space.keys()):
+        raise ValueError(f"{strange[0]!r} is no parameter of the study")
+    params: Params = {}
+    for name in in_order(space):
+        parameter = space[name]
+        if not exists(parameter, params):
+            if name in given:
+                raise ValueError(f"{name} does not exist beside the other values")
+            continue
+        if name in given:
+            params[name] = _fitting(name, parameter, given[name])
+        elif isinstance(parameter, Fixed):
+            params[name] = parameter.value
+        else:
+            raise ValueError(f"{name} is missing")
+    return params
+
+
+def _fitting(name: str, parameter: Parameter, value: JsonValue) -> JsonValue:
+    values = values_of(parameter)
+    if values is not None:
+        if value not in values:
+            raise ValueError(f"{name} is never {value!r}")
+        return value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    low, high = parameter.low, parameter.high  # type: ignore[union-attr]  # a real number's
+    if not (is_number and low <= value <= high):  # type: ignore[operator]  # as checked
+        raise ValueError(f"{name} is {value!r}, which is no number from {low:g} to {high:g}")
+    return value

@@ -19,6 +19,7 @@ import apsw
 from pydantic import JsonValue
 from pydantic_core import to_json
 
+from intendant.protocol.trial_records import TrialInfo
 from intendant.protocol.trial_states import TrialOutcome, TrialState
 from intendant.store.database import (
     BUSY_TIMEOUT_S,
@@ -107,6 +108,8 @@ class TrialChanges:
     checkpoints: Sequence[tuple[str, int, int]] = ()
     """Path, trial, and the result that it came with."""
     dropped: Sequence[str] = ()
+    orders: Sequence[tuple[str, int | None]] = ()
+    """Key of an order from outside that was acted on, and the trial that it added."""
     study: Mapping[str, Cell] = field(default_factory=dict)
 
 
@@ -165,6 +168,9 @@ class TrialStore:
             self._connection.executemany(
                 "DELETE FROM checkpoint WHERE path = ?", [(path,) for path in changes.dropped]
             )
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO trial_order (key, trial) VALUES (?, ?)", changes.orders
+            )
             self._write_study(changes.study)
         for row in changes.trials:
             if row.state is TrialState.ENDED:
@@ -210,6 +216,12 @@ class TrialStore:
             "INSERT INTO trial_event (at, trial, start, event, detail) VALUES (?, ?, ?, ?, ?)",
             (now, row.number, row.starts, event, json.dumps(detail)),
         )
+
+    def has_order(self, key: str) -> bool:
+        """Whether an order from outside was acted on."""
+        with database_errors(self.path):
+            found = self._execute("SELECT 1 FROM trial_order WHERE key = ?", (key,)).fetchone()
+        return found is not None
 
     # --- for a study that goes on ----------------------------------------------------------------
 
@@ -329,51 +341,66 @@ def _trial_row(row: tuple[Any, ...]) -> TrialRow:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[apsw.Connection]:
-    """A study's database, for somebody who only looks."""
+def reading(path: Path) -> Iterator[apsw.Connection | None]:
+    """A study's database, for somebody who only looks; None while there is nothing in it."""
+    if not path.exists():
+        yield None
+        return
     connection = open_reader(path, busy_timeout_s=BUSY_TIMEOUT_S)
     with closing(connection), database_errors(path):
-        checked_version(connection, path, TRIALS)
-        yield connection
+        yield connection if checked_version(connection, path, TRIALS) else None
 
 
-def read_trials(
-    path: Path, *, best_first: bool = False, mode: str = "min", limit: int | None = None
-) -> list[dict[str, Any]]:
-    """The trials in a study's database as plain data, whoever writes it meanwhile."""
-    if not path.exists():
-        return []
-    order = f"value IS NULL, value {'DESC' if mode == 'max' else 'ASC'}, number"
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPage:
+    """Some trials; how many there are of each outcome or state, and in all."""
+
+    trials: list[TrialInfo]
+    counts: dict[str, int]
+    total: int
+
+
+def read_trial_page(
+    path: Path, *, offset: int = 0, limit: int = PAGE, best_of: str | None = None
+) -> TrialPage:
+    """Trials in a study's database, whoever writes it meanwhile: by number, or the best first.
+
+    `best_of` says which are best: those with a `min` or a `max` value.
+    """
+    best = f"value IS NULL, value {'DESC' if best_of == 'max' else 'ASC'}, number"
     with reading(path) as connection:
+        if connection is None:
+            return TrialPage([], {}, 0)
         rows = connection.execute(
-            "SELECT number, state, outcome, reason, params, value, step, results, failures, "  # noqa: S608
-            "starts, running_s, added_at, started_at, finished_at, coalesce(checkpoint, "
-            "(SELECT path FROM checkpoint WHERE trial = number ORDER BY seq DESC LIMIT 1)) "
-            f"FROM trial ORDER BY {order if best_first else 'number'} LIMIT ?",
-            (-1 if limit is None else limit,),
+            f"SELECT {_SHOWN} FROM trial ORDER BY {best if best_of else 'number'} "  # noqa: S608
+            "LIMIT ? OFFSET ?",
+            (limit, offset),
         ).fetchall()
-    return [_trial_info(row) for row in rows]
-
-
-def read_counts(path: Path) -> dict[str, int]:
-    """How many trials there are of each outcome; of those that have not ended, of each state."""
-    if not path.exists():
-        return {}
-    with reading(path) as connection:
-        rows: Rows = connection.execute(
+        counted: Rows = connection.execute(
             "SELECT coalesce(outcome, state), count(*) FROM trial GROUP BY 1 ORDER BY 1"
         )
-        return dict(rows)
+        counts = dict(counted)
+    return TrialPage([_trial_info(row) for row in rows], counts, sum(counts.values()))
 
 
-def _trial_info(row: tuple[Any, ...]) -> dict[str, Any]:
-    names = (
-        "number", "state", "outcome", "reason", "params", "value", "step", "results", "failures",
-        "starts", "running_s", "added_at", "started_at", "finished_at", "checkpoint",
-    )  # fmt: skip
-    info = dict(zip(names, row, strict=True))
-    info["params"] = json.loads(info["params"])
+def read_trials(path: Path) -> list[TrialInfo]:
+    """All trials in a study's database, by number."""
+    return read_trial_page(path, limit=-1).trials
+
+
+_SHOWN = (
+    "number, state, outcome, reason, params, value, step, results, failures, starts, running_s, "
+    "added_at, started_at, finished_at, coalesce(checkpoint, "
+    "(SELECT path FROM checkpoint WHERE trial = number ORDER BY seq DESC LIMIT 1))"
+)
+
+
+def _trial_info(row: tuple[Any, ...]) -> TrialInfo:
+    shown = dict(zip(TrialInfo.model_fields, row, strict=True))
+    shown["params"] = json.loads(shown["params"])
     for name in ("added_at", "started_at", "finished_at"):
-        at = optional_moment(info[name])
-        info[name] = None if at is None else at.isoformat().replace("+00:00", "Z")
-    return info
+        shown[name] = optional_moment(shown[name])
+    return TrialInfo.model_validate(shown)

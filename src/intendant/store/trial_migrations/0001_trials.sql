@@ -65,3 +65,8 @@ CREATE TABLE trial_event (
 ) STRICT;
 
 CREATE INDEX trial_event_of_trial ON trial_event (trial, id);
+
+CREATE TABLE trial_order (
+    key   TEXT PRIMARY KEY,                      -- of an order from outside that was acted on
+    trial INTEGER                                -- that it added
+) STRICT, WITHOUT ROWID;

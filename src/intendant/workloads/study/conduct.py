@@ -104,12 +104,14 @@ async def _conduct(
     zygote: socket.socket,
     life_fd: int,
 ) -> Outcome:
-    conductor = Conductor(spec, loop, store, Nursery(zygote), place)
+    nursery = Nursery(zygote)
+    conductor = Conductor(spec, loop, store, nursery, place)
     async with asyncio.TaskGroup() as tasks, _reports(conductor, place.socket):
         asked = tasks.create_task(_stop_when_asked(conductor, life_fd), name="life")
         failure = await conductor.conduct()
         is_asked = asked.done()
         asked.cancel()
+        await nursery.close()
     return Outcome(failure, is_asked)
 
 

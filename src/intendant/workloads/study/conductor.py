@@ -19,8 +19,12 @@ from typing import Any, assert_never
 
 import structlog
 
+from intendant.process.file_changes import FileChanges
 from intendant.protocol.study import StudySpec
+from intendant.protocol.trial_records import TrialOrder
 from intendant.protocol.trial_states import Decision
+from intendant.store.disk import DISK
+from intendant.store.trial_orders import ORDERS_FOLDER, forget_order, waiting_orders
 from intendant.store.trials import TrialStore
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.study import saving
@@ -42,6 +46,7 @@ from intendant.workloads.study.trials import Checkpoint
 log = structlog.get_logger()
 
 TRIALS_FOLDER = "trials"
+BY_HAND = "by hand"
 AFTER_STOP_GRACE_S = 1.0
 """From SIGTERM to SIGKILL for a trial that has not stopped although it was told to."""
 _NO_METRICS = frozenset({"step", "checkpoint", "metrics", "trial"})
@@ -86,6 +91,9 @@ class Conductor:
         self._nursery = nursery
         self._place = place
         self._on_written = on_written
+        self._orders = place.run_folder / ORDERS_FOLDER
+        self._obeyed: dict[str, tuple[TrialOrder, int | None]] = {}
+        """By their keys: orders that were acted on, but not on disk, and the trials they added."""
         self._running: dict[int, TrialProcess] = {}
         self._warm: list[TrialProcess] = []
         self._graces: dict[int, asyncio.TimerHandle] = {}
@@ -99,9 +107,11 @@ class Conductor:
         """To the end; why the study failed, if it did."""
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
+            orders = tasks.create_task(self._obey(), name="orders")
             self._loop.begin()
             self.wake()
             error = await self._over
+            orders.cancel()
             for process in self._warm:
                 await process.dismiss()
             if self._timer is not None:
@@ -122,22 +132,34 @@ class Conductor:
         self._aside[number] = answer
         self._on_said(number, said)
 
-    def stop_trial(self, number: int, reason: str) -> bool:
-        """End one trial."""
-        is_there = self._loop.stop_trial(number, reason)
-        self.wake()
-        return is_there
-
     def stop(self, reason: str) -> None:
         """End the study with what it has."""
         self._loop.stop_study(reason)
         self.wake()
 
-    def add_trial(self, params: dict[str, Any]) -> int:
-        """One more trial."""
-        number = self._loop.add_trial(params)
-        self.wake()
-        return number
+    async def _obey(self) -> None:
+        """Act on what is asked from outside: what waits in the folder, and each that comes."""
+        DISK.make_folder(self._orders)
+        with FileChanges(self._orders) as changes:
+            while not self._over.done():
+                for order in waiting_orders(self._orders):
+                    self._act(order)
+                self.wake()
+                await changes.wait_change()
+
+    def _act(self, order: TrialOrder) -> None:
+        if order.key in self._obeyed:
+            return
+        number = None
+        if self._store.has_order(order.key):
+            pass  # its file was not removed in time
+        elif order.params is not None:
+            number = self._loop.add_trial(order.params)
+        elif order.number is not None:
+            self._loop.stop_trial(order.number, BY_HAND)
+        else:
+            self._loop.stop_study(BY_HAND)
+        self._obeyed[order.key] = (order, number)
 
     # --- what follows ----------------------------------------------------------------------------
 
@@ -145,7 +167,11 @@ class Conductor:
         self._is_woken = False
         try:
             changes, actions = self._loop.take()
-            write(self._store, self._loop, changes, actions)
+            obeyed, self._obeyed = self._obeyed, {}
+            orders = [(key, number) for key, (_, number) in obeyed.items()]
+            write(self._store, self._loop, changes, actions, orders)
+            for order, _ in obeyed.values():
+                forget_order(self._orders, order)
             self._on_written()
             for action in actions:
                 self._do(action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +23,16 @@ from intendant.workloads.study.tally import Best, Tally, counts
 from intendant.workloads.study.trials import Checkpoint, Metric, Result, Trial
 
 
-def write(store: TrialStore, loop: StudyLoop, changes: Changes, actions: Iterable[Action]) -> None:
-    """Put what has changed on disk, in one transaction."""
-    if not changes and not any(isinstance(action, Drop) for action in actions):
+def write(
+    store: TrialStore,
+    loop: StudyLoop,
+    changes: Changes,
+    actions: Iterable[Action],
+    orders: Sequence[tuple[str, int | None]] = (),
+) -> None:
+    """Put what has changed on disk, in one transaction; `orders` are those that led to it."""
+    dropped = [action.checkpoint.path for action in actions if isinstance(action, Drop)]
+    if not (changes or dropped or orders):
         return
     metric = loop.spec.metric
     study: dict[str, str | int | float | bytes | None] = {
@@ -45,7 +52,8 @@ def write(store: TrialStore, loop: StudyLoop, changes: Changes, actions: Iterabl
                 (checkpoint.path, number, checkpoint.result.seq)
                 for number, checkpoint in changes.saved
             ],
-            dropped=[action.checkpoint.path for action in actions if isinstance(action, Drop)],
+            dropped=dropped,
+            orders=orders,
             study=study,
         )
     )

@@ -1,0 +1,97 @@
+"""Requests about the trials of a study: its database is read, what is asked of it is left for it.
+
+The study's own process acts on orders, also on those that came while it did not run
+(`workloads/study/inbox.py`); so they are files in the run's folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from intendant.errors import InvalidRequest
+from intendant.executor.access import Asker
+from intendant.executor.desk import Desk
+from intendant.executor.selecting import select_one
+from intendant.protocol.messages import (
+    Message,
+    TrialAddRequest,
+    TrialListRequest,
+    TrialListResponse,
+    TrialOrderResponse,
+    TrialStopRequest,
+)
+from intendant.protocol.space import completed
+from intendant.protocol.study import StudySpec
+from intendant.protocol.trial_records import TrialOrder
+from intendant.store.trial_orders import ORDERS_FOLDER, leave_order
+from intendant.store.trials import TRIALS_FILE, read_trial_page
+
+
+async def on_trial_list(desk: Desk, request: TrialListRequest, who: Asker) -> Message:
+    """A page of a study's trials."""
+    run_id, study = await _study(desk, request, who)
+    folder = desk.parts.spool.run_folder(run_id)
+    page = await asyncio.to_thread(
+        read_trial_page,
+        folder / TRIALS_FILE,
+        offset=request.offset,
+        limit=request.limit,
+        best_of=study.mode if request.best_first else None,
+    )
+    return TrialListResponse(
+        run_id=run_id,
+        folder=str(folder),
+        metric=study.metric,
+        mode=study.mode,
+        trials=page.trials,
+        counts=page.counts,
+        total=page.total,
+    )
+
+
+async def on_trial_add(desk: Desk, request: TrialAddRequest, who: Asker) -> Message:
+    """One more trial."""
+    run_id, study = await _live_study(desk, request, who)
+    try:
+        params = completed(study.space, request.params)
+    except ValueError as error:
+        raise InvalidRequest(f"params: {error}") from error
+    await _leave(desk, run_id, [TrialOrder(key=request.key, params=params)])
+    return TrialOrderResponse(run_id=run_id)
+
+
+async def on_trial_stop(desk: Desk, request: TrialStopRequest, who: Asker) -> Message:
+    """The end of some trials, or of the study."""
+    run_id, _ = await _live_study(desk, request, who)
+    orders = [
+        TrialOrder(key=f"{request.key}-{number}", number=number) for number in request.numbers
+    ]
+    await _leave(desk, run_id, orders or [TrialOrder(key=request.key)])
+    return TrialOrderResponse(run_id=run_id)
+
+
+async def _leave(desk: Desk, run_id: int, orders: list[TrialOrder]) -> None:
+    folder: Path = desk.parts.spool.run_folder(run_id) / ORDERS_FOLDER
+    for order in orders:
+        await asyncio.to_thread(leave_order, folder, order)
+
+
+async def _study(
+    desk: Desk, request: TrialListRequest | TrialAddRequest | TrialStopRequest, who: Asker
+) -> tuple[int, StudySpec]:
+    run_id = await select_one(desk, request.selection, who)
+    workload = (await desk.parts.store.run(run_id)).spec.workload
+    if not isinstance(workload, StudySpec):
+        raise InvalidRequest(f"run {run_id} is a {workload.kind}: only a study has trials")
+    return run_id, workload
+
+
+async def _live_study(
+    desk: Desk, request: TrialAddRequest | TrialStopRequest, who: Asker
+) -> tuple[int, StudySpec]:
+    run_id, study = await _study(desk, request, who)
+    run = await desk.parts.store.run(run_id)
+    if run.outcome is not None:
+        raise InvalidRequest(f"run {run_id} has ended: {run.outcome}")
+    return run_id, study

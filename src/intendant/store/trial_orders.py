@@ -1,0 +1,47 @@
+"""What is asked of a study from outside, left in its run's folder until the study has acted on it.
+
+An order is a file whose name is its key, so that one that is sent twice is one.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from intendant.protocol.trial_records import TrialOrder
+from intendant.store.disk import DISK, closing
+
+ORDERS_FOLDER = "orders"
+MAX_ORDERS = 10_000
+"""That wait at once."""
+
+
+def leave_order(folder: Path, order: TrialOrder) -> None:
+    """Put an order on disk, whole or not at all."""
+    DISK.make_folder(folder.parent)
+    DISK.make_folder(folder)
+    draft = folder / f".{order.key}.new"
+    with closing(DISK.open(draft)) as descriptor:
+        DISK.write(descriptor, order.model_dump_json(exclude_none=True).encode())
+        DISK.sync(descriptor)
+    DISK.rename(draft, folder / f"{order.key}.json")
+    DISK.sync_folder(folder)
+
+
+def waiting_orders(folder: Path) -> list[TrialOrder]:
+    """The orders that wait, oldest first; a file that is none is left alone."""
+    found = []
+    with suppress(FileNotFoundError):
+        files = [(path.stat().st_mtime_ns, path) for path in folder.glob("*.json")]
+        for _, path in sorted(files)[:MAX_ORDERS]:
+            with suppress(OSError, ValidationError):
+                found.append(TrialOrder.model_validate_json(path.read_bytes()))
+    return found
+
+
+def forget_order(folder: Path, order: TrialOrder) -> None:
+    """It has been acted on."""
+    with suppress(FileNotFoundError):
+        DISK.remove(folder / f"{order.key}.json")
