@@ -7,7 +7,7 @@ import json
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -116,9 +116,11 @@ class BrokerAlone:
 
 
 @contextmanager
-def broker_alone(*uris: str, heartbeat_s: float = 5.0) -> Iterator[BrokerAlone]:
+def broker_alone(
+    *uris: str, heartbeat_s: float = 5.0, flags: Sequence[str] = ()
+) -> Iterator[BrokerAlone]:
     """A broker in the foreground; listening when the block begins."""
-    command = [INTENDANT, "broker", "--heartbeat", str(heartbeat_s)]
+    command = [INTENDANT, "broker", "--heartbeat", str(heartbeat_s), *flags]
     for uri in uris:
         command += ["--listen", uri]
     with (

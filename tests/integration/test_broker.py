@@ -296,6 +296,22 @@ async def test_a_worker_that_dies_with_a_request_in_hand_is_noticed_at_once(uri:
     assert b"worker_lost" in asking.result()[0]
 
 
+async def test_e3_a_service_that_opts_in_has_its_request_given_to_another_worker(ipc: str) -> None:
+    with broker_alone(ipc, flags=["--redeliver", "fragile"]):
+        first = process_context().socket(zmq.DEALER)
+        first.linger = 0
+        first.connect(ipc)
+        first.send_multipart([mdp.WORKER, mdp.W_READY, b"fragile"])
+        connection = Connection(ipc)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(connection.request(b"fragile", [b"x"]))
+            assert await asyncio.to_thread(first.poll, 10_000)
+            first.close()
+            async with workers(ipc, b"fragile", echo):
+                assert await asking == [b"x"]
+        connection.close()
+
+
 HOSTILE: list[list[bytes]] = [
     [b""],
     [b"garbage"],

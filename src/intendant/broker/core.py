@@ -78,7 +78,7 @@ class BrokerCore:
         self._waiting: OrderedDict[int, Request] = OrderedDict()  # the next to expire first
         self._waiting_bytes = 0
         self._dismissed: OrderedDict[Peer, None] = OrderedDict()
-        self._held: dict[Peer, Outgoing] = {}
+        self._held: list[Outgoing] = []
         self._count: Counter[str] = Counter()
         self._last_number = 0
         self._now = 0.0
@@ -376,7 +376,7 @@ class BrokerCore:
 
     def _on_gone(self, peer: Peer) -> None:
         self._dismissed.pop(peer, None)
-        self._held.pop(peer, None)
+        self._held = [final for final in self._held if final.peer is not peer]
         if (worker := self._workers.get(peer)) is not None:
             self._remove(worker)
         for request in self._clients.pop(peer, {}).values():
@@ -408,11 +408,11 @@ class BrokerCore:
         if request.held_until is None:
             request.held_until = self._now + self._config.waiting_s
         if len(self._held) < MAX_HELD and self._now < request.held_until:
-            self._held.setdefault(final.peer, final)
+            self._held.append(final)
 
     def _retry_held(self) -> None:
-        held, self._held = self._held, {}
-        self._out.extend(held.values())
+        held, self._held = self._held, []
+        self._out += held
 
     # --- requests ---------------------------------------------------------------------------------
 

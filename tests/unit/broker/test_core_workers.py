@@ -360,6 +360,18 @@ def test_h2_a_final_that_does_not_fit_is_tried_again() -> None:
     assert bus.answers(client) == [b"end"]
 
 
+def test_h2_every_final_that_does_not_fit_is_tried_again() -> None:
+    bus = Bus()
+    worker, client = bus.worker(), bus.peer()
+    bus.full.add(client)
+    for number in (b"1", b"2"):
+        bus.ask(client)
+        bus.answer(worker, number)
+    bus.full.clear()
+    bus.pass_time(1, alive=(worker,))
+    assert bus.answers(client) == [b"1", b"2"]
+
+
 def test_h2_a_final_that_never_fits_is_dropped() -> None:
     bus = Bus(request_ttl_s=2.0)
     worker, client = bus.worker(), bus.peer()
