@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.helpers.daemon import Daemon, daemon_folders
+from tests.helpers.waiting import wait_for
 
 
 @pytest.fixture
@@ -21,6 +22,8 @@ def served() -> Iterator[Daemon]:
     """A running daemon with four slots, one for a whole module: leave it as it was."""
     with daemon_folders() as daemon:
         daemon.start("--slots", "4")
+        # The first run would wait for it, and tests look at how long things take.
+        wait_for("its launcher is ready", lambda: "launcher_ready" in daemon.log_text())
         yield daemon
 
 
