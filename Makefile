@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 SETUP := $(VENV)/.set-up
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo check test chaos bench format schemas clean help
 
@@ -15,12 +17,16 @@ help:
 	@echo 'make format  put the sources into shape'
 	@echo 'make schemas write protocol/schemas and the state diagrams again'
 
-$(SETUP): pyproject.toml
+$(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable .
 	touch $@
 
-demo: $(SETUP)
+$(SETUP): $(INSTALLED)
+	$(PIP) --editable '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
 	$(BIN)/intendant run examples/quickstart.toml
 
 check: $(SETUP)
