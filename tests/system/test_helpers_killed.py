@@ -75,6 +75,7 @@ def test_a_helper_that_cannot_be_started_for_a_while_does_not_end_the_daemon(
     assert daemon.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
     assert daemon.run("cancel", str(run_id)).returncode == 0
     daemon.wait_state(run_id, "ended")
+    assert "Traceback" not in daemon.log_text()
 
 
 @pytest.mark.parametrize("killed", ["broker", "daemon"])

@@ -109,7 +109,11 @@ class Children:
         self._is_look_due = self._census.locked()
         if self._is_look_due:
             return
-        left = [pid for pid in self.orphans() if not _reap(pid)]
+        try:
+            left = [pid for pid in self.orphans() if not _reap(pid)]
+        except OSError:  # no descriptor is to be had
+            self._is_look_due = True
+            return
         alive = frozenset(filter(_is_alive, self._known)) if left else frozenset()
         self._alive_before = {pid: self._alive_before.get(pid, alive) for pid in left}
 
