@@ -226,7 +226,7 @@ def cancel(
         grace_s=grace_s,
         only_waiting=only_waiting or None,
     )
-    return cast("Change", answer)
+    return (yield from _whole(answer))
 
 
 def hold(selection: Selection) -> Conversation[Change]:
@@ -347,7 +347,15 @@ def _queue(kind: str, **fields: object) -> Conversation[QueueInfo]:
 
 
 def _change(kind: str, **fields: object) -> Conversation[Change]:
-    return cast("Change", (yield from _request(kind, "run_change_response", **fields)))
+    return (yield from _whole((yield from _request(kind, "run_change_response", **fields))))
+
+
+def _whole(answer: dict[str, object]) -> Conversation[Change]:
+    """What a request changed, with the runs that its answer had no room for."""
+    shown = cast("list[RunInfo]", answer["runs"])
+    if more := cast("list[int]", answer.get("more", [])):
+        shown += (yield from runs(selection=more, limit=None))[::-1]
+    return {"runs": shown, "changed": cast("list[int]", answer["changed"])}
 
 
 def _ask(verb: str, **fields: object) -> Conversation[dict[str, object]]:

@@ -29,6 +29,7 @@ from intendant.errors import (
     StoreError,
 )
 from intendant.executor.access import Asker, admit
+from intendant.executor.answers import fitting
 from intendant.executor.desk import Desk
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
@@ -85,10 +86,11 @@ from intendant.protocol.messages import (
     TrialStopRequest,
     encode,
 )
-from intendant.protocol.records import DaemonRecord, HelperRecord
+from intendant.protocol.records import DaemonRecord, HelperRecord, RunRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import Submission
+from intendant.store.base import Changed
 from intendant.store.steps import STEPS_FILE, read_step_page
 
 log = structlog.get_logger()
@@ -169,7 +171,8 @@ async def on_run_list(desk: Desk, request: RunListRequest, who: Asker) -> Messag
         before_id=request.before_id,
         owner=who.owner,
     )
-    return RunListResponse(runs=[who.shown(run) for run in runs], has_more=has_more)
+    shown, rest = fitting([*map(who.shown, runs)])
+    return RunListResponse(runs=shown, has_more=has_more or bool(rest))
 
 
 async def on_run_show(desk: Desk, request: RunShowRequest, who: Asker) -> Message:
@@ -246,7 +249,8 @@ async def on_run_cancel(desk: Desk, request: RunCancelRequest, who: Asker) -> Me
         supervision = desk.live.get(run.id)
         if supervision is not None and run.state is RunState.STOPPING and not request.only_waiting:
             supervision.stop(stop)
-    return RunCancelResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
+    shown, more = _shown(result, who)
+    return RunCancelResponse(runs=shown, changed=result.changed, more=more)
 
 
 async def on_run_hold(desk: Desk, request: RunHoldRequest, who: Asker) -> Message:
@@ -254,7 +258,8 @@ async def on_run_hold(desk: Desk, request: RunHoldRequest, who: Asker) -> Messag
     selection = selection_of(request.selection)
     run_ids = await desk.parts.store.select(selection, among_all={RunState.QUEUED}, owner=who.owner)
     result = await desk.parts.store.hold(run_ids, lenient=selection.all)
-    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
+    shown, more = _shown(result, who)
+    return RunChangeResponse(runs=shown, changed=result.changed, more=more)
 
 
 async def on_run_release(desk: Desk, request: RunReleaseRequest, who: Asker) -> Message:
@@ -262,14 +267,22 @@ async def on_run_release(desk: Desk, request: RunReleaseRequest, who: Asker) -> 
     selection = selection_of(request.selection)
     run_ids = await desk.parts.store.select(selection, among_all={RunState.HELD}, owner=who.owner)
     result = await desk.parts.store.release(run_ids, lenient=selection.all)
-    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
+    shown, more = _shown(result, who)
+    return RunChangeResponse(runs=shown, changed=result.changed, more=more)
 
 
 async def on_run_priority(desk: Desk, request: RunPriorityRequest, who: Asker) -> Message:
     """Move a run in its queue."""
     run_id = await select_one(desk, request.selection, who)
     result = await desk.parts.store.set_priority(run_id, request.priority)
-    return RunChangeResponse(runs=[*map(who.shown, result.runs)], changed=result.changed)
+    shown, more = _shown(result, who)
+    return RunChangeResponse(runs=shown, changed=result.changed, more=more)
+
+
+def _shown(result: Changed, who: Asker) -> tuple[list[RunRecord], list[int]]:
+    """The runs of a change that one answer holds, and the ids of the others."""
+    runs, rest = fitting(result.runs)
+    return [*map(who.shown, runs)], [run.id for run in rest]
 
 
 async def on_run_prune(desk: Desk, request: RunPruneRequest, who: Asker) -> Message:

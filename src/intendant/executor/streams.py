@@ -18,6 +18,7 @@ import structlog
 from intendant.broker.worker import Request, Worker
 from intendant.errors import InvalidRequest, RequestRefused, StoreError
 from intendant.executor.access import Asker, admit
+from intendant.executor.answers import fitting
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import parse, refused
 from intendant.executor.hub import Subscription
@@ -51,7 +52,6 @@ log = structlog.get_logger()
 
 CHUNK_BYTES = 64 * 1024
 EVENTS_AT_ONCE = 500
-RUNS_AT_ONCE = 100
 IDLE_WORKERS = 2
 LINES_AT_ONCE = 50
 RECENT_RUNS = 50
@@ -119,9 +119,9 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who
         while True:
             news = [run for run in changed if run.id in open_ids and _is_news(run, message)]
             open_ids -= {run.id for run in news if run.state is RunState.ENDED}
-            for start in range(0, len(news), RUNS_AT_ONCE):
-                page = [*map(who.shown, news[start : start + RUNS_AT_ONCE])]
-                await request.partial(encode(RunsChanged(runs=page)))
+            while news:
+                page, news = fitting(news)
+                await request.partial(encode(RunsChanged(runs=[*map(who.shown, page)])))
             if not open_ids or (message.any and len(open_ids) < len(run_ids)):
                 return RunWaitResponse(run_ids=run_ids)
             changed = await _changes(desk, request, subscription)

@@ -248,6 +248,9 @@ class RunCancelResponse(Message):
     kind: Literal["run_cancel_response"] = "run_cancel_response"
     runs: list[RunRecord]
     changed: list[int]
+    more: list[int] = Field(
+        default_factory=list, description="runs that were meant too and did not fit: list them"
+    )
 
 
 class RunHoldRequest(Message):
@@ -278,6 +281,9 @@ class RunChangeResponse(Message):
     kind: Literal["run_change_response"] = "run_change_response"
     runs: list[RunRecord]
     changed: list[int]
+    more: list[int] = Field(
+        default_factory=list, description="runs that were meant too and did not fit: list them"
+    )
 
 
 class RunPruneRequest(Message):

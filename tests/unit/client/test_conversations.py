@@ -58,3 +58,13 @@ def test_a_cancel_says_only_what_was_said() -> None:
     assert m.EXECUTOR_REQUEST.validate_python(asked) == m.RunCancelRequest(selection=["1-3"])
     asked = json.loads(next(talk.cancel(1, grace_s=0.5, only_waiting=True))[0])
     assert (asked["grace_s"], asked["only_waiting"]) == (0.5, True)
+
+
+def test_runs_that_had_no_room_in_the_answer_to_a_change_are_listed() -> None:
+    answers = [
+        {"kind": "run_cancel_response", "runs": [{"id": 1}], "changed": [1, 2, 3], "more": [2, 3]},
+        {"kind": "run_list_response", "runs": [{"id": 3}, {"id": 2}], "has_more": False},
+    ]
+    found, asked = carried(talk.cancel("all"), [[json.dumps(each).encode()] for each in answers])
+    assert found == {"runs": [{"id": 1}, {"id": 2}, {"id": 3}], "changed": [1, 2, 3]}
+    assert asked[1]["selection"] == ["2-3"]
