@@ -78,6 +78,14 @@ def test_a_helper_that_cannot_be_started_for_a_while_does_not_end_the_daemon(
     assert "Traceback" not in daemon.log_text()
 
 
+def test_a_daemon_without_descriptors_can_be_ended(daemon: Daemon) -> None:
+    wait_for("the zygote is there", lambda: daemon.status()["zygote"]["pid"])
+    _, hard = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (FEW, hard))
+    assert daemon.stop() == 143
+    daemon.assert_nothing_left()
+
+
 @pytest.mark.parametrize("killed", ["broker", "daemon"])
 def test_a_governor_that_stays_silent_after_a_restart_is_shown_as_disconnected(
     folders: Daemon, witness: Witness, killed: str

@@ -18,6 +18,7 @@ from intendant.broker.server import main as broker_main
 from intendant.errors import HelperLost
 from intendant.process.aio import HelperProcess, tracker_pid
 from intendant.process.children import Children
+from intendant.process.waits import heed_cancel
 from intendant.protocol.roles import Caller
 
 log = structlog.get_logger()
@@ -79,6 +80,7 @@ class BrokerLink:
             try:
                 exit_code = await self._live_once()
             except OSError as error:  # no process or descriptor is to be had: that passes
+                heed_cancel(error)
                 log.error("broker_not_started", error=str(error), retry_in_s=delay_s)
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _RETRY_MAX_S)

@@ -26,6 +26,7 @@ from intendant.process.double_fork import REQUEST_BYTES
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
+from intendant.process.waits import heed_cancel
 
 log = structlog.get_logger()
 
@@ -101,6 +102,7 @@ class HelperLauncher(ABC):
         try:
             return await self._live()
         except OSError as error:
+            heed_cancel(error)
             log.error("launcher_not_started", launcher=self.name, error=str(error))
             return None
 

@@ -30,3 +30,10 @@ async def first_of(*waits: Coroutine[Any, Any, Any], limit_s: float | None = Non
 async def settled(future: asyncio.Future[Any]) -> None:
     """Return once the future has a result, without taking it and without ending it."""
     await asyncio.wait([future])
+
+
+def heed_cancel(error: BaseException) -> None:
+    """Go on with a cancellation that `error`, raised on the way out, has taken the place of."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from error
