@@ -7,29 +7,29 @@ sent. A core never raises at what a peer sent.
 Invalid messages are dropped; an invalid message from a registered worker ends its registration.
 A worker that is sent DISCONNECT, or that sent one, gets nothing any more on that socket.
 
-What the RFCs leave open, and what stands here for it:
+What the RFCs leave open, and what stands here for it, by the rules of `protocol/conformance.md`:
 
-D1  The client-address frame is made by the broker: `<request number>:<role>:<all|own>:<account>`,
+A4  The client-address frame is made by the broker: `<request number>:<role>:<all|own>:<account>`,
     where the last three say who the client is (`protocol.roles`). The number is given once, so an
     answer to an older request is recognised; a worker may answer the address it was given and no
     other.
-D2  A client may send a second request before the first FINAL. Its requests are handed out in
+B2  A client may send a second request before the first FINAL. Its requests are handed out in
     order; answers come as workers finish. It may fill half of a service's queue at most.
-D3  An invalid message of a client is dropped; what it sends afterwards is served.
-D4  A socket is a client's or a worker's: READY from a client with open requests is refused, and
+A7  An invalid message of a client is dropped; what it sends afterwards is served.
+C12 A socket is a client's or a worker's: READY from a client with open requests is refused, and
     REQUEST from a worker ends its registration.
-D5  A request that can't be served gets a FINAL with an error: `service_unknown`, `access_denied`,
+E3  A request that can't be served gets a FINAL with an error: `service_unknown`, `access_denied`,
     `busy` (a bound is reached), `request_expired` (nobody took it), `worker_lost` (the worker died,
     left or was expired with the request in hand). Services in `redeliver` give such a request to
     another worker, first in line, once, if no PARTIAL was passed on. A request that never reached
     the worker (the send failed) goes back to the head of the line in any case.
-D6  A client that is gone in the middle of a stream costs its worker a DISCONNECT, so that the
+H2  A client that is gone in the middle of a stream costs its worker a DISCONNECT, so that the
     handler ends. So does a client that reads too slowly; it gets the error `slow_reader` as soon
     as that fits. A FINAL that does not fit is tried again for `waiting_s`, then dropped.
-D7  Nobody is judged after a stall: when no time was told for more than one and a half intervals,
+D9  Nobody is judged after a stall: when no time was told for more than one and a half intervals,
     workers and requests expire one interval later at the earliest, when what arrived meanwhile
     has been read.
-D8  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a proper name: 404.
+A9  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a proper name: 404.
 """
 
 from __future__ import annotations
@@ -529,7 +529,7 @@ class BrokerCore:
     # --- time -------------------------------------------------------------------------------------
 
     def _pass_time(self, now: float) -> None:
-        """Note the time; a gap that heartbeats should have filled puts all judgement off (D7)."""
+        """Note the time; a gap that heartbeats should have filled puts all judgement off (D9)."""
         stalled = now - self._now > 1.5 * self._config.heartbeat_s
         if stalled and self._workers:
             self._judge_from = now + self._config.heartbeat_s
