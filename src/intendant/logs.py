@@ -6,6 +6,7 @@ import fcntl
 import io
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -117,9 +118,7 @@ def configure(level: str, *, role: str, system_log: Path | None = None) -> None:
     With a `system_log` it goes there too, as JSON whatever stderr is.
     """
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
-        if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer()
+        console_line if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -137,6 +136,27 @@ def configure(level: str, *, role: str, system_log: Path | None = None) -> None:
     )
     structlog.contextvars.bind_contextvars(role=role)
     set_level(level)
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
+def console_line(
+    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
+) -> str:
+    """The readable form, in which no text of others is a command or a line of its own."""
+    harmless = {key: _harmless(key, value) for key, value in event.items()}
+    return str(_CONSOLE(logger, name, harmless))
+
+
+def _harmless(key: str, value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    spelled = _CONTROL.sub(lambda found: repr(found[0])[1:-1], value)
+    return spelled if key == "exception" else spelled.replace("\n", "\\n")
+
+
+_CONSOLE = structlog.dev.ConsoleRenderer()
 
 
 def set_level(level: str) -> None:

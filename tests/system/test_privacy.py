@@ -15,18 +15,26 @@ from tests.helpers.waiting import wait_for
 
 MARKED = "marked-secret-8c1f"
 INHERITED = "inherited-secret-77ab"
+NAMED = "named-secret-31d4"
 ARGUMENT = "an-argument-5d02"
+SECRETS = [
+    pytest.param(MARKED, id="--secret-env"),
+    pytest.param(INHERITED, id="environment"),
+    pytest.param(NAMED, id="--env *_KEY"),
+]
 
 
 @pytest.fixture(scope="module")
 def told(served: Daemon) -> Iterator[Daemon]:
     """A daemon that knows secrets of one run that has ended and one that is running."""
     script = (
-        'printf %s "$TOKEN $INHERITED" | wc -c; touch "$1"; until test -e go; do sleep 0.05; done'
+        'printf %s "$TOKEN $INHERITED $API_KEY" | wc -c; touch "$1"; '
+        "until test -e go; do sleep 0.05; done"
     )
     for number in (1, 2):
         done = served.run(
-            "submit", "--secret-env", f"TOKEN={MARKED}", "--retry", "1",
+            "submit", "--secret-env", f"TOKEN={MARKED}", "--env", f"API_KEY={NAMED}",
+            "--retry", "1",
             "--", "sh", "-c", script, ARGUMENT, f"ready-{number}",
             environment={b"INHERITED": INHERITED.encode()},
         )  # fmt: skip
@@ -47,10 +55,10 @@ def told(served: Daemon) -> Iterator[Daemon]:
 
 
 def test_the_run_itself_gets_its_secrets(told: Daemon) -> None:
-    assert int(told.run("logs", "1").stdout) == len(f"{MARKED} {INHERITED}")
+    assert int(told.run("logs", "1").stdout) == len(f"{MARKED} {INHERITED} {NAMED}")
 
 
-@pytest.mark.parametrize("secret", [MARKED, INHERITED], ids=["--secret-env", "environment"])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_no_answer_holds_a_secret(told: Daemon, secret: str) -> None:
     answers = [
         told.run(*arguments).stdout
@@ -64,7 +72,7 @@ def test_no_answer_holds_a_secret(told: Daemon, secret: str) -> None:
     assert secret not in "".join(answers)
 
 
-@pytest.mark.parametrize("secret", [MARKED, INHERITED], ids=["--secret-env", "environment"])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_no_log_holds_a_secret(told: Daemon, secret: str) -> None:
     logs = [path for path in told.state_dir.rglob("*.log") if path.name != "stdout.log"]
 
@@ -73,7 +81,7 @@ def test_no_log_holds_a_secret(told: Daemon, secret: str) -> None:
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("secret", [MARKED, INHERITED], ids=["--secret-env", "environment"])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_no_event_holds_a_secret(told: Daemon, secret: str) -> None:
     events = "".join(event.model_dump_json() for event in told.events())
 
@@ -81,7 +89,7 @@ def test_no_event_holds_a_secret(told: Daemon, secret: str) -> None:
     assert secret not in events
 
 
-@pytest.mark.parametrize("secret", [MARKED, INHERITED], ids=["--secret-env", "environment"])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_the_database_keeps_secrets_apart_from_runs_attempts_and_events(
     told: Daemon, secret: str
 ) -> None:
@@ -97,7 +105,7 @@ def test_the_database_keeps_secrets_apart_from_runs_attempts_and_events(
         connection.close()
 
 
-@pytest.mark.parametrize("secret", [MARKED, INHERITED], ids=["--secret-env", "environment"])
+@pytest.mark.parametrize("secret", SECRETS)
 def test_no_process_shows_a_secret_in_its_title(told: Daemon, secret: str) -> None:
     titles = [" ".join(process.cmdline()) for process in processes(told)]
 

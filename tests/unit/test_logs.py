@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from intendant.logs import Sparingly, SystemLog, older
+from intendant.logs import Sparingly, SystemLog, console_line, older
 
 
 @pytest.fixture
@@ -84,3 +84,11 @@ def test_what_strangers_cause_is_logged_so_often_a_minute_and_what_was_left_out_
     assert [sparingly.take() for _ in range(5)] == [0, 0, None, None, None]
     now = 60.0
     assert [sparingly.take() for _ in range(3)] == [3, 0, None]
+
+
+def test_on_a_terminal_no_text_of_others_is_a_command_or_a_line_of_its_own() -> None:
+    event = {"event": "run_ended", "reason": "x\x1b[2J\r\n12:00 [error] forged\u2028\x9b"}
+    line = console_line(None, "info", event)
+    assert "\n" not in line
+    assert all(hidden not in line for hidden in ("\x1b[2J", "\r", "\u2028", "\x9b"))
+    assert "forged" in line

@@ -19,7 +19,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    StringConstraints,
     TypeAdapter,
     ValidationError,
 )
@@ -27,11 +26,18 @@ from pydantic import (
 from intendant.broker.keys import is_key, read_closed
 from intendant.errors import SettingsError
 from intendant.problems import explain_validation_error
-from intendant.protocol.roles import Caller, Role
+from intendant.protocol.roles import Caller, Role, is_account
 
 MAX_KEYS = 5000
 
-Account = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@\-]{0,63}$")]
+
+def _account(text: str) -> str:
+    if not is_account(text):
+        raise ValueError(f"found {text!r}, expected at most 64 letters, digits and _.@-")
+    return text
+
+
+Account = Annotated[str, AfterValidator(_account)]
 
 
 class _Entry(BaseModel):

@@ -8,7 +8,7 @@ import click
 
 from intendant.cli.session import Session
 from intendant.protocol.folders import CLIENT_KEY_FILE, SERVER_KEY_FILE, configuration_dir
-from intendant.protocol.roles import RANKED
+from intendant.protocol.roles import RANKED, is_account
 
 
 @click.command("keygen")
@@ -37,6 +37,8 @@ def verb(
         raise click.UsageError("found --server and --account, expected one of them")
     if role is not None and account is None:
         raise click.UsageError("found --role, expected it with --account")
+    if account is not None and not is_account(account):
+        raise click.UsageError(f"found --account {account!r}, expected letters, digits and _.@-")
     name = SERVER_KEY_FILE if server else CLIENT_KEY_FILE
     path = file or configuration_dir(session.environ) / name
     pair = make_pair()

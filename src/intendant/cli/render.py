@@ -113,7 +113,8 @@ def blame(found: Sequence[RunInfo]) -> list[str]:
     if skipped:
         ids = ", ".join(_called(run) for run in skipped[:_SHOWN_RUNS])
         more = len(skipped) - _SHOWN_RUNS
-        lines.append(f"not started for that: {ids}" + (f" and {more} more" if more > 0 else ""))
+        ending_ids = visible(ids) + (f" and {more} more" if more > 0 else "")
+        lines.append(f"not started for that: {ending_ids}")
     return lines
 
 
@@ -207,7 +208,8 @@ def log_line(info: LogLineInfo) -> str:
             what = [f"{key}={_told(value)}" for key, value in told.items() if key not in _IN_LINE]
             text = " ".join([str(told.get("event", "")), *what])
     line = f"{clock_time(info['at'])}  {info['level']:<8} {info['source']:<14} {text}"
-    return "\n".join(map(visible, line.splitlines()))
+    # A value may have lines of its own, which must not look like lines of the log.
+    return "\n    | ".join(map(visible, line.split("\n")))
 
 
 def standing(run: RunInfo) -> str:

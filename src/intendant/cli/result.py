@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from intendant.cli import render
 from intendant.cli.parameters import endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
+from intendant.cli.sink import copy_log
 from intendant.client.result import RunResult
 from intendant.errors import InvalidRequest
 
@@ -43,7 +45,7 @@ def verb(session: Session, *, selection: str, output: Path | None, as_json: bool
     if as_json:
         click.echo(render.as_json(_described(found)))
     elif output is None:
-        click.echo(data)
+        copy_log([data, b"\n"], sys.stdout)
 
 
 def _described(found: RunResult) -> dict[str, object]:

@@ -8,6 +8,7 @@ from typing import Unpack
 import click
 
 from intendant.cli import exit_status
+from intendant.cli.escapes import visible
 from intendant.cli.parameters import ArgvCommand, argv_of
 from intendant.cli.run_options import given_options, run_options
 from intendant.client.command import RunOptions
@@ -85,7 +86,7 @@ def _check(files: tuple[Path, ...]) -> int:
         try:
             count = len(load_run_file(path))
         except SettingsError as error:
-            click.echo(str(error), err=True)
+            click.echo("\n".join(map(visible, str(error).splitlines())), err=True)
             status = exit_status.USAGE
         else:
             click.echo(f"{path}: ok, {count} {'run' if count == 1 else 'runs'}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +40,7 @@ from intendant.executor.retention import forget, sweep
 from intendant.executor.selecting import select, select_one, selection_of
 from intendant.executor.stop import Stop
 from intendant.executor.trials import on_trial_add, on_trial_list, on_trial_stop
-from intendant.problems import problems_of
+from intendant.problems import Problem, problems_of
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.executor_states import Cause
 from intendant.protocol.messages import (
@@ -119,12 +120,20 @@ def parse(adapter: Any, body: list[bytes]) -> Any:
     try:
         return adapter.validate_json(body[0])
     except ValidationError as error:
-        # Not the values: what a client calls secret stays so.
-        lines = [
-            problem.line("") if "secrets" not in problem.key else "secrets: not usable"
-            for problem in problems_of(error)
-        ]
-        raise InvalidRequest("; ".join(lines[:10])) from error
+        raise InvalidRequest("; ".join(map(_told, problems_of(error)[:10]))) from None
+
+
+_SECRET = frozenset({"secrets", "env", "environment", "token"})
+"""What is found there is not said again: a client may call it secret, or a server."""
+
+
+def _told(problem: Problem) -> str:
+    if not _SECRET.intersection(problem.key):
+        return problem.line("")
+    if "secrets" in problem.key:
+        return "secrets: not usable"
+    found, comma, expected = problem.text.partition(", expected ")
+    return replace(problem, text=f"expected {expected}" if comma else found).line("")
 
 
 def refused(error: RequestRefused | IllegalTransition | StoreError) -> ErrorResponse:

@@ -15,6 +15,7 @@ attempt, nothing else.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -30,6 +31,7 @@ class Role(StrEnum):
     ADMIN = "admin"
 
 
+_ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 RANKED = (Role.OBSERVE, Role.SUBMIT, Role.OPERATE, Role.ADMIN)
 """The roles that a person can have, each with all that the ones before it allow."""
 
@@ -62,6 +64,11 @@ class Caller:
         """What `encode` gave; `ValueError` if it is not that."""
         role, sees, account = text.split(":", 2)
         return cls(account, Role(role), sees == "all")
+
+
+def is_account(text: str) -> bool:
+    """Whether `text` can be the name of an account that comes from afar."""
+    return _ACCOUNT.fullmatch(text) is not None
 
 
 def local(account: str) -> Caller:

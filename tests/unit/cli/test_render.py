@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import cast
 
@@ -115,3 +116,19 @@ def test_an_explanation_has_its_times_on_the_readers_clock() -> None:
     assert render.explanation(cast(Explanation, found), NOW) == (
         f"17: attempt 1 is running since {at:%H:%M:%S} (for 29s)"
     )
+
+
+def test_a_value_with_lines_of_its_own_makes_no_line_of_the_log() -> None:
+    reason = "cancelled: by bob: x\n2030-01-01 00:00:00  error    executor  forged \x1b[2J"
+    text = json.dumps({"event": "attempt_ended", "reason": reason})
+    shown = render.log_line(
+        {"at": "2030-01-01T00:00:00Z", "level": "info", "source": "executor", "text": text}
+    )
+    broken = render.log_line(
+        {"at": "2030-01-01T00:00:00Z", "level": "error", "source": "broker", "text": reason}
+    )
+    assert len(shown.split("\n")) == 1
+    first, *others = broken.split("\n")
+    assert "by bob" in first
+    assert all(line.startswith("    | ") for line in others)
+    assert "\x1b" not in shown + broken

@@ -1,0 +1,44 @@
+"""A refused request does not quote what may be secret in it."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from intendant.errors import InvalidRequest
+from intendant.executor.handlers import parse
+from intendant.protocol.messages import EXECUTOR_REQUEST
+
+CANARY = "canary-5171"
+
+
+def submission(**workload: object) -> dict[str, Any]:
+    return {"spec": {"workload": {"kind": "command", "argv": ["true"], **workload}}}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"runs": [submission(env={"A_TOKEN": CANARY + "\0"})]},
+        {"runs": [submission(env={"A_TOKEN": [CANARY]})]},
+        {"runs": [submission(env={"A_TOKEN": CANARY * 20_000})]},
+        {"runs": [submission(env=CANARY)]},
+        {"runs": [submission()], "environment": CANARY},
+        {"runs": [{**submission(), "secrets": {"env": {"X": CANARY + "\0"}}}]},
+        {"runs": [{**submission(), "secrets": {"pickle": CANARY}}]},
+        {"runs": [{**submission(), "secrets": CANARY}]},
+        {"kind": "run_finished_request", "token": [CANARY]},
+        {"kind": "run_note_request", "token": CANARY, "event": "unknown"},
+    ],
+)
+def test_a_refused_request_does_not_quote_what_may_be_secret(request_: dict[str, Any]) -> None:
+    body = json.dumps({"kind": "run_submit_request", **request_}).encode()
+
+    with pytest.raises(InvalidRequest) as refused:
+        parse(EXECUTOR_REQUEST, [body])
+
+    assert str(refused.value)
+    assert CANARY not in "".join(traceback.format_exception(refused.value))
