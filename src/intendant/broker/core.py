@@ -44,6 +44,7 @@ from intendant.broker.config import BrokerConfig
 from intendant.broker.refusals import error_frame
 from intendant.broker.services import Frames, Outgoing, Peer, Request, Service, Worker
 from intendant.errors import (
+    AccessDenied,
     Busy,
     RequestExpired,
     RequestRefused,
@@ -51,6 +52,7 @@ from intendant.errors import (
     SlowReader,
     WorkerLost,
 )
+from intendant.logs import Sparingly
 from intendant.protocol import mdp
 
 MAX_WAITING = 100_000
@@ -80,6 +82,7 @@ class BrokerCore:
         self._dismissed: OrderedDict[Peer, None] = OrderedDict()
         self._held: list[Outgoing] = []
         self._count: Counter[str] = Counter()
+        self._refusals = Sparingly(clock=lambda: self._now)
         self._last_number = 0
         self._now = 0.0
         self._judge_from = 0.0
@@ -214,6 +217,8 @@ class BrokerCore:
         if name.startswith(OWN_PREFIX):
             self._reply(request, mdp.C_FINAL, [self._answer_mmi(name, request.body)])
         elif (refusal := self._admission.refusal(peer, name)) is not None:
+            if isinstance(refusal, AccessDenied):
+                self._warn("request_refused", peer, service=without_token(name))
             self._refuse(request, refusal)
         else:
             self._hand_out_or_queue(request)
@@ -286,18 +291,20 @@ class BrokerCore:
             return
         name = self._admission.service_offered(peer, offered)
         if name is None or peer in self._clients:
-            log.warning(
-                "worker_refused",
-                service=without_token(offered),
-                account=peer.account,
-                pid=peer.pid,
-            )
+            self._warn("worker_refused", peer, service=without_token(offered))
             self._count["invalid"] += 1
             self._send_disconnect(peer)
             return
         if self._admission.is_exclusive(name):
             self._dismiss_all(name, "replaced")
         self._register(peer, name)
+
+    def _warn(self, event: str, peer: Peer, *, service: str) -> None:
+        """Log what a peer was refused; it may try as often as it likes."""
+        if (left_out := self._refusals.take()) is not None:
+            log.warning(
+                event, service=service, account=peer.account, pid=peer.pid, left_out=left_out
+            )
 
     def _register(self, peer: Peer, name: bytes) -> None:
         service = self._services.setdefault(name, Service(name))
