@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -248,3 +249,19 @@ def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int:
     governor = psutil.Process(daemon.claim(run_id, attempt)["pid"])
     [study] = governor.children()
     return study.pid
+
+
+def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemon) -> None:
+    pytest.importorskip("sklearn")
+    root = Path(__file__).parents[2]
+    one_thread = {b"OPENBLAS_NUM_THREADS": b"1"}
+    state = daemon.home / "embedded"
+    done = daemon.run("run", "examples/study.toml", "--state-dir", str(state), cwd=root,
+                      within_s=180, environment=one_thread)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    default = subprocess.run(
+        [sys.executable, "examples/study.py"], cwd=root, capture_output=True, text=True, check=True
+    )
+    baseline = float(default.stdout.rpartition(" ")[2])
+    for result in state.glob("spool/*/1/result.json"):
+        assert json.loads(result.read_text())["best"]["value"] > baseline

@@ -70,7 +70,11 @@ class Searcher(Protocol):
 
 
 class TrialScheduler(Protocol):
-    """Decides which trials go on and which start."""
+    """Decides which trials go on and which start.
+
+    It may have a number `wants_waiting`: of how many waiting trials it wants to choose; of one
+    otherwise.
+    """
 
     def on_trial_add(self, trials: Trials, trial: Trial) -> None:
         """A trial waits for its start, or for another one."""

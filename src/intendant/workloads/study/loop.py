@@ -171,6 +171,7 @@ class StudyLoop:
         trial.is_saving = False
         trial.checkpoints.append(checkpoint)
         trial.checkpoint = checkpoint
+        trial.has_saved = True
         for old in superfluous(self.spec.checkpoints, trial.checkpoints, self._in_use()):
             trial.checkpoints.remove(old)
             self._actions.append(Drop(old))
@@ -304,8 +305,9 @@ class StudyLoop:
     def _execute(self, trial: Trial, decision: Decision) -> None:
         """Carry out what was decided; the trial waits for its answer."""
         trial.decision = None
-        keeps_process = self.spec.pause == "memory" and trial.restart is None
-        if decision is Decision.PAUSE and keeps_process:
+        # On disk nothing would be left of what it has done since it saved something.
+        stays = trial.restart is None and (self.spec.pause == "memory" or not trial.has_saved)
+        if decision is Decision.PAUSE and stays:
             self._release(trial)
             trial.move(TrialEvent.PAUSED)
             trial.is_pausing = True
@@ -478,15 +480,18 @@ class StudyLoop:
             self._start(trial)
 
     def _pull(self) -> None:
-        """Have a trial proposed if none waits."""
-        if self.trials.pending() or not self._proposals.may_come():
-            return
-        trial = Trial(self.tally.next_number, {})
-        params = self._proposals.next_for(trial)
-        if params is not None:
+        """Have trials proposed until as many wait as the scheduler wants to choose from."""
+        wanted = getattr(self.scheduler, "wants_waiting", 1)
+        waiting = len(self.trials.pending())
+        while waiting < wanted and self._proposals.may_come():
+            trial = Trial(self.tally.next_number, {})
+            params = self._proposals.next_for(trial)
+            if params is None:
+                return
             trial.params = params
             self._changes.has_searched = True
             self._add(trial)
+            waiting += 1
 
     def _add(self, trial: Trial) -> None:
         self.tally.next_number = trial.number + 1
@@ -507,6 +512,7 @@ class StudyLoop:
             return
         trial.starts += 1
         trial.since_start = 0
+        trial.has_saved = False
         self._actions.append(
             Start(trial.number, trial.params, trial.checkpoint, trial.starts, trial.step)
         )

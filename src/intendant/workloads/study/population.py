@@ -2,6 +2,7 @@
 
 Every so many steps a trial is compared with the others. One of the worst leaves its process and
 goes on as a variant of one of the best: from that one's checkpoint, with parameters near its own.
+Where not all of the population can run at once its members take turns: they stay comparable.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class PopulationOptions(BaseModel):
 class PopulationScheduler(FifoScheduler):
     """Lets the worst go on as variants of the best."""
 
+    wants_waiting = 1000
+    """All of the population."""
+
     def __init__(
         self,
         space: Mapping[str, Parameter],
@@ -75,16 +79,20 @@ class PopulationScheduler(FifoScheduler):
         self._compared_at[trial.number] = result.step
         self._scores[trial.number] = self._score(result)
         best, worst = self._quantiles(trials)
-        if trial.number not in worst:
-            return Decision.CONTINUE
         donors = [other for other in best if other.checkpoints]
-        if not donors:
-            return Decision.CONTINUE
+        if trial.number not in worst or not donors:
+            others_wait = bool(trials.pending() or trials.paused())
+            return Decision.PAUSE if others_wait else Decision.CONTINUE
         donor = donors[self._dice.below(len(donors))]
         checkpoint = donor.checkpoints[-1]
         trial.restart = Restart(self.variant(donor.params), checkpoint, donor.number)
         self._compared_at[trial.number] = checkpoint.result.step
         return Decision.PAUSE
+
+    def choose_trial_to_run(self, trials: Trials) -> Trial | None:
+        """The one that has come least far."""
+        waiting = trials.pending() + trials.paused()
+        return min(waiting, key=lambda trial: trial.step, default=None)
 
     def on_trial_complete(self, trials: Trials, trial: Trial, result: Result | None) -> None:  # noqa: ARG002
         """It is no longer compared with."""

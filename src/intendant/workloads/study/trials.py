@@ -103,6 +103,8 @@ class Trial:
     started_s: float | None = None
     since_start: int = 0
     """Results since its process started: none yet means that it may still be restoring."""
+    has_saved: bool = False
+    """Whether it has a checkpoint from this start."""
     is_saving: bool = False
     decision: Decision | None = None
     """Made, but not carried out: a save is in flight."""

@@ -310,6 +310,12 @@ def test_t10_a_pause_to_disk_ends_the_process_and_starts_another_from_the_checkp
     assert start.checkpoint.path == "/one"
 
 
+def test_t10_a_trial_without_a_checkpoint_is_paused_in_memory_whatever_was_asked() -> None:
+    study = a_study(PAUSE, proposals=2, at_once=1, pause="disk")
+    assert started(study.report(0, loss=1.0)) == [1]
+    assert study.returns(1, loss=1.0) == [Answer(0, CONTINUE)]
+
+
 def test_t11_a_decision_waits_for_the_save_in_flight() -> None:
     study = a_study(STOP)
     actions = study.report(0, loss=1.0, checkpoint="/one")

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from intendant.errors import SettingsError
 from intendant.protocol.space import Parameter
-from intendant.protocol.trial_states import Decision
+from intendant.protocol.trial_states import Decision, TrialEvent
 from intendant.workloads.study.hooks import History, TrialScheduler
 from intendant.workloads.study.making import make_searcher_and_scheduler
 from intendant.workloads.study.population import PopulationOptions, PopulationScheduler
@@ -140,9 +140,13 @@ def make_population(**options: Any) -> PopulationScheduler:
 
 
 def four_trials() -> Trials:
+    """All four run."""
     trials = Trials()
     for number in range(4):
-        trials.add(Trial(number, {"lr": 1e-2, "batch": 32, "depth": number + 1}))
+        trial = Trial(number, {"lr": 1e-2, "batch": 32, "depth": number + 1})
+        trials.add(trial)
+        trials.start(trial)
+        trial.move(TrialEvent.STARTED)
     return trials
 
 
@@ -182,6 +186,16 @@ def test_without_a_checkpoint_of_a_better_one_the_worst_goes_on_as_it_is() -> No
     for trial in trials:
         said = result(2, float(trial.number))
         assert scheduler.on_trial_result(trials, trial, said) is Decision.CONTINUE
+
+
+def test_members_take_turns_when_not_all_can_run() -> None:
+    scheduler, trials = make_population(), four_trials()
+    waiting = Trial(4, {})
+    trials.add(waiting)
+    running = trials.running()[0]
+    assert scheduler.on_trial_result(trials, running, result(1, 1.0)) is Decision.CONTINUE
+    assert scheduler.on_trial_result(trials, running, result(2, 1.0)) is Decision.PAUSE
+    assert scheduler.choose_trial_to_run(trials) is waiting
 
 
 def test_a_variant_stays_within_the_space_and_near_its_origin() -> None:
