@@ -110,6 +110,11 @@ def at_most(limit: float, unit: str) -> Aim:
     return Aim(f"≤ {limit:g} {unit}", lambda ours, _: ours <= limit)
 
 
+def at_least(limit: float, unit: str) -> Aim:
+    """Ours is large enough."""
+    return Aim(f"≥ {limit:g} {unit}", lambda ours, _: ours >= limit)
+
+
 def at_most_times_peer(factor: float) -> Aim:
     """Ours costs at most so many times what the peer costs."""
     return _compared(f"≤ {factor:g} x peer", lambda ours, peer: ours <= factor * peer)

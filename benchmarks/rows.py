@@ -27,6 +27,7 @@ from benchmarks.load import Load
 from benchmarks.resting import governor_memory, idle_cpu
 from benchmarks.row import (
     Row,
+    at_least,
     at_least_times_peer,
     at_least_where_peer,
     at_most,
@@ -35,6 +36,7 @@ from benchmarks.row import (
     p99_of,
 )
 from benchmarks.runs import cancel_to_empty, noop_runs, start_to_response
+from benchmarks.studies import first_trial, slowdown, study_memory, trials_per_s
 from benchmarks.submissions import submissions
 
 LARGE = Load(size=65_536, window=16, count=5_000)
@@ -93,4 +95,11 @@ ROWS = (
         at_most(5, "MB")),
     Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,
         at_most(0.5, "%")),
+    Row("study_trials_per_s_fresh", "trials/s", "Ray Tune, fresh actors",
+        trials_per_s(100, reuse=False), at_least(50, "trials/s")),
+    Row("study_trials_per_s_reused", "trials/s", "Ray Tune, reused actors",
+        trials_per_s(300, reuse=True), at_least(300, "trials/s")),
+    Row("study_first_trial", "ms", "Ray Tune: 5 to 8 s", first_trial, at_most(300, "ms")),
+    Row("study_memory", "MB", "Ray Tune: 721 to 742 MB", study_memory, at_most(150, "MB")),
+    Row("study_slowdown_10000", "x", "none", slowdown, at_most(1.5, "x")),
 )  # fmt: skip
