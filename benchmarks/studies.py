@@ -101,7 +101,7 @@ def _ends(client: Client, count: int, *, reuse: bool) -> list[float]:
     """When each trial ended; s."""
     run = client.submit(_study("trivial", count, reuse=reuse), name="study")
     run.wait()
-    trials = read_trials(Path(client.show(run.id)["folder"]).parent / TRIALS_FILE)
+    trials = read_trials(Path(client.trials([run.id], limit=1)["folder"]) / TRIALS_FILE)
     ends = [trial.finished_at.timestamp() for trial in trials if trial.finished_at is not None]
     assert len(ends) == count
     return ends

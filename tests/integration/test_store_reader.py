@@ -11,9 +11,9 @@ import apsw
 import pytest
 
 from intendant.errors import RunNotFound, StoreError
+from intendant.store.cells import Execute
 from intendant.store.database import open_reader, prepare
 from intendant.store.reader import Reader
-from intendant.store.rows import Execute
 
 
 @asynccontextmanager

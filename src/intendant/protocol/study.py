@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
 from intendant.protocol.fields import Argv, Model, PassablePath, Seconds, Target, Variables
+from intendant.protocol.placeholders import names_in
 from intendant.protocol.space import (
     MAX_PARAMETERS,
     Grid,
@@ -32,7 +33,6 @@ RESERVED = frozenset({"step", "checkpoint", "export"})
 """Words of a report that are no metrics."""
 
 _CONDITION = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_.\-/]*)\s*(>=|<=|>|<)\s*(\S+)\s*$")
-_PLACEHOLDER = re.compile(r"\$\$|\$\{([^{}]*)\}")
 
 
 def parse_condition(text: str) -> tuple[str, str, float]:
@@ -289,35 +289,8 @@ def grid_size(parameters: Iterable[Parameter]) -> int:
     return size
 
 
-def filled(argv: Iterable[str], params: dict[str, JsonValue]) -> list[str]:
-    """The arguments with each `${NAME}` replaced.
-
-    An argument that names a parameter which this trial has not is left out.
-    """
-    return [
-        _PLACEHOLDER.sub(lambda match: _text(match, params), argument)
-        for argument in argv
-        if all(name in params for name in _names(argument))
-    ]
-
-
-def _names(argument: str) -> list[str]:
-    return [match[1] for match in _PLACEHOLDER.finditer(argument) if match[0] != "$$"]
-
-
-def _text(match: re.Match[str], params: dict[str, JsonValue]) -> str:
-    if match[0] == "$$":
-        return "$"
-    value = params[match[1]]
-    if isinstance(value, str):
-        return value
-    from pydantic_core import to_json
-
-    return to_json(value).decode()
-
-
 def _check_placeholders(argv: list[str], space: dict[str, Parameter]) -> None:
     for argument in argv:
-        for name in _names(argument):
+        for name in names_in(argument):
             if name not in space:
                 raise ValueError(f"${{{name}}} in argv is no parameter of the space")

@@ -11,9 +11,10 @@ from intendant.errors import IllegalTransition, StaleAttempt
 from intendant.protocol.retry import counts_as_try, launch_delay_s, retry_delay_s
 from intendant.protocol.run_states import Outcome, RunEvent, after
 from intendant.store.base import AttemptEnd, Grant
+from intendant.store.cells import micros, moment
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
-from intendant.store.rows import ROW_EVENTS, AttemptRow, RunRow, micros, moment
+from intendant.store.rows import ROW_EVENTS, AttemptRow, RunRow
 from intendant.store.transaction import Transaction
 
 _MICROS_PER_S = 1_000_000

@@ -18,6 +18,7 @@ import apsw
 
 from intendant.errors import IllegalTransition, StoreError
 from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
+from intendant.store.cells import Execute
 from intendant.store.database import (
     BUSY_TIMEOUT_S,
     checked_version,
@@ -26,14 +27,7 @@ from intendant.store.database import (
     migrations,
     open_reader,
 )
-from intendant.store.rows import (
-    SELECT_EVENT,
-    SELECT_RUN,
-    Execute,
-    event_record,
-    replay,
-    replayable,
-)
+from intendant.store.rows import SELECT_EVENT, SELECT_RUN, event_record, replay, replayable
 
 COLUMNS = [name.strip() for name in SELECT_RUN.removeprefix("SELECT").split("FROM")[0].split(",")]
 

@@ -8,16 +8,9 @@ from datetime import datetime
 
 from intendant.protocol.run_states import RunEvent, RunNote, RunState
 from intendant.store.base import MANY_AHEAD, Circumstances
+from intendant.store.cells import Execute, micros, moment, optional_moment
 from intendant.store.queries import row_of
-from intendant.store.rows import (
-    SELECT_ATTEMPT,
-    AttemptRow,
-    Execute,
-    RunRow,
-    micros,
-    moment,
-    optional_moment,
-)
+from intendant.store.rows import SELECT_ATTEMPT, AttemptRow, RunRow
 
 _NOTES = json.dumps([*RunNote])
 

@@ -10,9 +10,10 @@ from intendant.errors import IllegalTransition, InvalidRequest, StaleAttempt, un
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
 from intendant.store.base import Changed
+from intendant.store.cells import Cell
 from intendant.store.dependents import settle
 from intendant.store.queries import queue_records
-from intendant.store.rows import ROW_EVENTS, Cell, RunRow
+from intendant.store.rows import ROW_EVENTS, RunRow
 from intendant.store.transaction import Transaction
 
 Change = Callable[[RunRow], RunRow]

@@ -13,17 +13,14 @@ from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.selectors import MAX_RUN_ID, Selection
 from intendant.protocol.specs import Secrets
 from intendant.store.base import Candidate, Grant, LiveAttempt
+from intendant.store.cells import Execute, Rows, micros, moment
 from intendant.store.rows import (
     SELECT_ATTEMPT,
     SELECT_EVENT,
     SELECT_RUN,
     AttemptRow,
-    Execute,
-    Rows,
     RunRow,
     event_record,
-    micros,
-    moment,
     run_row,
 )
 

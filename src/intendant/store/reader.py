@@ -11,8 +11,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 import apsw
 
 from intendant.errors import StoreError
+from intendant.store.cells import Execute
 from intendant.store.database import close_quietly, database_errors
-from intendant.store.rows import Execute
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

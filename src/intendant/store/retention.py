@@ -16,8 +16,8 @@ from pydantic import JsonValue
 from intendant.protocol.run_states import RunNote
 from intendant.protocol.selectors import Selection
 from intendant.store.base import PrunePage
+from intendant.store.cells import Cell, Execute, micros
 from intendant.store.queries import intervals
-from intendant.store.rows import Cell, Execute, micros
 from intendant.store.transaction import Transaction
 
 PAGE = 1000

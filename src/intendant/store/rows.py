@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
@@ -15,42 +15,7 @@ from intendant.errors import StoreError
 from intendant.protocol.records import AttemptRecord, EventRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunEvent, RunNote, RunState, after
 from intendant.protocol.specs import RunSpec
-
-Cell = str | int | None
-"""What a column can hold."""
-
-
-class Rows(Protocol):
-    """What a query found: columns as they come, their types known by the query alone."""
-
-    def __iter__(self) -> Iterator[Any]: ...
-
-    def fetchone(self) -> Any: ...
-
-    def fetchall(self) -> list[Any]: ...
-
-
-Execute = Callable[..., Rows]
-"""A statement and the values bound to it."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-
-
-def micros(at: datetime) -> int:
-    """An aware time as it is stored."""
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def moment(stored: int) -> datetime:
-    """A stored time, in UTC."""
-    return _EPOCH + stored * _MICROSECOND
-
-
-def optional_moment(stored: int | None) -> datetime | None:
-    """A stored time, if there is one."""
-    return None if stored is None else moment(stored)
-
+from intendant.store.cells import Cell, micros, moment, optional_moment
 
 # --- runs ----------------------------------------------------------------------------------------
 

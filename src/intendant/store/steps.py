@@ -19,6 +19,7 @@ import apsw
 
 from intendant.protocol.step_records import StepEventInfo, StepInfo, StepReport
 from intendant.protocol.step_states import StepEvent, StepOutcome, StepState, step_after
+from intendant.store.cells import Cell, Rows, micros, moment, optional_moment
 from intendant.store.database import (
     BUSY_TIMEOUT_S,
     STEPS,
@@ -28,7 +29,6 @@ from intendant.store.database import (
     open_reader,
     prepare,
 )
-from intendant.store.rows import Cell, Rows, micros, moment, optional_moment
 
 STEPS_FILE = "steps.db"
 

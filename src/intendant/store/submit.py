@@ -16,9 +16,10 @@ from intendant.errors import (
 from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
+from intendant.store.cells import Cell
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
-from intendant.store.rows import Cell, RunRow, detail_of, new_row, spec_sha256
+from intendant.store.rows import RunRow, detail_of, new_row, spec_sha256
 from intendant.store.transaction import Transaction
 
 

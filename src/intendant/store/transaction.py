@@ -18,17 +18,8 @@ from pydantic import JsonValue
 from intendant.errors import IllegalTransition, RunNotFound
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunEvent, RunNote, RunState, after
-from intendant.store.rows import (
-    SELECT_ATTEMPT,
-    SELECT_RUN,
-    AttemptRow,
-    Cell,
-    Execute,
-    RunRow,
-    detail_of,
-    micros,
-    run_row,
-)
+from intendant.store.cells import Cell, Execute, micros
+from intendant.store.rows import SELECT_ATTEMPT, SELECT_RUN, AttemptRow, RunRow, detail_of, run_row
 
 _AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
 

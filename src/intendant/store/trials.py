@@ -21,6 +21,7 @@ from pydantic_core import to_json
 
 from intendant.protocol.trial_records import TrialInfo
 from intendant.protocol.trial_states import TrialOutcome, TrialState
+from intendant.store.cells import Rows, micros, optional_moment
 from intendant.store.database import (
     BUSY_TIMEOUT_S,
     TRIALS,
@@ -30,7 +31,6 @@ from intendant.store.database import (
     open_reader,
     prepare,
 )
-from intendant.store.rows import Rows, micros, optional_moment
 
 TRIALS_FILE = "study.db"
 

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from intendant.protocol.study import MAX_TRIALS, StudySpec, filled, parse_condition
+from intendant.protocol.placeholders import filled
+from intendant.protocol.study import MAX_TRIALS, StudySpec, parse_condition
 
 
 def study(**fields: Any) -> StudySpec:

@@ -10,7 +10,8 @@ from pydantic import JsonValue
 from intendant.errors import IllegalTransition, StoreError
 from intendant.protocol.records import EventRecord
 from intendant.protocol.run_states import RunEvent, RunNote, RunState
-from intendant.store.rows import detail_of, micros, moment, replay, replayable
+from intendant.store.cells import micros, moment
+from intendant.store.rows import detail_of, replay, replayable
 
 AT = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC)
 

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from intendant import trial
 from intendant.process.identity import children
-from intendant.protocol.study import filled
+from intendant.protocol.placeholders import filled
 from intendant.workloads.calling import (
     Refusal,
     bound_call,
