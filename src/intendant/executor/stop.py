@@ -25,7 +25,7 @@ class Stop:
     @property
     def is_by_daemon(self) -> bool:
         """Whether nobody asked for it: the daemon ends, and the attempt with it."""
-        return self.outcome is Outcome.INTERRUPTED
+        return self.outcome is Outcome.INTERRUPTED and self.reason.startswith(DAEMON_STOPPING)
 
     def after(self, earlier: Stop | None) -> Stop:
         """Both wishes as one: a cancel outranks the system's, the harder one a grace."""
