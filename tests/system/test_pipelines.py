@@ -8,6 +8,7 @@ from pathlib import Path
 from intendant.protocol.step_states import StepOutcome
 from intendant.store.steps import STEPS_FILE, read_steps
 from tests.helpers.daemon import Daemon
+from tests.helpers.waiting import wait_for
 
 THREE = """
 name = "three"
@@ -68,3 +69,83 @@ def test_c19_a_failure_is_the_pipelines_and_other_branches_go_on(daemon: Daemon)
         "other": "succeeded",
         "last": "succeeded",
     }
+
+
+RUNS = """
+name = "as runs"
+execution = "runs"
+
+[[steps]]
+name = "a"
+call = "lab:add"
+parameters = { a = 1 }
+[[steps]]
+name = "b"
+argv = ["sh", "-c", "echo b >> witness; [ ! -e block ] || { touch begun; sleep 600; }"]
+queue = "other"
+after = ["a"]
+[[steps]]
+name = "c"
+call = "lab:add"
+parameters = { a = "${a.outputs}", b = 40 }
+after = ["b"]
+[[steps]]
+name = "bad"
+argv = ["sh", "-c", "exit 3"]
+"""
+
+
+def start_runs(daemon: Daemon) -> int:
+    (daemon.home / "lab.py").write_text("def add(a: int, b: int = 1): return a + b\n")
+    (daemon.home / "runs.toml").write_text(RUNS)
+    return int(daemon.run("submit", "runs.toml").stdout)
+
+
+def test_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
+    folders.start("--slots", "1")
+    folders.run("queue", "set", "other", "--slots", "1")
+    run_id = start_runs(folders)
+    assert folders.run("wait", str(run_id)).returncode == 1
+    assert outcomes(folders, run_id) == {
+        "a": "succeeded",
+        "b": "succeeded",
+        "c": "succeeded",
+        "bad": "failed",
+    }
+    assert json.loads((run_folder(folders, run_id) / "steps/c/1/outputs.json").read_text()) == 42
+    runs = {run["name"]: run for run in folders.json("ls", "--all")}
+    assert runs[f"{run_id}/b"]["queue"] == "other"
+    assert runs[f"{run_id}/bad"]["reason"] == "exit_code: 3"
+    with folders.client() as client:
+        infos = {step["name"]: step for step in client.steps(run_id)}
+    assert infos["a"]["run_id"] == runs[f"{run_id}/a"]["id"]
+
+
+def test_a_cancelled_pipeline_ends_the_runs_of_its_steps(folders: Daemon) -> None:
+    folders.start("--slots", "2")
+    folders.run("queue", "set", "other", "--slots", "1")
+    (folders.home / "block").touch()
+    run_id = start_runs(folders)
+    wait_for("b begins", (folders.home / "begun").exists)
+    folders.run("cancel", str(run_id))
+    assert folders.run("wait", str(run_id)).returncode == 130
+    assert outcomes(folders, run_id)["b"] == "aborted"
+    assert {run["state"] for run in folders.json("ls", "--all")} == {"ended"}
+
+
+def test_steps_as_runs_go_on_over_the_death_of_the_daemon_and_of_the_pipeline(
+    folders: Daemon,
+) -> None:
+    folders.start("--slots", "2")
+    folders.run("queue", "set", "other", "--slots", "1")
+    (folders.home / "block").touch()
+    run_id = start_runs(folders)
+    wait_for("b begins", (folders.home / "begun").exists)
+    folders.kill()
+    folders.start("--slots", "2")
+    child = next(run for run in folders.json("ls", "--all") if run["name"] == f"{run_id}/b")
+    assert child["state"] == "running"
+    folders.run("cancel", str(child["id"]))
+    assert folders.run("wait", str(run_id)).returncode == 1
+    assert outcomes(folders, run_id)["b"] == "aborted"
+    assert (folders.home / "witness").read_text() == "b\n", "it was not started twice"

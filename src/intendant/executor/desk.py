@@ -37,7 +37,8 @@ class Desk:
 
     def live_by_queue(self) -> Counter[str]:
         """How many slots each queue holds."""
-        return Counter(supervision.queue for supervision in self.live.values())
+        holders = (each for each in self.live.values() if each.holds_slot)
+        return Counter(supervision.queue for supervision in holders)
 
     def notice(self, service: str, is_present: bool) -> None:
         """The broker hears of a governor, or no longer."""

@@ -213,6 +213,8 @@ class Executor:
             cgroup_home=_cgroup_home(settings),
             umask=self._umask,
             is_embedded=self._life_line is not None,
+            client_endpoint=client_endpoint(self._runtime_dir),
+            slot_freed=self._schedule_wanted.set,
         )
         return Desk(
             parts, self._hub, self._lifecycle, self._runtime_dir, utc_now(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,10 @@ class Parts:
     """What the daemon was started with: what runs inherit. Its own is stricter."""
     is_embedded: bool
     """Whether its runs must not outlive this daemon."""
+    client_endpoint: str
+    """Where runs find the daemon that carries them out."""
+    slot_freed: Callable[[], None]
+    """To be called when a run that lives turns out to hold no slot."""
 
     def cgroup_of(self, run_id: int, attempt: int, token_sha256: str) -> Cgroup | None:
         """The group in which an attempt's workload is, or would have been."""

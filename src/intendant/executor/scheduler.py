@@ -52,7 +52,8 @@ class Scheduler:
     async def _fill_slots(self) -> None:
         desk = self._desk
         slots = desk.parts.settings.slots
-        limits = free_slots(desk.queues.values(), desk.live_by_queue(), slots=slots)
+        taken = desk.live_by_queue()
+        limits = free_slots(desk.queues.values(), taken, slots=slots)
         if not limits:
             return
         store = desk.parts.store
@@ -60,7 +61,7 @@ class Scheduler:
         if desk.lifecycle.state is not ExecutorState.RUNNING:
             return
         # Only this task takes slots, so what was free before the query still is.
-        for candidate in choose(candidates, limits, free=slots - len(desk.live)):
+        for candidate in choose(candidates, limits, free=slots - taken.total()):
             self._grant(candidate)
         if (at := await store.next_eligible_at()) is not None:
             self._wake_in(max((at - utc_now()).total_seconds(), 0.0))

@@ -87,7 +87,10 @@ class Watched:
 
 
 class Supervision:
-    """One attempt. It holds a slot for as long as `launch` or `adopt` runs."""
+    """One attempt. It holds a slot for as long as `launch` or `adopt` runs.
+
+    One that only waits for other runs gives the slot back as soon as that is known.
+    """
 
     def __init__(
         self, parts: Parts, *, run_id: int, attempt: int, queue: str, token_sha256: str
@@ -102,6 +105,7 @@ class Supervision:
         self._token_sha256 = token_sha256
         self._ending = Ending(parts, run_id=run_id, attempt=attempt, token_sha256=token_sha256)
         self._spec: RunSpec | None = None
+        self.holds_slot = True
         self._stop: Stop | None = None
         self._stop_changed = asyncio.Event()
         self._is_started = False
@@ -164,7 +168,7 @@ class Supervision:
         if grant is None:
             return
         crash_point("executor.granted")
-        self._spec = grant.run.spec
+        self._learn(grant.run.spec)
         self.expect()
         try:
             watched = await self._launch_governor(token)
@@ -215,9 +219,15 @@ class Supervision:
             await self._ending.lose(claim, self._stop, end_orphans=None)
 
     def _take_up(self, live: LiveAttempt) -> None:
-        self._spec = live.run.spec
+        self._learn(live.run.spec)
         if (stop := stop_of(live)) is not None:
             self.stop(stop)
+
+    def _learn(self, spec: RunSpec) -> None:
+        self._spec = spec
+        if not spec.holds_slot:
+            self.holds_slot = False
+            self._parts.slot_freed()
 
     def expect(self) -> None:
         """Let the governor register; one that lives already: before the broker listens."""
@@ -246,6 +256,7 @@ class Supervision:
             attempt=self.attempt,
             token=token,
             endpoint=self._parts.private_endpoint,
+            client_endpoint=self._parts.client_endpoint,
             state_dir=str(self._parts.state_dir),
             start_deadline_s=settings.start_deadline_s,
             heartbeat_s=settings.heartbeat_s,

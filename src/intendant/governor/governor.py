@@ -287,6 +287,8 @@ class Governor:
             "INTENDANT_RUN_DIR": str(self._folder.path.absolute().parent),
             "INTENDANT_STATE_DIR": self._order.state_dir,
         }
+        if self._order.client_endpoint is not None:
+            own["INTENDANT_ENDPOINT"] = self._order.client_endpoint
         return {**base, **{os.fsencode(name): os.fsencode(value) for name, value in own.items()}}
 
     def _say_started(self, *, pid: int | None = None, error: str | None = None) -> None:

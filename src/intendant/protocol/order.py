@@ -22,6 +22,9 @@ class GovernorOrder(Model):
     attempt: int
     token: str = Field(repr=False, description="proof towards broker and executor")
     endpoint: str
+    client_endpoint: str | None = Field(
+        default=None, description="where the workload finds the daemon, if it is on its machine"
+    )
     state_dir: str
     start_deadline_s: float = Field(gt=0)
     heartbeat_s: float = Field(gt=0)

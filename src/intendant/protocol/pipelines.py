@@ -173,6 +173,15 @@ class PipelineSpec(Model):
                 raise ValueError(f"step {step.name!r} is pickled, but the pipeline has no pickle")
         return self
 
+    @property
+    def only_waits(self) -> bool:
+        """Whether its own process does nothing but wait for runs of its steps."""
+        return all(self.execution_of(step) == "runs" for step in self.steps)
+
+    def execution_of(self, step: StepSpec) -> Execution:
+        """How a step is carried out."""
+        return step.execution or self.execution
+
     @cached_property
     def graph(self) -> Graph:
         """Who comes after whom."""

@@ -75,6 +75,11 @@ class RunSpec(Model):
         """The kind of the workload."""
         return self.workload.kind
 
+    @property
+    def holds_slot(self) -> bool:
+        """Whether it takes up a slot; one that only waits for other runs does not."""
+        return not (isinstance(self.workload, PipelineSpec) and self.workload.only_waits)
+
     def graces_s(self, grace_s: float | None = None) -> tuple[float, float]:
         """How long the workload is asked to end before SIGTERM, and then until SIGKILL.
 

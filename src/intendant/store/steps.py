@@ -91,9 +91,10 @@ def ended(
     return StepChange(step, event, at, columns)
 
 
-def reset(step: str, *, at: datetime) -> StepChange:
-    """The step is to run again."""
-    return StepChange(step, StepEvent.RESET, at, {"outcome": None, "reason": None})
+def reset(step: str, *, at: datetime, attempt: int) -> StepChange:
+    """The step is to run again; `attempt` is its last one that counts."""
+    columns: dict[str, Cell] = {"outcome": None, "reason": None, "attempt": attempt}
+    return StepChange(step, StepEvent.RESET, at, columns)
 
 
 class StepStore:
@@ -152,6 +153,11 @@ class StepStore:
                 now[change.step] = (step_after(state, change.event), attempt)
                 self._write(change, *now[change.step])
         self._now.update(now)
+
+    def note_run(self, step: str, run_id: int) -> None:
+        """Which run carries the step out."""
+        with self._transaction():
+            self._connection.execute("UPDATE step SET run_id = ? WHERE name = ?", (run_id, step))
 
     def steps(self) -> list[StepInfo]:
         """Every step as it is now, in order."""

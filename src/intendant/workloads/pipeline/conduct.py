@@ -21,6 +21,7 @@ from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
+from intendant.workloads.pipeline.runs import RUNS_AT_ONCE, RunsRunner
 
 
 def conduct(
@@ -36,7 +37,7 @@ def conduct(
         return str(error), False
     with store, Callbacks(pipeline) as callbacks:
         make_executor = partial(_graph_executor(pipeline), run, store, callbacks=callbacks)
-        return asyncio.run(_conduct(pipeline, partial(Nursery, zygote), make_executor, life_fd))
+        return asyncio.run(_conduct(run, partial(Nursery, zygote), make_executor, life_fd))
 
 
 def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:
@@ -51,7 +52,7 @@ def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:
 
 
 async def _conduct(
-    pipeline: PipelineSpec,
+    run: PipelineRun,
     make_nursery: Callable[[], Nursery],
     make_executor: Callable[..., GraphExecutor],
     life_fd: int,
@@ -61,8 +62,10 @@ async def _conduct(
     runners: dict[str, StepRunner] = {
         "processes": ProcessRunner(nursery),
         "inline": InlineRunner(nursery),
+        "runs": RunsRunner(run.label),
     }
-    room = {"processes": pipeline.processes or os.cpu_count() or 1, "inline": 1}
+    at_once = run.pipeline.processes or os.cpu_count() or 1
+    room = {"processes": at_once, "inline": 1, "runs": RUNS_AT_ONCE}
     executor = make_executor(runners=runners, room=room)
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")

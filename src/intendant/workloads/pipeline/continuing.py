@@ -36,9 +36,21 @@ def open_store(pipeline: PipelineSpec, run_folder: Path) -> StepStore:
     kept = kept_steps(pipeline, before, now, rerun=rerun)
     store.lay_out(now)
     at = datetime.now(UTC)
-    touched = (name for name, info in before.items() if name in now and _is_touched(info))
-    store.write([reset(name, at=at) for name in touched if name not in kept])
+    store.write(
+        [
+            reset(step.name, at=at, attempt=_attempts(pipeline, step, before[step.name]))
+            for step in pipeline.steps
+            if step.name in before and step.name not in kept and _is_touched(before[step.name])
+        ]
+    )
     return store
+
+
+def _attempts(pipeline: PipelineSpec, step: StepSpec, info: StepInfo) -> int:
+    """How many attempts count. A run that was under way is found again by the same number."""
+    is_run = pipeline.execution_of(step) == "runs"
+    is_under_way = is_run and info.state is StepState.RUNNING
+    return info.attempt - 1 if is_under_way else info.attempt
 
 
 def kept_steps(

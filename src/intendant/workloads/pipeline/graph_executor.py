@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -88,7 +89,7 @@ class GraphExecutor:
         self._attempts = {name: info.attempt for name, info in before.items()}
         self._left = {name: self._left_by(info) for name, info in before.items() if info.outcome}
         kept = {name: info.outcome for name, info in before.items() if info.outcome in GOOD}
-        self._lanes = {step.name: step.execution or pipeline.execution for step in pipeline.steps}
+        self._lanes = {step.name: pipeline.execution_of(step) for step in pipeline.steps}
         self._schedule = Schedule(
             pipeline.steps,
             pipeline.graph,
@@ -151,7 +152,16 @@ class GraphExecutor:
             left=self._left,
             pickle=self._run.calls.get(name),
         )
-        return Attempt(name, order, spec.timeout_s, spec.grace_s, spec.fresh)
+        return Attempt(
+            name,
+            order,
+            spec.timeout_s,
+            spec.grace_s,
+            is_fresh=spec.fresh,
+            queue=spec.queue or "default",
+            priority=spec.priority,
+            note_run=partial(self._store.note_run, name),
+        )
 
     # --- one attempt after another ---------------------------------------------------------------
 

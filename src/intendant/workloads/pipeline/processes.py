@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -40,6 +40,10 @@ class Attempt:
     timeout_s: float | None
     grace_s: float
     is_fresh: bool = False
+    queue: str = "default"
+    priority: int = 0
+    note_run: Callable[[int], None] = lambda _: None
+    """To be told which run carries it out, if one does."""
 
 
 @dataclass(frozen=True, slots=True)

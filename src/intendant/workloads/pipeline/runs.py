@@ -1,0 +1,131 @@
+"""Steps as runs of the daemon, each in a named queue; the pipeline waits, and holds no slot.
+
+The daemon may go and come back meanwhile: a run is submitted under a key of its own, so that asking
+twice gives the same run, and whoever waits waits again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+
+from intendant.client.async_client import AsyncClient, AsyncRun
+from intendant.client.shapes import RunInfo
+from intendant.errors import DaemonLost, RequestRefused, ShuttingDown, Unreachable, WorkerLost
+from intendant.protocol.step_states import StepOutcome
+from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop, read_report
+from intendant.workloads.pipeline.step_run import TARGET
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+RUNS_AT_ONCE = 64
+"""Steps that are submitted at a time: each is waited for over a stream, of which there are few."""
+ORDER_FILE = "order.json"
+_AWAY = (Unreachable, DaemonLost, WorkerLost, ShuttingDown)
+"""The daemon is down, or about to be."""
+_PAUSE_S = 0.1
+_PAUSE_MAX_S = 5.0
+
+_OUTCOMES = {
+    "succeeded": StepOutcome.SUCCEEDED,
+    "failed": StepOutcome.FAILED,
+    "timed_out": StepOutcome.TIMED_OUT,
+    "cancelled": StepOutcome.ABORTED,
+    "interrupted": StepOutcome.FAILED,
+}
+
+
+class RunsRunner:
+    """A run of the daemon for each step."""
+
+    def __init__(self, label: str) -> None:
+        self._run_id = label.partition(".")[0]
+        self._client: AsyncClient | None = None
+
+    async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
+        """Carry the attempt out in a run; return at that one's end."""
+        self._client = self._client or AsyncClient(os.environ["INTENDANT_ENDPOINT"])
+        try:
+            run = await _insist(lambda: self._submit(attempt))
+        except RequestRefused as error:
+            return AttemptEnd(StepOutcome.FAILED, f"refused: {error}")
+        attempt.note_run(run.id)
+        ending = asyncio.ensure_future(self._end_when_wished(run, attempt, stop))
+        try:
+            info = await _insist(run.wait)
+        finally:
+            ending.cancel()
+            with suppress(asyncio.CancelledError):
+                await ending
+        return _judge(attempt, info, stop)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        if self._client is not None:
+            self._client.close()
+
+    async def _submit(self, attempt: Attempt) -> AsyncRun:
+        assert self._client is not None  # noqa: S101  made before
+        folder = Path(attempt.order["folder"])
+        order = folder / ORDER_FILE
+        descriptor = os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({**attempt.order, "is_alone": False}, file)
+        key = f"pipeline/{self._run_id}/{attempt.step}/{folder.name}"
+        return await self._client.submit(self._spec(attempt, order), key=key)
+
+    def _spec(self, attempt: Attempt, order: Path) -> dict[str, object]:
+        workload = {
+            "kind": "call", "target": TARGET, "args": [str(order)],
+            "cwd": attempt.order["cwd"], "python": sys.executable,
+        }  # fmt: skip
+        spec: dict[str, object] = {
+            "name": f"{self._run_id}/{attempt.step}",
+            "queue": attempt.queue,
+            "priority": attempt.priority,
+            "workload": workload,
+            "grace_s": attempt.grace_s,
+        }
+        return spec if attempt.timeout_s is None else {**spec, "timeout_s": attempt.timeout_s}
+
+    async def _end_when_wished(self, run: AsyncRun, attempt: Attempt, stop: Stop) -> None:
+        await stop.wait()
+        client = self._client
+        assert client is not None  # noqa: S101  made before
+        reason = f"the pipeline of run {self._run_id} ends"
+        await _insist(lambda: client.cancel(run.id, reason=reason, grace_s=attempt.grace_s))
+
+
+def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
+    """How the attempt ended: as its run did, and with its own report."""
+    outcome = _OUTCOMES[str(info["outcome"])]
+    report = read_report(attempt)
+    if stop.why is not None and outcome is StepOutcome.ABORTED:
+        return AttemptEnd(outcome, "aborted: the pipeline ends", report)
+    if outcome is StepOutcome.SUCCEEDED:
+        if report is None:
+            return AttemptEnd(StepOutcome.FAILED, "no_result")
+        return AttemptEnd(StepOutcome(report.outcome), report.reason, report)
+    return AttemptEnd(outcome, info["reason"], report)
+
+
+async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until the daemon is there; what bounds it is the pipeline's own time limit."""
+    pause_s = _PAUSE_S
+    while True:
+        try:
+            return await ask()
+        except _AWAY as error:
+            log.warning("daemon_away", error=str(error), retry_in_s=pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, _PAUSE_MAX_S)
