@@ -149,14 +149,18 @@ def _scripts(plan: Plan, witness: Witness, strays: Strays, order: random.Random)
 
 def _is_idle(daemon: Daemon) -> bool:
     """Whether the daemon answers that every run has ended."""
-    if daemon.running.poll() is not None:
-        daemon.start("--slots", "4")  # it gave up on a broker that was killed too often
-    wait_for("the daemon answers", lambda: daemon.run("status").returncode == 0)
+    wait_for("the daemon answers", lambda: _answers(daemon))
     done = daemon.run("status", "--json")
     if done.returncode != 0:
         return False
     counts: dict[str, int] = json.loads(done.stdout)["runs"]
     return sum(counts.values()) == counts["ended"]
+
+
+def _answers(daemon: Daemon) -> bool:
+    if daemon.running.poll() is not None:
+        daemon.start("--slots", "4")  # it gave up on a broker that was killed too often
+    return daemon.run("status").returncode == 0
 
 
 def _title(pid: int) -> str:
