@@ -19,7 +19,7 @@ from intendant import Client
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.store.trials import TRIALS_FILE, read_trials
 
-TUNE = "ray[tune]==2.51.0"
+TUNE = "ray[train]==2.51.0"
 ROOT = Path(__file__).parents[1]
 TUNE_FRESH_TRIALS = 10
 """It makes one in a second."""

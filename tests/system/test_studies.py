@@ -228,6 +228,18 @@ def test_three_kills_change_nothing_about_the_results(daemon: Daemon) -> None:
     daemon.assert_nothing_left()
 
 
+def test_t19_and_t21_a_study_goes_on_from_a_snapshot_as_another_run(served: Daemon) -> None:
+    there = str(served.home / "snapshot")
+    first = submit(served, trials=3, snapshot=there, checkpoint_period=0)
+    second = submit(served, trials=5, resume={"source": there})
+    assert served.show(second)["outcome"] == "succeeded"
+    before, after = values(served, first), values(served, second)
+    assert {number: after[number] for number in before} == before
+    assert len(after) == 5
+    third = submit(served, trials=5, resume={"source": "/nowhere"})
+    assert served.show(third)["reason"].startswith("study: resume: /nowhere holds no study")
+
+
 def values(daemon: Daemon, run_id: int) -> dict[int, float | None]:
     return {trial.number: trial.value for trial in trials_of(daemon, run_id)}
 

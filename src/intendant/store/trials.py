@@ -134,11 +134,7 @@ class TrialStore:
     def study(self) -> StudyRow | None:
         """The study, if it has begun."""
         with database_errors(self.path):
-            row = self._execute(
-                "SELECT fingerprint, metric, mode, seed, proposed, elapsed_s, searcher, scheduler "
-                "FROM study"
-            ).fetchone()
-        return None if row is None else StudyRow(*row)
+            return _study_row(self._connection)
 
     def begin(self, study: StudyRow) -> None:
         """Write down that the study begins."""
@@ -299,6 +295,14 @@ class TrialStore:
             yield
 
 
+def _study_row(connection: apsw.Connection) -> StudyRow | None:
+    found: Any = connection.execute(
+        "SELECT fingerprint, metric, mode, seed, proposed, elapsed_s, searcher, scheduler "
+        "FROM study"
+    ).fetchone()
+    return None if found is None else StudyRow(*found)
+
+
 _COLUMNS = ", ".join(column.name for column in fields(TrialRow))
 
 
@@ -404,3 +408,31 @@ def _trial_info(row: tuple[Any, ...]) -> TrialInfo:
     for name in ("added_at", "started_at", "finished_at"):
         shown[name] = optional_moment(shown[name])
     return TrialInfo.model_validate(shown)
+
+
+def read_study(path: Path) -> StudyRow | None:
+    """The study in a database, if it has begun."""
+    with reading(path) as connection:
+        if connection is None:
+            return None
+        return _study_row(connection)
+
+
+def checkpoint_paths(path: Path) -> list[str]:
+    """Every checkpoint that is kept, a folder below the run's."""
+    with reading(path) as connection:
+        if connection is None:
+            return []
+        return [str(row[0]) for row in connection.execute("SELECT path FROM checkpoint")]
+
+
+def copy_trials(source: Path, target: Path) -> None:
+    """A database with what stands in another, as of now (sqlite.org/backup.html)."""
+    target.unlink(missing_ok=True)
+    with (
+        database_errors(source),
+        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
+        closing(apsw.Connection(str(target))) as new,
+        new.backup("main", old, "main") as backup,
+    ):
+        backup.step()

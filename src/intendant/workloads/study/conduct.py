@@ -53,8 +53,9 @@ def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> Outco
     spec = StudySpec.model_validate(order["spec"])
     run_folder, attempt_folder = Path(order["run_folder"]), Path(order["attempt_folder"])
     sys.path[:0] = [str(Path.cwd())]
+    policy = _fetched(spec, run_folder)
     with TrialStore(run_folder / TRIALS_FILE) as store:
-        loop = _make_loop(spec, store)
+        loop = _make_loop(spec, store, policy)
         place = Place(order["label"], run_folder, Path.cwd(), attempt_folder / SOCKET)
         outcome = asyncio.run(_conduct(spec, loop, store, place, zygote, life_fd))
     if outcome.failure is None and not outcome.is_asked:
@@ -62,7 +63,17 @@ def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> Outco
     return outcome
 
 
-def _make_loop(spec: StudySpec, store: TrialStore) -> StudyLoop:
+def _fetched(spec: StudySpec, run_folder: Path) -> Policy:
+    """Fetch what the study resumes, the first time; what to do with its trials then."""
+    if spec.resume is None or (run_folder / TRIALS_FILE).exists():
+        return Policy()
+    from intendant.workloads.study.snapshots import fetch
+
+    fetch(spec.resume.source, run_folder, fingerprint=_fingerprint(spec))
+    return Policy(spec.resume.finished, spec.resume.unfinished, spec.resume.errored)
+
+
+def _make_loop(spec: StudySpec, store: TrialStore, policy: Policy) -> StudyLoop:
     study = store.study()
     is_new = study is None
     if study is None:
@@ -82,13 +93,15 @@ def _make_loop(spec: StudySpec, store: TrialStore) -> StudyLoop:
         elapsed_s=study.elapsed_s,
     )
     if not is_new:
-        _go_on(loop, spec, store, study)
+        _go_on(loop, spec, store, study, policy)
     return loop
 
 
-def _go_on(loop: StudyLoop, spec: StudySpec, store: TrialStore, study: StudyRow) -> None:
+def _go_on(
+    loop: StudyLoop, spec: StudySpec, store: TrialStore, study: StudyRow, policy: Policy
+) -> None:
     """Take up what there was. What can't be taken up is an error, and never a fresh start."""
-    past = Past(store, spec, Policy())
+    past = Past(store, spec, policy)
     if study.searcher is not None:
         loop.searcher.restore(study.searcher, past.histories())
     if study.scheduler is not None:
@@ -106,13 +119,37 @@ async def _conduct(
 ) -> Outcome:
     nursery = Nursery(zygote)
     conductor = Conductor(spec, loop, store, nursery, place)
-    async with asyncio.TaskGroup() as tasks, _reports(conductor, place.socket):
+    async with (
+        asyncio.TaskGroup() as tasks,
+        _reports(conductor, place.socket),
+        _snapshots(spec, conductor, place.run_folder),
+    ):
         asked = tasks.create_task(_stop_when_asked(conductor, life_fd), name="life")
         failure = await conductor.conduct()
         is_asked = asked.done()
         asked.cancel()
         await nursery.close()
     return Outcome(failure, is_asked)
+
+
+@asynccontextmanager
+async def _snapshots(
+    spec: StudySpec, conductor: Conductor, run_folder: Path
+) -> AsyncIterator[None]:
+    """Copies of the state while the study goes on, and one of how it ended."""
+    if spec.snapshot is None:
+        yield
+        return
+    from intendant.workloads.study.snapshots import Place as Storage
+    from intendant.workloads.study.snapshots import Snapshots
+
+    snapshots = Snapshots(Storage(spec.snapshot), run_folder, period_s=spec.checkpoint_period_s)
+    conductor.on_written = snapshots.on_written
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(snapshots.keep(), name="snapshots")
+        yield
+        keeping.cancel()
+    await snapshots.make()
 
 
 @asynccontextmanager

@@ -82,15 +82,13 @@ class Conductor:
         store: TrialStore,
         nursery: Nursery,
         place: Place,
-        *,
-        on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self._spec = spec
         self._loop = loop
         self._store = store
         self._nursery = nursery
         self._place = place
-        self._on_written = on_written
+        self.on_written: Callable[[], None] = lambda: None
         self._orders = place.run_folder / ORDERS_FOLDER
         self._obeyed: dict[str, tuple[TrialOrder, int | None]] = {}
         """By their keys: orders that were acted on, but not on disk, and the trials they added."""
@@ -172,7 +170,7 @@ class Conductor:
             write(self._store, self._loop, changes, actions, orders)
             for order, _ in obeyed.values():
                 forget_order(self._orders, order)
-            self._on_written()
+            self.on_written()
             for action in actions:
                 self._do(action)
             self._set_timer()
