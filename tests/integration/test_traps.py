@@ -240,7 +240,9 @@ async def test_s11_an_id_that_looks_like_one_of_the_brokers_own_is_served_as_any
 @pytest.mark.parametrize("count", [mdp.MAX_FRAMES + 1, 50_000])
 async def test_s12_a_message_of_too_many_frames_is_dropped(door: Door, count: int) -> None:
     with door.raw(door.ann, sndhwm=2) as socket:
-        await asyncio.to_thread(socket.send_multipart, [mdp.CLIENT, *[b""] * (count - 1)])
+        request = [mdp.CLIENT, mdp.C_REQUEST, b"who"]
+        frames = [*request, *[b""] * (count - len(request))]
+        await asyncio.to_thread(socket.send_multipart, frames)
         socket.send_multipart([mdp.CLIENT, mdp.C_REQUEST, b"who", b"?"])
         assert (await asyncio.to_thread(socket.recv_multipart))[3] == b"ann"
     assert counters(door)["invalid"] == 1
@@ -279,7 +281,7 @@ def test_s13_a_full_or_lost_peer_is_told_and_never_waited_for() -> None:
                 port.receive()
 
 
-async def test_s14_silent_connections_are_closed_and_are_never_too_many(tmp_path: Path) -> None:
+async def test_s14_silent_connections_are_closed_and_keep_nobody_out(tmp_path: Path) -> None:
     async with opened(tmp_path, max_connections=10) as door:
         silent = [unix.create_connection(("127.0.0.1", door.port), timeout=10) for _ in range(60)]
         try:
@@ -289,6 +291,25 @@ async def test_s14_silent_connections_are_closed_and_are_never_too_many(tmp_path
         finally:
             for peer in silent:
                 peer.close()
+
+
+def test_s14_of_too_many_connections_the_newest_end() -> None:
+    config = BrokerConfig(endpoints=(Endpoint("tcp://127.0.0.1:*"),), max_connections=3)
+    with zmq.Context() as context, closing(Port(context, 0, config, Keyring({}))) as port:
+        port.socket.handshake_ivl = 60_000  # nothing else ends them here
+        at = int(port.bind().rpartition(":")[2])
+        silent = [unix.create_connection(("127.0.0.1", at), timeout=0.01) for _ in range(8)]
+        is_open = [True] * 8
+        deadline = time.monotonic() + 20
+        while sum(is_open) > 3 and time.monotonic() < deadline:
+            port.connections.monitor.poll(100)
+            port.connections.pump()
+            is_open = [
+                still and not has_ended(peer) for still, peer in zip(is_open, silent, strict=True)
+            ]
+        for peer in silent:
+            peer.close()
+    assert is_open == [True] * 3 + [False] * 5
 
 
 def test_s15_links_have_heartbeats_and_keepalive_and_closing_waits_for_nobody() -> None:
@@ -395,6 +416,16 @@ def read_until(peer: unix.socket, end: bytes) -> bytes:
         assert data, f"closed after {received!r}"
         received += data
     return received
+
+
+def has_ended(peer: unix.socket) -> bool:
+    """Whether the other side has closed the connection."""
+    try:
+        return not peer.recv(65_536)
+    except TimeoutError:
+        return False
+    except ConnectionError:
+        return True
 
 
 def read_to_the_end(peer: unix.socket) -> None:

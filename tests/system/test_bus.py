@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,11 @@ import zmq
 
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
+from intendant.errors import AccessDenied
 from intendant.protocol.folders import client_endpoint
 from tests.helpers.bus import broker_alone, workers
 from tests.helpers.daemon import INTENDANT, Daemon
+from tests.helpers.keys import Keys
 from tests.helpers.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +162,23 @@ def test_a_broker_alone_lets_nobody_in_from_afar() -> None:
 
     assert done.returncode == 2
     assert "loopback" in done.stderr
+
+
+def test_a_broker_alone_can_be_told_whose_keys_to_let_in(folders: Daemon) -> None:
+    keys = Keys(folders.home)
+    keys.authorize("ann")
+    keys.make("stranger")
+    flags = ["--server-key-file", str(keys.folder / "server.key")]
+    flags += ["--authorized-keys", str(keys.authorized_file)]
+
+    with (
+        broker_alone("tcp://127.0.0.1:*", flags=flags) as broker,
+        closing(SyncConnection(broker.endpoints[0], keys=keys.of("ann"))) as ann,
+        closing(SyncConnection(broker.endpoints[0], keys=keys.of("stranger"))) as stranger,
+    ):
+        assert ann.request(b"mmi.service", [b"none"], timeout_s=20) == [b"404"]
+        with pytest.raises(AccessDenied):
+            stranger.request(b"mmi.service", [b"none"], timeout_s=20)
 
 
 @contextmanager
