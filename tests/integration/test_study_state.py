@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import optuna
 import pytest
 
-from intendant.errors import StoreError
+from intendant.errors import InvalidRequest, StoreError
 from intendant.protocol.trial_states import Decision, TrialOutcome, TrialState
 from intendant.store.trials import (
     TRIALS_FILE,
@@ -16,9 +17,10 @@ from intendant.store.trials import (
     read_trial_page,
     read_trials,
 )
+from intendant.workloads.study.exporting import _storage, export
 from intendant.workloads.study.keeping import Past, Policy, write
 from intendant.workloads.study.snapshots import LATEST, Place, Snapshots, fetch
-from tests.unit.workloads.study.studies import Desk, a_study, answered, only, started
+from tests.unit.workloads.study.studies import Desk, a_study, answered, make_spec, only, started
 
 STUDY = StudyRow("fingerprint", "loss", "min", seed=7)
 
@@ -227,3 +229,18 @@ def test_t21_the_folder_of_another_run_can_be_resumed(folder: Path, tmp_path: Pa
     assert (other / "trials/3/checkpoints/1/model").read_text() == "weights"
     states = {trial.number: trial.state for trial in read_trials(other / TRIALS_FILE)}
     assert states[3] is TrialState.RUNNING
+
+
+@pytest.mark.parametrize("storage", ["sqlite:///{}/o.db", "{}/o.journal"])
+def test_a_study_can_be_opened_by_optuna(folder: Path, tmp_path: Path, storage: str) -> None:
+    some_trials(folder)
+    place = storage.format(tmp_path)
+    assert export(folder, make_spec(), storage=place, name="ours") == 5
+    study = optuna.load_study(study_name="ours", storage=_storage(place))
+    assert [trial.state.name for trial in study.trials] == [
+        "COMPLETE", "FAIL", "RUNNING", "RUNNING", "RUNNING",
+    ]  # fmt: skip
+    assert study.best_value == 0.5
+    assert study.trials[3].intermediate_values == {5: 0.25, 6: 0.2}
+    with pytest.raises(InvalidRequest, match="has a study 'ours' already"):
+        export(folder, make_spec(), storage=place, name="ours")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from intendant.cli import render
 from intendant.cli.parameters import endpoint_option, json_option
 from intendant.cli.session import Session
+from intendant.errors import InvalidRequest
 
 _SHOWN = 20
 
@@ -22,6 +24,7 @@ def verb() -> None:
       intendant trial ls 17
       intendant trial add 17 lr=0.01 layers=3
       intendant trial stop 17 4
+      intendant trial export 17 sqlite:///study.db
       intendant trial report step=3 loss=0.1 checkpoint=model/
     """
 
@@ -83,6 +86,37 @@ def stop_trials(session: Session, *, run: str, numbers: tuple[int, ...]) -> None
     """
     with session.client() as client:
         client.trial_stop([run], numbers)
+
+
+@verb.command("export")
+@click.argument("run")
+@click.argument("storage")
+@click.option("--name", help="Of the study there; the run's name or id when left out.")
+@endpoint_option
+@click.pass_obj
+def export_trials(session: Session, *, run: str, storage: str, name: str | None) -> None:
+    """Write a study's trials to a storage of Optuna's, as a new study.
+
+    The storage is a URL such as sqlite:///study.db, or the path of a journal; optuna-dashboard
+    opens both. It is written on the daemon's machine alone.
+
+    \b
+    Examples:
+      intendant trial export last sqlite:///study.db
+      intendant trial export 17 study.journal --name digits
+    """
+    with session.client() as client:
+        found = client.show([run])["run"]
+        if found["kind"] != "study":
+            raise InvalidRequest(f"run {found['id']} is a {found['kind']}: only a study has trials")
+        folder = client.trials([run], limit=1)["folder"]
+    from intendant.protocol.study import StudySpec
+    from intendant.workloads.study.exporting import export
+
+    spec = StudySpec.model_validate(found["spec"]["workload"])
+    name = name or found["name"] or f"run-{found['id']}"
+    count = export(Path(folder), spec, storage=storage, name=name)
+    click.echo(f"{count} trials of run {found['id']} are in {storage} as {name!r}", err=True)
 
 
 @verb.command("report")

@@ -224,6 +224,15 @@ def completed(space: Mapping[str, Parameter], given: Mapping[str, JsonValue]) ->
     return params
 
 
+def fits(parameter: Parameter, value: JsonValue) -> bool:
+    """Whether it is one of the parameter's values."""
+    try:
+        _fitting("", parameter, value)
+    except ValueError:
+        return False
+    return True
+
+
 def _fitting(name: str, parameter: Parameter, value: JsonValue) -> JsonValue:
     values = values_of(parameter)
     if values is not None:

@@ -36,6 +36,7 @@ from intendant.protocol.space import (
     Parameter,
     Uniform,
     exists,
+    fits,
     in_order,
     last_rung,
 )
@@ -197,7 +198,12 @@ class OptunaStudy:
         )
 
     def _frozen(self, params: Params, state: TrialState, **rest: Any) -> FrozenTrial:
-        known = {name: value for name, value in params.items() if name in self._distributions}
+        # What a searcher of one's own has proposed beyond the space, Optuna would refuse.
+        known = {
+            name: value
+            for name, value in params.items()
+            if name in self._distributions and fits(self.space[name], value)
+        }
         return create_trial(
             state=state,
             params={name: _as_choice(self.space[name], value) for name, value in known.items()},
