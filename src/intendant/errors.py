@@ -75,10 +75,10 @@ class QueueNotFound(RequestRefused):
     code = "queue_not_found"
 
 
-def unknown_queue(name: str, known: Iterable[str]) -> QueueNotFound:
+def unknown_queue(name: str, known: Iterable[str], where: str = "") -> QueueNotFound:
     """The refusal of a queue that nobody has made, with the way to make it."""
     return QueueNotFound(
-        f"no queue {name!r}; there are {', '.join(known)}; "
+        f"{where}no queue {name!r}; there are {', '.join(known)}; "
         f"'intendant queue set {name} --slots N' makes it"
     )
 

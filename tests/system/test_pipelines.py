@@ -103,6 +103,9 @@ def start_runs(daemon: Daemon) -> int:
 
 def test_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
     folders.start("--slots", "1")
+    (folders.home / "runs.toml").write_text(RUNS)
+    refused = folders.run("submit", "runs.toml")
+    assert (refused.returncode, "step 'b': queue: no queue 'other'" in refused.stderr) == (1, True)
     folders.run("queue", "set", "other", "--slots", "1")
     run_id = start_runs(folders)
     assert folders.run("wait", str(run_id)).returncode == 1

@@ -72,17 +72,16 @@ class StepSpec(Model):
     )
 
     def texts(self) -> Iterator[tuple[str, object]]:
-        """Each field that may hold references, by what a run file calls it."""
-        yield "parameters", self.parameters
-        yield "env", self.workload.env
-        yield "cwd", self.workload.cwd
-        yield "artifacts", self.artifacts
-        match self.workload:
-            case CommandSpec(argv=argv, stdin=stdin):
-                yield "argv", argv
-                yield "stdin", stdin
-            case CallSpec(args=args):
-                yield "args", args
+        """Each field that holds something, maybe references, by what a run file calls it."""
+        for field in ("parameters", "artifacts"):
+            if value := getattr(self, field):
+                yield field, value
+        for field in _TEXTS[self.workload.kind]:
+            if value := getattr(self.workload, field):
+                yield field, value
+
+
+_TEXTS = {"command": ("argv", "env", "cwd", "stdin"), "call": ("args", "env", "cwd")}
 
 
 def is_pickled(step: StepSpec) -> bool:
@@ -177,6 +176,14 @@ class PipelineSpec(Model):
     def only_waits(self) -> bool:
         """Whether its own process does nothing but wait for runs of its steps."""
         return all(self.execution_of(step) == "runs" for step in self.steps)
+
+    def queues(self) -> dict[str, str]:
+        """The queues that steps go to as runs, each with the first step that does."""
+        found: dict[str, str] = {}
+        for step in self.steps:
+            if self.execution_of(step) == "runs":
+                found.setdefault(step.queue or "default", step.name)
+        return found
 
     def execution_of(self, step: StepSpec) -> Execution:
         """How a step is carried out."""

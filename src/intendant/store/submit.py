@@ -157,6 +157,9 @@ def _known_id(tx: Transaction, submission: Submission, account: str) -> int | No
 def _insert(tx: Transaction, submission: Submission, account: str) -> int:
     spec = submission.spec
     _check_queue(tx, spec.queue)
+    if isinstance(spec.workload, PipelineSpec):
+        for queue, step in spec.workload.queues().items():
+            _check_queue(tx, queue, f"step {step!r}: queue: ")
     columns: dict[str, Cell] = {
         "account": account,
         "submission_key": submission.submission_key,
@@ -193,10 +196,10 @@ def _check_size(spec: RunSpec, text: str) -> None:
         )
 
 
-def _check_queue(tx: Transaction, name: str) -> None:
+def _check_queue(tx: Transaction, name: str, where: str = "") -> None:
     known = [queue for (queue,) in tx.execute("SELECT name FROM queue ORDER BY name").fetchall()]
     if name not in known:
-        raise unknown_queue(name, map(str, known))
+        raise unknown_queue(name, map(str, known), where)
 
 
 def _insert_secrets(tx: Transaction, run_id: int, secrets: Secrets) -> None:
