@@ -39,6 +39,8 @@ _WRITER_PRAGMAS: dict[str, str | int] = {
     "secure_delete": 1,
 }
 
+_NORMAL: dict[str, str | int] = {"synchronous": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -50,14 +52,20 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A kind of database: its mark in the file, and the folder of its migrations."""
+    """A kind of database: its mark in the file, the folder of its migrations.
+
+    `outlives_power_cuts`: a commit is on disk when it returns. Otherwise it outlives every process,
+    and a power cut may take the last ones away; the rest stays whole (sqlite.org/pragma.html).
+    """
 
     application_id: int
     folder: str
+    outlives_power_cuts: bool = True
 
 
 RUNS = Schema(APPLICATION_ID, "migrations")
-STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations")
+STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations", outlives_power_cuts=False)
+"""A step whose end is taken back runs again, as one that had not ended does."""
 TRIALS = Schema(TRIALS_APPLICATION_ID, "trial_migrations")
 
 
@@ -85,7 +93,7 @@ def prepare(path: Path, *, busy_timeout_s: float, schema: Schema = RUNS) -> apsw
     _make_private(path)
     with _connecting(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout_s) as connection:
         version = checked_version(connection, path, schema)
-        _set_up(connection, path)
+        _set_up(connection, path, schema)
         _migrate(connection, version, schema)
     return connection
 
@@ -95,7 +103,7 @@ def open_writer(path: Path, *, busy_timeout_s: float) -> apsw.Connection:
     with _connecting(path, apsw.SQLITE_OPEN_READWRITE, busy_timeout_s) as connection:
         if checked_version(connection, path) != len(migrations()):
             raise StoreError(f"{path} is not the database that was opened first")
-        _set_up(connection, path)
+        _set_up(connection, path, RUNS)
     return connection
 
 
@@ -183,8 +191,9 @@ def checked_version(connection: apsw.Connection, path: Path, schema: Schema = RU
     return version
 
 
-def _set_up(connection: apsw.Connection, path: Path) -> None:
-    for name, wanted in _WRITER_PRAGMAS.items():
+def _set_up(connection: apsw.Connection, path: Path, schema: Schema) -> None:
+    pragmas = _WRITER_PRAGMAS if schema.outlives_power_cuts else _WRITER_PRAGMAS | _NORMAL
+    for name, wanted in pragmas.items():
         connection.pragma(name, wanted)
         if (found := connection.pragma(name)) != wanted:
             raise StoreError(f"{path}: found {name} = {found}, expected {wanted}")
