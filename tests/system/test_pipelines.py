@@ -152,3 +152,21 @@ def test_steps_as_runs_go_on_over_the_death_of_the_daemon_and_of_the_pipeline(
     assert folders.run("wait", str(run_id)).returncode == 1
     assert outcomes(folders, run_id)["b"] == "aborted"
     assert (folders.home / "witness").read_text() == "b\n", "it was not started twice"
+
+
+def test_c2_a_step_does_what_another_run_did_with_its_own_parameters(daemon: Daemon) -> None:
+    (daemon.home / "lab.py").write_text("def add(a: int, b: int = 1): return a + b\n")
+    base = daemon.run("submit", "lab:add", "--args", '{"a": 1, "b": 1}', "--wait").stdout.strip()
+    command = daemon.submit("sh", "-c", "echo ${WORD}", flags=["--env", "WORD=no", "--wait"])
+    steps = [
+        {"name": "a", "base": int(base), "parameters": {"b": 41}},
+        {"name": "b", "base": command, "parameters": {"WORD": "${a.outputs}"}},
+    ]
+    (daemon.home / "p.json").write_text(json.dumps({"steps": steps}))
+    run_id = int(daemon.run("submit", "p.json", "--wait").stdout)
+    assert outcomes(daemon, run_id) == {"a": "succeeded", "b": "succeeded"}
+    assert (run_folder(daemon, run_id) / "steps/b/1/stdout.log").read_text() == "42\n"
+
+    (daemon.home / "p.json").write_text(json.dumps({"steps": [{"name": "a", "base": 999}]}))
+    refused = daemon.run("submit", "p.json")
+    assert (refused.returncode, "step 'a': base: no run 999" in refused.stderr) == (1, True)

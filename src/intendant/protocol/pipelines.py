@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
@@ -19,6 +19,7 @@ from intendant.protocol.fields import (
     Variables,
 )
 from intendant.protocol.graph import Graph, make_graph
+from intendant.protocol.references import as_text, escape
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 MAX_STEPS = 100_000
@@ -28,7 +29,16 @@ StepName = Annotated[
 ]
 Parameters = dict[str, JsonValue]
 Execution = Literal["processes", "inline", "runs"]
-StepWorkload = Annotated[CommandSpec | CallSpec, Field(discriminator="kind")]
+
+
+class BaseSpec(Model):
+    """What another run did: the daemon puts its workload here when the pipeline is queued."""
+
+    kind: Literal["run"]
+    run: int = Field(ge=1, description="its id")
+
+
+StepWorkload = Annotated[CommandSpec | CallSpec | BaseSpec, Field(discriminator="kind")]
 
 
 class StepSpec(Model):
@@ -81,7 +91,7 @@ class StepSpec(Model):
                 yield field, value
 
 
-_TEXTS = {"command": ("argv", "env", "cwd", "stdin"), "call": ("args", "env", "cwd")}
+_TEXTS = {"command": ("argv", "env", "cwd", "stdin"), "call": ("args", "env", "cwd"), "run": ()}
 
 
 def is_pickled(step: StepSpec) -> bool:
@@ -216,3 +226,54 @@ def _with_parameters(step: StepSpec, parameters: Parameters | None) -> StepSpec:
     if parameters is None:
         return step
     return step.model_copy(update={"parameters": {**step.parameters, **parameters}})
+
+
+def based(step: StepSpec, base: RunBase) -> StepSpec:
+    """The step with what its base run did and its limits; what the step says itself goes before.
+
+    Its parameters are arguments by name of a call, or variables of a command's environment.
+    `ValueError` says why the run can't be a base.
+    """
+    match base.workload:
+        case CommandSpec() as command:
+            given = {name: as_text(value) for name, value in step.parameters.items()}
+            fields = {**_escaped(command), "env": {**escape(command.env), **given}}
+            workload: CommandSpec | CallSpec = CommandSpec(**fields)
+        case CallSpec(target=str(), map=None) as call if not (step.parameters and _is_list(call)):
+            workload = CallSpec(**_escaped(call))
+        case _:
+            raise ValueError(
+                f"step {step.name!r}: base: found a {base.kind}, expected a command, or a call of "
+                "a named function whose arguments go by name"
+            )
+    limits = {
+        name: getattr(base, name)
+        for name in ("timeout_s", "grace_s")
+        if name not in step.model_fields_set
+    }
+    return step.model_copy(update={"workload": workload, **limits})
+
+
+def _is_list(call: CallSpec) -> bool:
+    return isinstance(call.args, list) and bool(call.args)
+
+
+def _escaped(workload: CommandSpec | CallSpec) -> dict[str, Any]:
+    """The fields of a workload whose texts hold no references, as those of a step."""
+    return {name: escape(getattr(workload, name)) for name in workload.model_fields_set}
+
+
+class RunBase(Protocol):
+    """What a run that is a base says: a `RunSpec`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def workload(self) -> object: ...
+
+    @property
+    def timeout_s(self) -> float | None: ...
+
+    @property
+    def grace_s(self) -> float: ...

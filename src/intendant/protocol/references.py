@@ -20,6 +20,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 PIPELINE = "pipeline"
 OWN = "parameters"
@@ -121,6 +122,19 @@ def as_text(value: object) -> str:
         return json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError):
         return str(value)
+
+
+def escape(value: Any) -> Any:
+    """The value such that expanding it gives it back: texts in lists and tables too."""
+    match value:
+        case str():
+            return value.replace("${", "$${")
+        case list():
+            return [escape(each) for each in value]
+        case dict():
+            return {key: escape(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def walk(value: object, path: Sequence[str]) -> object:

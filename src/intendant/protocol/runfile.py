@@ -79,6 +79,9 @@ class StepTable(WorkTable, StepDefaults):
     """One step of a pipeline: a command or a call. Its texts may hold references."""
 
     name: StepName
+    base: int | None = Field(
+        default=None, description="instead of argv, the id of a run whose command or call it is"
+    )
     parameters: dict[str, JsonValue] | None = Field(
         default=None, description="of a call: arguments by name; of a command: `${parameters.x}`"
     )
@@ -160,8 +163,13 @@ _KINDS: dict[str, tuple[str, set[str]]] = {
     "study": ("study", {"study", "cwd", "env", "umask", "python"}),
 }
 """By the key that says what a run does: the kind of its workload, and the keys of that."""
-_KINDS_OF_STEPS = {key: _KINDS[key] for key in ("argv", "call")}
+_KINDS_OF_STEPS = {
+    "argv": _KINDS["argv"],
+    "call": _KINDS["call"],
+    "base": ("run", {"base"}),
+}
 _IN_SPEC = {
+    "base": "run",
     "call": "target",
     "timeout": "timeout_s",
     "grace": "grace_s",
@@ -290,7 +298,8 @@ def _fields_of_spec(table: RunTable) -> dict[str, object]:
 
 def _with_workload(given: dict[str, Any]) -> dict[str, Any]:
     """The keys of what is to be done in a table of their own."""
-    [(kind, keys)] = [_KINDS[key] for key in _KINDS if key in given]
+    kinds = {**_KINDS, **_KINDS_OF_STEPS}
+    [(kind, keys)] = [kinds[key] for key in kinds if key in given]
     workload = {key: given.pop(key) for key in keys & given.keys()}
     if "retry" in given:
         given["retry"] = _renamed(given["retry"])

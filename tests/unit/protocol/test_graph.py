@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.pipelines import PipelineSpec, StepSpec, based
+from intendant.protocol.specs import RunSpec
 
 
 def pipeline(*steps: dict[str, object], **fields: object) -> PipelineSpec:
@@ -67,6 +68,34 @@ def test_several_things_that_are_wrong_are_said_together_up_to_a_bound() -> None
     text = refusal(*[step(f"s{n}", after=["no"]) for n in range(100)])
     assert text.count("after") == 20
     assert text.endswith("and 80 more")
+
+
+def test_a_base_gives_a_step_its_command_and_its_limits_and_parameters_go_before() -> None:
+    base = RunSpec.model_validate(
+        {"workload": {"kind": "command", "argv": ["echo", "${HOME}"], "env": {"A": "1", "B": "2"}},
+         "timeout_s": 9, "grace_s": 7}
+    )  # fmt: skip
+    spec = {"name": "s", "workload": {"kind": "run", "run": 5}, "grace_s": 1}
+    made = based(StepSpec.model_validate({**spec, "parameters": {"B": 3}}), base)
+    assert made.workload.model_dump(include={"argv", "env"}) == {
+        "argv": ["echo", "$${HOME}"],
+        "env": {"A": "1", "B": "3"},
+    }
+    assert (made.timeout_s, made.grace_s) == (9, 1)
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        {"kind": "call", "pickle_sha256": "0" * 64},
+        {"kind": "call", "target": "a:b", "args": [1]},
+        {"kind": "pipeline", "steps": [step("a")]},
+    ],
+)
+def test_c2_what_can_be_no_base_is_refused_with_the_step(workload: dict[str, object]) -> None:
+    spec = {"name": "s", "workload": {"kind": "run", "run": 5}, "parameters": {"x": 1}}
+    with pytest.raises(ValueError, match="step 's': base: found a"):
+        based(StepSpec.model_validate(spec), RunSpec.model_validate({"workload": workload}))
 
 
 def test_names_with_a_meaning_of_their_own_are_refused() -> None:

@@ -344,7 +344,7 @@ def test_a_file_can_say_all_that_a_spec_can() -> None:
 
     in_runs = {*RunSpec.model_fields, *works, *of_pipelines, "study"} - not_said
     assert set(RunTable.model_fields) == without_unit(in_runs)
-    in_steps = {*StepSpec.model_fields, *works} - not_said - {"map", "processes", "python"}
+    in_steps = {*StepSpec.model_fields, *works, "base"} - not_said - {"map", "processes", "python"}
     assert set(StepTable.model_fields) == without_unit(in_steps)
     assert set(RetryTable.model_fields) == without_unit(RetryPolicy.model_fields)
 
