@@ -33,7 +33,7 @@ def test_nobody_inherits_the_way_to_the_manager() -> None:
     ("period_us", "pid", "beat_s"),
     [
         ("3000000", None, 1.5),
-        ("3000000", str(os.getpid()), 1.5),
+        pytest.param("3000000", str(os.getpid()), 1.5, id="ours"),
         ("3000000", "1", None),
         ("0", None, None),
         ("soon", None, None),
