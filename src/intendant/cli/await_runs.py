@@ -10,6 +10,7 @@ import click
 
 from intendant.cli import exit_status
 from intendant.cli.progress import progress_on
+from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.run import Selection, texts
 from intendant.client.shapes import RunInfo
@@ -30,12 +31,16 @@ def await_runs(
     """Wait for all (or any). Ctrl-C ends the waiting, never the runs."""
     latest: dict[int, RunInfo] = {}
     try:
-        with progress_on(sys.stderr) as progress:
+        with (
+            progress_on(sys.stderr) as progress,
+            trials_shown(progress, lambda: Client(client.address)) as look_at,
+        ):
             for run in client.watch(
                 selection, any=any, changes=progress.is_shown, timeout_s=timeout_s
             ):
                 latest[run["id"]] = run
                 progress.show(latest.values())
+                look_at(run)
     except KeyboardInterrupt:
         click.echo(f"intendant: detached; {_go_on(selection, latest)}", err=True)
         return Awaited(exit_status.CANCELLED)

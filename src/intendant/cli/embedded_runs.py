@@ -15,7 +15,7 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ from intendant.cli.inbox import (
 )
 from intendant.cli.progress import Progress, progress_on
 from intendant.cli.run_output import LiveOutput, OrderedOutput, Output
+from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.shapes import RunInfo
@@ -60,6 +61,12 @@ class Plan:
 
     run_ids: list[int]
     leaves: list[int]
+    has_study: bool = False
+
+    @property
+    def writes_itself(self) -> bool:
+        """One run alone has the terminal to itself, but for a study, which is drawn."""
+        return len(self.run_ids) == 1 and not self.has_study
 
 
 @dataclass(slots=True)
@@ -127,11 +134,18 @@ def make_plan(
     before = client.runs(states=_UNFINISHED, limit=None)[::-1]
     run_ids = [run["id"] for run in before]
     found = [run_ids[at] for at in _leaves([run["spec"] for run in before])]
+    has_study = any(run["kind"] == "study" for run in before)
     for specs in submissions:
+        has_study = has_study or any(_is_study(spec) for spec in specs)
         submitted = [run.id for run in client.submit_all(specs, secret_env=secret_env)]
         run_ids += submitted
         found += [submitted[at] for at in _leaves(specs)]
-    return Plan(run_ids, found)
+    return Plan(run_ids, found, has_study)
+
+
+def _is_study(spec: Mapping[str, object]) -> bool:
+    workload = spec.get("workload")
+    return isinstance(workload, Mapping) and workload.get("kind") == "study"
 
 
 def _leaves(specs: Sequence[Mapping[str, object]]) -> list[int]:
@@ -145,17 +159,19 @@ def _leaves(specs: Sequence[Mapping[str, object]]) -> list[int]:
 
 def _carry_out(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> Account:
     """See the runs through to their end, or the daemon's."""
-    # One run alone writes to the terminal itself.
-    count = len(plan.run_ids)
-    with progress_on(sys.stderr if count > 1 else None, total=count) as progress:
+    stream, count = None if plan.writes_itself else sys.stderr, len(plan.run_ids)
+    with (
+        progress_on(stream, total=count) as progress,
+        trials_shown(progress, daemon.client) as look_at,
+    ):
         output = _output(daemon, plan, inbox, progress)
         inbox.start("watch", lambda: _watch(daemon, plan, inbox))
         inbox.start("daemon", lambda: inbox.put(DaemonEnded(daemon.wait())))
-        return _take_events(daemon, inbox, output, progress)
+        return _take_events(daemon, inbox, output, progress, look_at)
 
 
 def _output(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox, progress: Progress) -> Output:
-    if len(plan.run_ids) == 1:
+    if plan.writes_itself:
         return LiveOutput(daemon.client, inbox)
     return OrderedOutput(daemon.client, inbox, plan.leaves, progress)
 
@@ -168,7 +184,11 @@ def _watch(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> None:
 
 
 def _take_events(
-    daemon: EmbeddedDaemon, inbox: Inbox, output: Output, progress: Progress
+    daemon: EmbeddedDaemon,
+    inbox: Inbox,
+    output: Output,
+    progress: Progress,
+    look_at: Callable[[RunInfo], None],
 ) -> Account:
     account = Account()
     while not account.daemon_ended and not (account.all_ended and output.is_done):
@@ -178,6 +198,8 @@ def _take_events(
         else:
             _on_progress(event, account, output)
             progress.show(account.runs.values())
+            if isinstance(event, RunChanged):
+                look_at(event.run)
     return account
 
 

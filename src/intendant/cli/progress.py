@@ -12,6 +12,8 @@ from intendant.client.shapes import RunInfo
 
 if TYPE_CHECKING:
     import rich.progress
+    import rich.text
+    from rich.console import RenderableType
 
 _NAMES_WIDTH = 50
 
@@ -26,6 +28,9 @@ class Progress(Protocol):
     def show(self, runs: Collection[RunInfo]) -> None:
         """The runs as they are now."""
 
+    def show_above(self, text: str) -> None:
+        """Lines above the bar, in the place of those before."""
+
     def hidden(self) -> AbstractContextManager[None]:
         """Room for other output to the same terminal."""
 
@@ -38,6 +43,9 @@ class NoProgress:
     def show(self, runs: Collection[RunInfo]) -> None:
         """Nothing."""
 
+    def show_above(self, text: str) -> None:
+        """Nothing."""
+
     def hidden(self) -> AbstractContextManager[None]:
         """Nothing to hide."""
         return nullcontext()
@@ -48,8 +56,11 @@ class TerminalProgress:
 
     is_shown = True
 
-    def __init__(self, bar: rich.progress.Progress, total: int | None) -> None:
+    def __init__(
+        self, bar: rich.progress.Progress, above: rich.text.Text, total: int | None
+    ) -> None:
         self._bar = bar
+        self._above = above
         self._total = total
         self._line: rich.progress.TaskID | None = None
         self._lock = RLock()
@@ -63,6 +74,12 @@ class TerminalProgress:
             if self._line is None:  # before the first word there is nothing to be shown
                 self._line = self._bar.add_task(what, total=total, completed=ended)
             self._bar.update(self._line, total=total, completed=ended, description=what)
+            self._bar.refresh()
+
+    def show_above(self, text: str) -> None:
+        """Draw the lines, cut off where the terminal ends."""
+        with self._lock:
+            self._above.plain = text
             self._bar.refresh()
 
     @contextmanager
@@ -97,8 +114,16 @@ def progress_on(stream: TextIO | None, *, total: int | None = None) -> Iterator[
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
+    from rich.text import Text
 
+    class BarBelow(Bar):
+        def get_renderables(self) -> Iterator[RenderableType]:
+            if above.plain:
+                yield above
+            yield from super().get_renderables()
+
+    above = Text(no_wrap=True, overflow="ellipsis")
     columns = BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False)
     console = Console(file=stream)
-    with Bar(*columns, console=console, transient=True, auto_refresh=False) as bar:
-        yield TerminalProgress(bar, total)
+    with BarBelow(*columns, console=console, transient=True, auto_refresh=False) as bar:
+        yield TerminalProgress(bar, above, total)

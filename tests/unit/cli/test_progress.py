@@ -66,3 +66,14 @@ def test_names_are_shown_as_text_and_cut_off_in_time() -> None:
 
 def test_without_a_live_run_it_says_that_it_waits() -> None:
     assert describe([a_run(1, "queued")]) == "waiting"
+
+
+def test_lines_above_the_bar_are_drawn_in_the_place_of_those_before() -> None:
+    stream = Terminal()
+    with progress_on(stream) as progress:
+        progress.show([a_run(1, "running", "digits")])
+        progress.show_above("TRIAL  LOSS\n3      0.25")
+        progress.show_above("TRIAL  LOSS\n4      0.125")
+    drawn = stream.getvalue()
+    assert drawn.index("0.25") < drawn.rindex("0.125")
+    assert "digits" in drawn[drawn.rindex("0.125") :]
