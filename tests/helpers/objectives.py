@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intendant import trial
+from intendant.protocol.trial_states import Decision
+from intendant.workloads.study.hooks import Callbacks
+from intendant.workloads.study.schedulers import FifoScheduler
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from intendant.protocol.study import StudySpec
+    from intendant.workloads.study.hooks import History
+    from intendant.workloads.study.trials import Result, Trial, Trials
 
 
 def square(x: float) -> float:
@@ -98,3 +111,64 @@ def odd(x: float, how: str = "nan") -> object:
 def process(x: float) -> dict[str, float]:
     """Which process it is."""
     return {"loss": x, "pid": float(os.getpid())}
+
+
+class Stairs:
+    """A searcher of one's own: 0.9, 0.8, …; its scheduler stops nobody."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._left = [0.9, 0.8, 0.7][: spec.trials]
+
+    def suggest(self, trial: Trial) -> dict[str, JsonValue] | None:
+        return {"x": self._left.pop(0)} if self._left else None
+
+    def is_finished(self) -> bool:
+        return not self._left
+
+    def set_finished(self) -> None:
+        self._left = []
+
+    def on_trial_result(self, trial: Trial, result: Result) -> None:
+        """Not of interest."""
+
+    def on_trial_complete(self, trial: Trial, result: Result | None, *, error: bool) -> None:
+        """Not of interest."""
+
+    def save(self) -> bytes:
+        return json.dumps(self._left).encode()
+
+    def restore(self, state: bytes, trials: Iterable[History]) -> None:
+        self._left = json.loads(state)
+
+
+class Diary(Callbacks):
+    """Callbacks of one's own: they write into the folder of the run."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._file = Path(os.environ["INTENDANT_RUN_DIR"], "diary")
+        self._metric = spec.metric
+
+    def on_trial_complete(self, trial: Trial) -> None:
+        self._note(f"{trial.number} {trial.outcome}")
+
+    def on_study_end(self) -> None:
+        self._note("end")
+
+    def _note(self, line: str) -> None:
+        with self._file.open("a") as file:
+            file.write(f"{line}\n")
+
+
+class PausingOnce(FifoScheduler):
+    """A scheduler of one's own: pauses each trial at its first report."""
+
+    def __init__(self, spec: StudySpec) -> None:
+        self._steps = {1} if spec.trials else set()
+
+    def on_trial_result(self, trials: Trials, trial: Trial, result: Result) -> Decision:
+        return Decision.PAUSE if result.step in self._steps else Decision.CONTINUE
+
+
+def raising(spec: StudySpec) -> object:
+    """A factory that fails."""
+    raise RuntimeError(f"no searcher for {spec.metric}")

@@ -174,6 +174,25 @@ def test_a_checkpoint_that_vanished_costs_the_checkpoint_not_the_trial(served: D
     assert outcomes(served, run_id) == ["completed"]
 
 
+def test_searchers_schedulers_and_callbacks_of_ones_own(served: Daemon) -> None:
+    mine = "tests.helpers.objectives"
+    run_id = submit(served, call="curve", trials=3, at_once=2, callbacks=[f"{mine}:Diary"],
+                    space={**SPACE, "steps": 3},
+                    search={"method": "custom", "call": f"{mine}:Stairs"},
+                    scheduler={"method": "custom", "call": f"{mine}:PausingOnce"})  # fmt: skip
+    assert outcomes(served, run_id) == ["completed"] * 3
+    assert [trial.params for trial in trials_of(served, run_id)] == [
+        {"x": 0.9},
+        {"x": 0.8},
+        {"x": 0.7},
+    ]
+    diary = (served.attempt_folder(run_id).parent / "diary").read_text().split("\n")
+    assert sorted(diary[:3]) == ["0 completed", "1 completed", "2 completed"]
+    assert diary[3] == "end"
+    failing = submit(served, search={"method": "custom", "call": f"{mine}:raising"})
+    assert served.show(failing)["reason"] == "study: RuntimeError: no searcher for loss"
+
+
 def test_a_cancelled_study_cancels_its_trials_and_leaves_nothing(daemon: Daemon) -> None:
     run_id = submit(daemon, call="counted", wait=False, space={**SPACE, "pause_s": 30})
     daemon.wait_state(run_id, "running")

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from intendant.protocol.trial_states import Decision, TrialOutcome, TrialState
+from intendant.workloads.study import loop
 from intendant.workloads.study.actions import Answer, Drop, Finish, Refuse, Save, Start
 from intendant.workloads.study.hooks import Callbacks
 from intendant.workloads.study.tally import Tally
@@ -527,6 +528,15 @@ def test_a_step_that_comes_too_late_is_refused_and_nothing_kept() -> None:
     [refusal] = study.report(0, 5, loss=0.5)
     assert refusal == Refuse(0, "step 5 comes after step 5, expected a later one")
     assert study.trial(0).results == 1
+
+
+def test_reports_come_to_an_end_and_the_trial_hears_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "MAX_REPORTS", 3)
+    study = a_study(proposals=1)
+    for _ in range(3):
+        assert study.report(0, loss=1.0) == [Answer(0, CONTINUE)]
+    [refusal] = study.report(0, loss=0.5)
+    assert refusal == Refuse(0, "the trial has reported 3 times, expected no more")
 
 
 def test_a_report_without_the_metric_is_kept_and_the_scheduler_not_asked() -> None:
