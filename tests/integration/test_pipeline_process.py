@@ -308,6 +308,15 @@ def test_clearml_c20_a_time_limit_ends_the_whole_tree_and_fails_the_step(
     assert conducted.processes() == []
 
 
+def test_what_does_not_heed_sigterm_is_killed_wherever_it_went(conducted: Conducted) -> None:
+    deaf = "trap '' TERM; touch begun; while :; do sleep 600; done"
+    script = f"trap '' TERM; setsid sh -c \"{deaf}\" & while :; do sleep 600; done"
+    conducted.run({"name": "a", "workload": ["sh", "-c", script], "timeout_s": 0.5, "grace_s": 0.1})
+    assert conducted.outcomes == {"a": Out.TIMED_OUT}
+    assert (conducted.folder / "begun").exists()
+    assert conducted.processes() == []
+
+
 def test_an_inline_step_that_takes_too_long_is_ended_and_the_next_one_runs(
     conducted: Conducted,
 ) -> None:

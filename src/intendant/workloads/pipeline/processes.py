@@ -137,7 +137,7 @@ class ProcessRunner:
         leader = Leader(*self._nursery.bear(fresh=fresh))
         await _bounded(leader, attempt, stop, is_last=True)
         end = await leader.ended
-        return judge(attempt, end, stop, read_report(attempt))
+        return judge(attempt, end, stop.why, read_report(attempt))
 
     async def close(self) -> None:
         """Nothing is left to close."""
@@ -162,7 +162,7 @@ class InlineRunner:
         if stop.why is not None:
             await leader.ended
         end = leader.ended.result() if leader.ended.done() else TreeEnd(0, None)
-        return judge(attempt, end, stop, read_report(attempt))
+        return judge(attempt, end, stop.why, read_report(attempt))
 
     async def close(self) -> None:
         """End the process, in which nothing runs any more."""
@@ -201,14 +201,14 @@ def read_report(attempt: Attempt) -> StepReport | None:
         return None
 
 
-def judge(attempt: Attempt, end: TreeEnd, stop: Stop, report: StepReport | None) -> AttemptEnd:
+def judge(attempt: Attempt, end: TreeEnd, why: Why | None, report: StepReport | None) -> AttemptEnd:
     """How the attempt ended: why it was ended first, then its report, then the exit status."""
     if report is not None:
         report = report.model_copy(update={"usage": end.usage})
-    if stop.why == "timed_out":
+    if why == "timed_out":
         limit = f"time_limit: {attempt.timeout_s:g} s"
         return AttemptEnd(StepOutcome.TIMED_OUT, limit, report)
-    if stop.why == "aborted":
+    if why == "aborted":
         return AttemptEnd(StepOutcome.ABORTED, "aborted: the pipeline ends", report)
     if report is not None and (end.status == 0 or report.outcome is StepOutcome.FAILED):
         return AttemptEnd(StepOutcome(report.outcome), report.reason, report)
