@@ -66,7 +66,7 @@ class Schema:
 RUNS = Schema(APPLICATION_ID, "migrations")
 STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations", outlives_power_cuts=False)
 """A step whose end is taken back runs again, as one that had not ended does."""
-TRIALS = Schema(TRIALS_APPLICATION_ID, "trial_migrations")
+TRIALS = Schema(TRIALS_APPLICATION_ID, "trial_migrations", outlives_power_cuts=False)
 
 
 def store_error(path: Path, error: apsw.Error) -> StoreError:

@@ -168,15 +168,20 @@ class Past:
         )
         last = self._store.last_result(row.number)
         trial.last = None if last is None else _result(last)
-        trial.checkpoints = [_checkpoint(each) for each in self._store.checkpoints(row.number)]
+        kept = [each for each in self._store.checkpoints(row.number) if self._is_there(each.path)]
+        trial.checkpoints = [_checkpoint(each) for each in kept]
         found = None
-        if how == "resume" and row.checkpoint is not None:
+        if how == "resume" and row.checkpoint is not None and self._is_there(row.checkpoint):
             found = self._store.checkpoint(row.checkpoint)
         trial.checkpoint = None if found is None else _checkpoint(found[1])
         if found is not None and found[0] != row.number and trial.last is not None:
             origin = _result(found[1].result)  # another's: its steps count on from there
             trial.last = Result(trial.last.seq, origin.step, origin.metrics, trial.running_s)
         return trial
+
+    def _is_there(self, checkpoint: str) -> bool:
+        """A power cut may have taken away that a checkpoint was dropped, or the checkpoint."""
+        return (self._store.path.parent / checkpoint).is_dir()
 
 
 def _result(row: ResultRow) -> Result:
