@@ -108,6 +108,13 @@ def odd(x: float, how: str = "nan") -> object:
     return odd_results[how]
 
 
+def needy(x: float, needs: str = "") -> float:
+    """Trial 1 fails while a file is missing."""
+    if trial.number() == 1 and not Path(needs).exists():
+        raise FileNotFoundError(needs)
+    return x
+
+
 def process(x: float) -> dict[str, float]:
     """Which process it is."""
     return {"loss": x, "pid": float(os.getpid())}

@@ -76,7 +76,7 @@ def test_what_can_not_go_on_is_refused(daemon: Daemon) -> None:
     run_id = daemon.run("submit", "p.toml", "--wait").stdout.strip()
     command = str(daemon.submit("true", flags=["--wait"]))
     refused = daemon.run("retry", "--continue", command)
-    assert (refused.returncode, "only a pipeline goes on" in refused.stderr) == (1, True)
+    assert (refused.returncode, "only a pipeline or a study goes on" in refused.stderr) == (1, True)
     refused = daemon.run("rerun", run_id, "--from", "z")
     assert (refused.returncode, "found 'z'" in refused.stderr) == (1, True)
     assert daemon.run("retry", "--set", "word=x", run_id).returncode == 2

@@ -259,6 +259,19 @@ def test_t19_and_t21_a_study_goes_on_from_a_snapshot_as_another_run(served: Daem
     assert served.show(third)["reason"].startswith("study: resume: /nowhere holds no study")
 
 
+def test_a_study_that_failed_goes_on_where_it_was(served: Daemon) -> None:
+    needed = served.home / "needed"
+    failed = submit(served, call="needy", trials=4, at_once=1, fail_fast=True,
+                    space={**SPACE, "needs": str(needed)})  # fmt: skip
+    assert served.show(failed)["outcome"] == "failed"
+    needed.touch()
+    goes_on = int(served.run("retry", "--continue", str(failed)).stdout)
+    assert served.run("wait", str(goes_on)).returncode == 0
+    trials = trials_of(served, goes_on)
+    assert [trial.outcome for trial in trials] == ["completed"] * 4
+    assert [trial.starts for trial in trials] == [1, 2, 1, 1]
+
+
 def values(daemon: Daemon, run_id: int) -> dict[int, float | None]:
     return {trial.number: trial.value for trial in trials_of(daemon, run_id)}
 

@@ -50,6 +50,7 @@ _FORWARDED = {
 }
 LEFT_S = 30.0
 """How long what an earlier daemon left running may take to end."""
+_GO_ON = frozenset({"pipeline", "study"})
 _LIVE = [RunState.STARTING.value, RunState.RUNNING.value, RunState.STOPPING.value]
 _NOT_WELL = [each.value for each in Outcome if each is not Outcome.SUCCEEDED]
 _UNFINISHED = [state.value for state in RunState if state is not RunState.ENDED]
@@ -110,16 +111,16 @@ def run_embedded(
 
 
 def continue_pipelines(client: Client) -> None:
-    """Queue every pipeline anew that has not ended well, to go on where it got to.
+    """Queue every pipeline and study anew that has not ended well, to go on where it got to.
 
     One that an earlier daemon has left running is about to end, for want of that daemon.
     """
-    left = [run["id"] for run in client.runs(states=_LIVE, limit=None) if run["kind"] == "pipeline"]
+    left = [run["id"] for run in client.runs(states=_LIVE, limit=None) if run["kind"] in _GO_ON]
     if left:
         client.wait(left, timeout_s=LEFT_S)
     ended = client.runs(outcomes=_NOT_WELL, limit=None)
     done_again = {run["spec"].get("retry_of") for run in client.runs(limit=None)}
-    ids = [run["id"] for run in ended if run["kind"] == "pipeline" and run["id"] not in done_again]
+    ids = [run["id"] for run in ended if run["kind"] in _GO_ON and run["id"] not in done_again]
     if ids:
         client.retry(ids, continuing={})
 

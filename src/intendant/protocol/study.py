@@ -122,12 +122,24 @@ Again = Literal["skip", "resume", "restart"]
 class ResumeSpec(Model):
     """Beginning where another study, or this one elsewhere, has stopped."""
 
-    source: str = Field(
-        min_length=1, max_length=4000, description="snapshot folder: a path or an fsspec URL"
+    source: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4000,
+        description="snapshot folder (a path or an fsspec URL), or the folder of a run",
+    )
+    run_id: int | None = Field(
+        default=None, ge=1, description="or a run of this daemon's; set by `retry --continue`"
     )
     finished: Again = Field(default="skip", description="what to do with finished trials")
     unfinished: Again = Field(default="resume", description="with those that had not ended")
     errored: Again = Field(default="skip", description="with those that had failed")
+
+    @model_validator(mode="after")
+    def _names_one(self) -> ResumeSpec:
+        if (self.source is None) == (self.run_id is None):
+            raise ValueError("it is either a source or a run")
+        return self
 
 
 class StudySpec(Model):
@@ -263,6 +275,16 @@ class StudySpec(Model):
                     f"a trial needs {amount:g} {name}, but only {there:g} are available: "
                     "none could ever start"
                 )
+
+
+def gone_on(study: StudySpec, run_id: int | None) -> StudySpec:
+    """The study of run `run_id` as it goes on: what is done stays done. With None: as it began."""
+    resume = study.resume
+    if run_id is not None:
+        resume = ResumeSpec(run_id=run_id, errored="resume")
+    elif resume is not None and resume.run_id is not None:
+        resume = None
+    return study.model_copy(update={"resume": resume})
 
 
 def check_grid(spec: StudySpec) -> None:

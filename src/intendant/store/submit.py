@@ -16,6 +16,7 @@ from intendant.errors import (
 from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
+from intendant.protocol.study import StudySpec, gone_on
 from intendant.store.cells import Cell
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
@@ -116,11 +117,15 @@ def _again(
 
 
 def _work_again(old: RunRow, continuing: ContinueOrder | None) -> Workload:
-    """What the run did, from its beginning; or, of a pipeline, from where it got to."""
+    """What the run did, from its beginning; or from where a pipeline or a study got to."""
     workload = old.spec.workload
+    if isinstance(workload, StudySpec):
+        return _study_again(old, workload, continuing)
     if not isinstance(workload, PipelineSpec):
         if continuing is not None:
-            raise InvalidRequest(f"run {old.id} is a {workload.kind}; only a pipeline goes on")
+            raise InvalidRequest(
+                f"run {old.id} is a {workload.kind}; only a pipeline or a study goes on"
+            )
         return workload
     if continuing is None:
         return workload.model_copy(update={"continues": None})
@@ -128,6 +133,14 @@ def _work_again(old: RunRow, continuing: ContinueOrder | None) -> Workload:
         return continued(workload, old.id, continuing)
     except ValueError as error:  # what is wrong with the graph, if its parameters were changed
         raise InvalidRequest(f"run {old.id} can't go on so: {error}") from error
+
+
+def _study_again(old: RunRow, study: StudySpec, continuing: ContinueOrder | None) -> StudySpec:
+    if continuing is None:
+        return gone_on(study, None)
+    if continuing.rerun or continuing.parameters or continuing.step_parameters:
+        raise InvalidRequest(f"run {old.id} is a study, which has neither steps nor parameters")
+    return gone_on(study, old.id)
 
 
 def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunRow]:

@@ -69,7 +69,8 @@ def _fetched(spec: StudySpec, run_folder: Path) -> Policy:
         return Policy()
     from intendant.workloads.study.snapshots import fetch
 
-    fetch(spec.resume.source, run_folder, fingerprint=_fingerprint(spec))
+    source = spec.resume.source or str(run_folder.parent / str(spec.resume.run_id))
+    fetch(source, run_folder, fingerprint=_fingerprint(spec))
     return Policy(spec.resume.finished, spec.resume.unfinished, spec.resume.errored)
 
 
