@@ -15,13 +15,12 @@ carried out. Its resources are taken until then.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 import structlog
 
 from intendant.protocol.durations import format_duration
-from intendant.protocol.study import MAX_REPORTS, StudySpec
+from intendant.protocol.study import StudySpec
 from intendant.protocol.trial_states import Decision, TrialEvent, TrialOutcome, TrialState
 from intendant.workloads.study.actions import (
     Action,
@@ -43,6 +42,7 @@ from intendant.workloads.study.hooks import (
     TrialScheduler,
 )
 from intendant.workloads.study.proposals import Proposals
+from intendant.workloads.study.reports import Report, checked, lack, result_of
 from intendant.workloads.study.resources import Resources
 from intendant.workloads.study.tally import Best, Tally, counts
 from intendant.workloads.study.trials import (
@@ -59,19 +59,6 @@ from intendant.workloads.study.trials import (
 log = structlog.get_logger()
 
 Stopper = Callable[[Trial, Result], bool]
-
-
-class Report(Protocol):
-    """What a trial says: metrics, perhaps its step, perhaps a folder to keep."""
-
-    @property
-    def metrics(self) -> Mapping[str, object]: ...
-
-    @property
-    def step(self) -> int | None: ...
-
-    @property
-    def checkpoint(self) -> str | None: ...
 
 
 class StudyLoop:
@@ -237,7 +224,7 @@ class StudyLoop:
     # --- a result --------------------------------------------------------------------------------
 
     def _take_report(self, trial: Trial, report: Report) -> None:
-        result = self._result(trial, report)
+        result = result_of(trial, report, self._running_s(trial))
         if isinstance(result, str):
             self._actions.append(Refuse(trial.number, result))
             return
@@ -249,21 +236,6 @@ class StudyLoop:
         trial.is_saving = True
         trial.decision = decision
         self._actions.append(Save(trial.number, report.checkpoint, result))
-
-    def _result(self, trial: Trial, report: Report) -> Result | str:
-        """The result that a report is, or why it is none."""
-        step = trial.step + 1 if report.step is None else report.step
-        if step <= trial.step and trial.last is not None:
-            return f"step {step} comes after step {trial.step}, expected a later one"
-        if step < 0:
-            return f"found step {step}, expected 0 or more"
-        if trial.results >= MAX_REPORTS:
-            return f"the trial has reported {MAX_REPORTS} times, expected no more"
-        try:
-            metrics = flattened(report.metrics)
-        except ValueError as error:
-            return str(error)
-        return Result(trial.results + 1, step, metrics, self._running_s(trial))
 
     def _keep(self, trial: Trial, result: Result) -> None:
         trial.last = result
@@ -282,7 +254,7 @@ class StudyLoop:
         decision = Decision.CONTINUE
         if result.number(self.spec.metric) is not None:
             answer = self._hooks.call(self.scheduler.on_trial_result, self.trials, trial, result)
-            decision = _checked(answer)
+            decision = checked(answer)
             self._changes.has_scheduled |= decision is not Decision.CONTINUE
         self._hooks.call(self.searcher.on_trial_result, trial, result)
         if decision is Decision.STOP:
@@ -384,24 +356,11 @@ class StudyLoop:
             if trial.last is None or dict(trial.last.metrics) != metrics:
                 step = trial.step + 1
                 self._keep(trial, Result(trial.results + 1, step, metrics, trial.running_s))
-        if (lack := self._lack(trial.last)) is not None:
-            self._on_failure(trial, lack)
+        if (missing := lack(trial.last, self.spec.metric)) is not None:
+            self._on_failure(trial, missing)
             return
         self._tell_complete(trial, trial.last)
         self._end(trial, Verdict(TrialOutcome.COMPLETED))
-
-    def _lack(self, result: Result | None) -> str | None:
-        """Why the last result says nothing about how good the trial is."""
-        metric = self.spec.metric
-        if result is None:
-            return f"no_result: the trial has neither reported nor returned {metric!r}"
-        value = result.number(metric)
-        if value is None:
-            found = ", ".join(sorted(result.metrics)[:20]) or "nothing"
-            return f"metric_missing: expected the number {metric!r}, found {found}"
-        if not math.isfinite(value):
-            return f"metric_not_finite: {metric} is {value}"
-        return None
 
     # --- failures --------------------------------------------------------------------------------
 
@@ -628,11 +587,3 @@ class StudyLoop:
     def _tell_complete(self, trial: Trial, result: Result | None) -> None:
         self._hooks.call(self.scheduler.on_trial_complete, self.trials, trial, result)
         self._hooks.call(self.searcher.on_trial_complete, trial, result, error=False)
-
-
-def _checked(decision: object) -> Decision:
-    try:
-        return Decision(str(decision))
-    except ValueError:
-        expected = ", ".join(Decision)
-        raise ValueError(f"the scheduler decided {decision!r}, expected {expected}") from None

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from intendant.protocol.trial_states import Decision, TrialOutcome, TrialState
-from intendant.workloads.study import loop
+from intendant.workloads.study import reports
 from intendant.workloads.study.actions import Answer, Drop, Finish, Refuse, Save, Start
 from intendant.workloads.study.hooks import Callbacks
 from intendant.workloads.study.tally import Tally
@@ -531,7 +531,7 @@ def test_a_step_that_comes_too_late_is_refused_and_nothing_kept() -> None:
 
 
 def test_reports_come_to_an_end_and_the_trial_hears_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "MAX_REPORTS", 3)
+    monkeypatch.setattr(reports, "MAX_REPORTS", 3)
     study = a_study(proposals=1)
     for _ in range(3):
         assert study.report(0, loss=1.0) == [Answer(0, CONTINUE)]
