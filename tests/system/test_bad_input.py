@@ -16,6 +16,7 @@ import pytest
 
 from intendant.client.command import Command
 from intendant.errors import InvalidRequest
+from intendant.protocol.folders import client_endpoint
 from tests.helpers.daemon import Daemon
 from tests.helpers.keys import Keys
 
@@ -254,7 +255,7 @@ def test_an_environment_that_is_no_utf_8_arrives_as_it_is(served: Daemon) -> Non
     assert served.run("logs", done.stdout.strip()).stdout.strip() == "ff fe 80 3d 0a"
 
 
-def test_a_run_has_its_submitters_environment_and_four_variables_more(served: Daemon) -> None:
+def test_a_run_has_its_submitters_environment_and_five_variables_more(served: Daemon) -> None:
     ours = {b"A": b"1", b"EMPTY": b"", b"OVERRIDDEN": b"by --env"}
 
     run_id = served.run(
@@ -271,6 +272,7 @@ def test_a_run_has_its_submitters_environment_and_four_variables_more(served: Da
         b"INTENDANT_ATTEMPT": b"1",
         b"INTENDANT_RUN_DIR": bytes(served.state_dir / "spool" / run_id),
         b"INTENDANT_STATE_DIR": bytes(served.state_dir),
+        b"INTENDANT_ENDPOINT": client_endpoint(served.runtime_dir).encode(),
     }
 
 
