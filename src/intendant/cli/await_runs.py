@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import click
 
 from intendant.cli import exit_status
 from intendant.cli.progress import progress_on
+from intendant.cli.step_progress import steps_on
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.run import Selection, texts
@@ -26,11 +28,25 @@ class Awaited:
 
 
 def await_runs(
-    client: Client, selection: Selection, *, any: bool = False, timeout_s: float | None = None
+    client: Client,
+    selection: Selection,
+    *,
+    any: bool = False,
+    timeout_s: float | None = None,
+    steps: bool = False,
 ) -> Awaited:
-    """Wait for all (or any). Ctrl-C ends the waiting, never the runs."""
+    """Wait for all (or any). Ctrl-C ends the waiting, never the runs.
+
+    `steps`: where it is for one pipeline alone, its steps are shown.
+    """
     latest: dict[int, RunInfo] = {}
     try:
+        if steps and (pipeline := _only_pipeline(client, selection)):
+            selection = [pipeline["id"]]
+            latest[pipeline["id"]] = pipeline
+            started = time.monotonic()
+            _show_steps(client, pipeline, timeout_s)
+            timeout_s = timeout_s and max(timeout_s - (time.monotonic() - started), 0.0)
         with (
             progress_on(sys.stderr) as progress,
             trials_shown(progress, lambda: Client(client.address)) as look_at,
@@ -51,6 +67,20 @@ def await_runs(
         raise gone(error, f"wait {_left(selection, latest)}") from error
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
+
+
+def _only_pipeline(client: Client, selection: Selection) -> RunInfo | None:
+    """The one run that is meant, if it is a pipeline that has not ended."""
+    found = client.runs(selection=selection, limit=2)
+    is_one = len(found) == 1 and found[0]["kind"] == "pipeline" and found[0]["outcome"] is None
+    return found[0] if is_one else None
+
+
+def _show_steps(client: Client, pipeline: RunInfo, timeout_s: float | None) -> None:
+    """The steps until the run has ended."""
+    with steps_on(sys.stderr, pipeline["name"] or f"run {pipeline['id']}") as progress:
+        for step in client.watch_steps([pipeline["id"]], timeout_s=timeout_s):
+            progress.show(step)
 
 
 def gone(error: DaemonLost, verb: str) -> DaemonLost:

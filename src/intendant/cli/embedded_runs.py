@@ -36,6 +36,7 @@ from intendant.cli.inbox import (
 )
 from intendant.cli.progress import Progress, progress_on
 from intendant.cli.run_output import LiveOutput, OrderedOutput, Output
+from intendant.cli.step_output import StepOutput
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.embedded import EmbeddedDaemon
@@ -173,8 +174,14 @@ def _carry_out(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> Account:
 
 def _output(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox, progress: Progress) -> Output:
     if plan.writes_itself:
-        return LiveOutput(daemon.client, inbox)
+        return _output_of_one(daemon, plan.run_ids[0], inbox)
     return OrderedOutput(daemon.client, inbox, plan.leaves, progress)
+
+
+def _output_of_one(daemon: EmbeddedDaemon, run_id: int, inbox: Inbox) -> Output:
+    with daemon.client() as client:
+        is_pipeline = client.show([run_id])["run"]["kind"] == "pipeline"
+    return (StepOutput if is_pipeline else LiveOutput)(daemon.client, inbox)
 
 
 def _watch(daemon: EmbeddedDaemon, plan: Plan, inbox: Inbox) -> None:

@@ -22,7 +22,8 @@ from intendant.client.run import Stream
 from intendant.errors import DaemonLost
 
 _LEVELS = ["debug", "info", "warning", "error"]
-_OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt", "state_dir": "--state-dir"}
+_OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt", "step": "--step",
+               "state_dir": "--state-dir"}  # fmt: skip
 _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 
 
@@ -31,6 +32,7 @@ _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")
 @click.option("--attempt", type=click.IntRange(1), help="This attempt's; the newest if left out.")
+@click.option("--step", help="Of a pipeline: what this step has written; --attempt is its own.")
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path),
               help="Read it from this folder; needs no daemon.")  # fmt: skip
 @click.option("--system", is_flag=True, help="What the daemon and the runs' governors have logged.")
@@ -47,6 +49,7 @@ def verb(
     follow: bool,
     of_stderr: bool,
     attempt: int | None,
+    step: str | None,
     state_dir: Path | None,
     system: bool,
     level: str | None,
@@ -62,6 +65,7 @@ def verb(
       intendant logs 17
       intendant logs -f last
       intendant logs --stderr --attempt 1 17 > errors.txt
+      intendant logs 17 --step parse --stderr
       intendant logs --system -f --level warning
     """
     _refuse_mixed(ctx, _OF_ONE_RUN if system else _OF_THE_SYSTEM)
@@ -73,20 +77,31 @@ def verb(
         return
     run = one_run(ctx, selection)
     stream: Stream = "stderr" if of_stderr else "stdout"
+    if follow and step is not None:
+        raise click.UsageError("found --follow with --step, expected it without", ctx)
     if state_dir is None:
-        _copy(ctx.obj, run, follow=follow, stream=stream, attempt=attempt)
+        _copy(ctx.obj, run, follow=follow, stream=stream, attempt=attempt, step=step)
     elif follow:
         raise click.UsageError("found --follow with --state-dir, expected it without", ctx)
     else:
         from intendant.cli.kept_logs import kept_log
 
-        copy_log(kept_log(state_dir, run, stream=stream, attempt=attempt), sys.stdout)
+        copy_log(kept_log(state_dir, run, stream=stream, attempt=attempt, step=step), sys.stdout)
 
 
-def _copy(session: Session, run: str, *, follow: bool, stream: Stream, attempt: int | None) -> None:
+def _copy(
+    session: Session,
+    run: str,
+    *,
+    follow: bool,
+    stream: Stream,
+    attempt: int | None,
+    step: str | None,
+) -> None:
     with session.client() as client:
         try:
-            copy_log(client.logs(run, follow=follow, stream=stream, attempt=attempt), sys.stdout)
+            pieces = client.logs(run, follow=follow, stream=stream, attempt=attempt, step=step)
+            copy_log(pieces, sys.stdout)
         except DaemonLost as error:
             raise gone(error, f"logs {'-f ' if follow else ''}{run}") from error
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         QueueInfo,
         RunDetails,
         RunInfo,
+        StepInfo,
         TrialInfo,
         TrialPage,
     )
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 ABSENT = "-"
 _COMMAND_WIDTH = 60
 _SHOWN_RUNS = 5
+_SHOWN_STEPS = 100
 _SKIPPED = "dependency"
 _UTC = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 _FOR_PROGRAMS = frozenset(
@@ -42,6 +45,7 @@ _IN_LINE = frozenset({"event", "level", "timestamp", "role"})
 _RUNS_HEAD = ("ID", "NAME", "STATE", "QUEUE", "SUBMITTED", "TOOK", "COMMAND")
 _ATTEMPTS_HEAD = ("ATTEMPT", "OUTCOME", "STARTED", "TOOK", "REASON")
 _QUEUES_HEAD = ("QUEUE", "SLOTS", "LIVE", "QUEUED", "STATE")
+_STEPS_HEAD = ("STEP", "OUTCOME", "ATTEMPT", "STARTED", "TOOK", "REASON")
 _SUMMARY_HEAD = ("ID", "NAME", "OUTCOME", "TOOK", "REASON")
 
 
@@ -118,8 +122,37 @@ def blame(found: Sequence[RunInfo]) -> list[str]:
     return lines
 
 
-def run_details(details: RunDetails, now: datetime) -> str:
-    """`show`."""
+def steps(found: Sequence[StepInfo], now: datetime) -> str:
+    """`show --steps`: each step, and how many there are of each outcome or state."""
+    rows = [
+        (step["name"], step_standing(step), str(step.get("attempt") or ABSENT),
+         when(step.get("started_at"), now) or ABSENT, step_took(step, now),
+         step.get("reason") or ABSENT)
+        for step in found
+    ]  # fmt: skip
+    return f"{table(_STEPS_HEAD, rows)}\n{count_steps(found)}"
+
+
+def count_steps(found: Collection[StepInfo]) -> str:
+    """How many steps there are, and how many of each outcome or state."""
+    counts = Counter(map(step_standing, found))
+    told = ", ".join(f"{count} {standing}" for standing, count in counts.items())
+    return f"{len(found)} steps: {told or 'none yet'}"
+
+
+def step_standing(step: StepInfo) -> str:
+    """How a step ended, or where it is."""
+    return step["state"] if step["state"] != "ended" else step.get("outcome") or "ended"
+
+
+def step_took(step: StepInfo, now: datetime) -> str:
+    """How long the newest attempt at a step has taken so far."""
+    finished_at = step.get("finished_at") if step["state"] != "running" else None
+    return _span(step.get("started_at"), finished_at, now)
+
+
+def run_details(details: RunDetails, now: datetime, found: Sequence[StepInfo] = ()) -> str:
+    """`show`; of a pipeline with its steps, if they are not too many."""
     run = details["run"]
     lines = [
         ("run", str(run["id"])),
@@ -135,7 +168,10 @@ def run_details(details: RunDetails, now: datetime) -> str:
         ("folder", details["folder"]),
     ]
     attempts = [_attempt_row(attempt, now) for attempt in details["attempts"]]
-    parts = [_facts(lines), table(_ATTEMPTS_HEAD, attempts) if attempts else ""]
+    shown = steps(found[:_SHOWN_STEPS], now) if found else ""
+    if len(found) > _SHOWN_STEPS:
+        shown += f" (of {count_steps(found)}; all: show --steps)"
+    parts = [_facts(lines), table(_ATTEMPTS_HEAD, attempts) if attempts else "", shown]
     return "\n\n".join(filter(None, parts))
 
 

@@ -34,7 +34,7 @@ def verb(
       intendant wait 17 18 --any --json
     """
     with session.client() as client:
-        awaited = await_runs(client, selection, any=any_of_them, timeout_s=timeout_s)
+        awaited = await_runs(client, selection, any=any_of_them, timeout_s=timeout_s, steps=True)
     if as_json and awaited.runs:
         is_one = len(awaited.runs) == 1
         click.echo(render.as_json(awaited.runs[0] if is_one else awaited.runs))

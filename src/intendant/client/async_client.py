@@ -113,6 +113,7 @@ class AsyncClient:
     shutdown = asked(talk.shutdown)
     last_event_id = asked(talk.last_event_id, service=wire.STREAM)
     logs = streamed(talk.logs)
+    watch_steps = streamed(talk.watch_steps)
     events = streamed(talk.events)
     system_log = streamed(talk.system_log)
 

@@ -26,7 +26,7 @@ from intendant.client.run import Run, Selection
 if TYPE_CHECKING:
     from intendant.client.command import RunOptions, Submission, Submitter, Work
     from intendant.client.futures import RunExecutor
-    from intendant.client.shapes import Continuing, RunInfo
+    from intendant.client.shapes import Continuing, RunInfo, StepInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,6 +179,12 @@ class Client:
     ) -> Iterator[RunInfo]:
         """Each run as it is now and as it changes, until all (or any) have ended."""
         return self._read(WaitReading(selection, any=any, changes=changes), timeout_s)
+
+    def watch_steps(
+        self, selection: Selection, *, timeout_s: float | None = None
+    ) -> Iterator[StepInfo]:
+        """Each step of a pipeline as it is now and as it changes, until the run has ended."""
+        return self._read(talk.watch_steps(selection), timeout_s)
 
     def wait(
         self, selection: Selection, *, any: bool = False, timeout_s: float | None = None

@@ -78,6 +78,25 @@ class WaitReading:
         return cast("list[RunInfo]", message.get("runs", []))
 
 
+class StepReading:
+    """Each step of a pipeline as it is now and as it changes, until the run has ended."""
+
+    final = "step_watch_response"
+    keeps_place = False
+
+    def __init__(self, selection: Selection) -> None:
+        self._body = wire.request("step_watch_request", selection=texts(selection))
+
+    def request(self) -> list[bytes]:
+        """Always the same: the answer begins with how things are."""
+        return self._body
+
+    def take(self, body: Sequence[bytes]) -> list[StepInfo]:
+        """The steps in a PARTIAL: none in a tick."""
+        message = wire.response(body, "steps_changed", "stream_tick")
+        return cast("list[StepInfo]", message.get("steps", []))
+
+
 def submit(
     submissions: list[dict[str, object]], submitter: Submitter | None
 ) -> Conversation[list[int]]:
@@ -313,11 +332,20 @@ def logs(
     follow: bool = False,
     stream: Stream = "stdout",
     attempt: int | None = None,
+    step: str | None = None,
 ) -> Reading[bytes]:
-    """The bytes of a run's output; `follow` until it has ended, without loss or repetition."""
+    """The bytes of a run's output; `follow` until it has ended, without loss or repetition.
+
+    `step`: what this step of a pipeline has written so far, `attempt` being the step's then.
+    """
     from intendant.client.logs import LogCursor
 
-    return LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow)
+    return LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow, step=step)
+
+
+def watch_steps(selection: Selection) -> Reading[StepInfo]:
+    """Each step of a pipeline as it is now and as it changes, until the run has ended."""
+    return StepReading(selection)
 
 
 def events(

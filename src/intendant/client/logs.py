@@ -16,13 +16,20 @@ class LogCursor:
     keeps_place = True
 
     def __init__(
-        self, selection: list[str], *, stream: Stream, attempt: int | None, follow: bool
+        self,
+        selection: list[str],
+        *,
+        stream: Stream,
+        attempt: int | None,
+        follow: bool,
+        step: str | None = None,
     ) -> None:
         self._selection = selection
         self._stream = stream
         self._attempt = attempt
         self._is_free = attempt is None
         self._follow = follow
+        self._step = step
         self._offset = 0
 
     def request(self) -> list[bytes]:
@@ -34,6 +41,7 @@ class LogCursor:
             attempt=self._attempt,
             offset=self._offset,
             follow=self._follow,
+            step=self._step,
             and_later=(self._is_free and self._attempt is not None) or None,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,26 @@ from intendant.protocol.messages import (
     RunsChanged,
     RunWaitRequest,
     RunWaitResponse,
+    StepsChanged,
+    StepWatchRequest,
+    StepWatchResponse,
     StreamTick,
     SystemLogBatch,
     SystemLogRequest,
     SystemLogResponse,
     encode,
 )
+from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
 from intendant.protocol.selectors import Selection
+from intendant.store.steps import (
+    CHANGES_FILE,
+    STEPS_FILE,
+    read_changed_steps,
+    read_step,
+    step_folder,
+)
 
 log = structlog.get_logger()
 
@@ -54,6 +65,7 @@ CHUNK_BYTES = 64 * 1024
 EVENTS_AT_ONCE = 500
 IDLE_WORKERS = 2
 LINES_AT_ONCE = 50
+STEPS_AT_ONCE = 200
 RECENT_RUNS = 50
 """How many runs' governors are listened to at the same time."""
 
@@ -131,6 +143,36 @@ def _is_news(run: RunRecord, message: RunWaitRequest) -> bool:
     return message.changes or run.state is RunState.ENDED
 
 
+async def on_step_watch(
+    desk: Desk, message: StepWatchRequest, request: Request, who: Asker
+) -> Message:
+    """Every step as it is, then each change, until the run has ended."""
+    run_id = await select_one(desk, message.selection, who)
+    run = await desk.parts.store.run(run_id)
+    if not isinstance(run.spec.workload, PipelineSpec):
+        raise InvalidRequest(f"run {run_id} is a {run.spec.workload.kind}: it has no steps")
+    folder = desk.parts.spool.run_folder(run_id)
+    last_id = 0
+    with desk.hub.subscribe([run_id]) as subscription:
+        # Before its first attempt there is no folder, and afterwards it may be pruned.
+        while not folder.is_dir() and run.state is not RunState.ENDED:
+            await _changes(desk, request, subscription)
+            run = await desk.parts.store.run(run_id)
+        with FileChanges(folder) if folder.is_dir() else nullcontext() as changes:
+            while True:
+                run = await desk.parts.store.run(run_id)
+                found, last_id = await asyncio.to_thread(
+                    read_changed_steps, folder / STEPS_FILE, after_id=last_id
+                )
+                for at in range(0, len(found), STEPS_AT_ONCE):
+                    page = StepsChanged(steps=found[at : at + STEPS_AT_ONCE])
+                    await request.partial(encode(page))
+                if run.state is RunState.ENDED or changes is None:
+                    return StepWatchResponse(run_id=run_id)
+                async with _ticking(desk, request):
+                    await first_of(changes.wait_written(CHANGES_FILE), subscription.wait_changes())
+
+
 async def on_event_list(
     desk: Desk, message: EventListRequest, request: Request, who: Asker
 ) -> Message:
@@ -193,6 +235,8 @@ async def _attempts_to_follow(desk: Desk, selection: Selection | None) -> list[t
 
 async def on_log(desk: Desk, message: LogRequest, request: Request, who: Asker) -> Message:
     """The bytes of a log; with `follow` as they are written, from attempt to attempt."""
+    if message.step is not None:
+        return await _on_step_log(desk, message, message.step, request, who)
     goes_on = message.follow and (message.attempt is None or message.and_later)
     run_id = await select_one(desk, message.selection, who)
     with desk.hub.subscribe([run_id]) as subscription:
@@ -214,6 +258,29 @@ async def on_log(desk: Desk, message: LogRequest, request: Request, who: Asker) 
                 run = await desk.parts.store.run(run_id)
     if message.attempt is not None and not is_there:
         raise InvalidRequest(f"run {run_id} has no attempt {attempt}")
+    return LogResponse(attempt=max(attempt, 1), size=offset)
+
+
+async def _on_step_log(
+    desk: Desk, message: LogRequest, step: str, request: Request, who: Asker
+) -> Message:
+    """What one attempt at a step has written so far."""
+    if message.follow:
+        raise InvalidRequest("found follow with a step, expected it without")
+    run_id = await select_one(desk, message.selection, who)
+    folder = desk.parts.spool.run_folder(run_id)
+    info = await asyncio.to_thread(read_step, folder / STEPS_FILE, step)
+    if info is None:
+        raise InvalidRequest(f"run {run_id} has no step {step!r}")
+    attempt = message.attempt or info.attempt
+    if attempt > info.attempt:
+        raise InvalidRequest(f"step {step!r} of run {run_id} has no attempt {attempt}")
+    path = step_folder(folder, step, attempt) / f"{message.stream}.log"
+    offset = message.offset
+    while data := await asyncio.to_thread(_read, path, offset):
+        chunk = LogChunk(attempt=max(attempt, 1), offset=offset, size=len(data))
+        await request.partial(encode(chunk), data)
+        offset += len(data)
     return LogResponse(attempt=max(attempt, 1), size=offset)
 
 
@@ -297,6 +364,7 @@ Stream = Callable[[Desk, Any, Request, Asker], Awaitable[Message]]
 
 STREAMS: dict[type[Message], Stream] = {
     RunWaitRequest: on_run_wait,
+    StepWatchRequest: on_step_watch,
     EventListRequest: on_event_list,
     LogRequest: on_log,
     SystemLogRequest: on_system_log,

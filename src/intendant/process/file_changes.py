@@ -24,6 +24,13 @@ class FileChanges:
         """Return once something has changed since the last return (or since the start)."""
         await self._inotify.get()
 
+    async def wait_written(self, name: str) -> None:
+        """Return once the file of this name was written to since the last return."""
+        while True:
+            event = await self._inotify.get()
+            if event.mask & Mask.MODIFY and event.name is not None and event.name.name == name:
+                return
+
     def __enter__(self) -> FileChanges:
         return self
 

@@ -40,6 +40,7 @@ RULES: dict[type[m.Message], Rule] = {
     m.RunSubmitRequest: Rule(Role.SUBMIT),
     m.RunResultRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.RunStepsRequest: Rule(Role.SUBMIT, Reach.OWN),
+    m.StepWatchRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.TrialListRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.TrialAddRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.TrialStopRequest: Rule(Role.SUBMIT, Reach.OWN),

@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, model_val
 
 from intendant.protocol.executor_states import ExecutorState, Policy
 from intendant.protocol.fields import MAX_DURATION_S, Model, Priority, QueueName
-from intendant.protocol.pipelines import ContinueOrder
+from intendant.protocol.pipelines import ContinueOrder, StepName
 from intendant.protocol.records import (
     AttemptRecord,
     DaemonRecord,
@@ -505,8 +505,29 @@ class RunWaitResponse(Message):
     run_ids: list[int]
 
 
+class StepWatchRequest(Message):
+    """Each step of one pipeline as it is now, then each as it changes, until the run has ended."""
+
+    kind: Literal["step_watch_request"] = "step_watch_request"
+    selection: Selectors
+
+
+class StepsChanged(Message):
+    """PARTIAL: steps as they are now, without their reports."""
+
+    kind: Literal["steps_changed"] = "steps_changed"
+    steps: list[StepInfo] = Field(min_length=1)
+
+
+class StepWatchResponse(Message):
+    """FINAL: the run has ended."""
+
+    kind: Literal["step_watch_response"] = "step_watch_response"
+    run_id: int
+
+
 class LogRequest(Message):
-    """The bytes of a run's stdout or stderr from `offset` on.
+    """The bytes of a run's stdout or stderr from `offset` on, or of a step's in a pipeline.
 
     `follow`: until the attempt has ended; with no `attempt` named, or `and_later`, until the run
     has, each later attempt's log after the one before.
@@ -519,6 +540,9 @@ class LogRequest(Message):
     offset: int = Field(default=0, ge=0)
     follow: bool = False
     and_later: bool = Field(default=False, description="`attempt` is only where to go on")
+    step: StepName | None = Field(
+        default=None, description="of a pipeline: `attempt` is this step's then; not with `follow`"
+    )
 
 
 class LogChunk(Message):
@@ -619,7 +643,8 @@ ExecutorRequest = Annotated[
     Field(discriminator="kind"),
 ]  # fmt: skip
 StreamRequest = Annotated[
-    RunWaitRequest | LogRequest | EventListRequest | SystemLogRequest, Field(discriminator="kind")
+    RunWaitRequest | StepWatchRequest | LogRequest | EventListRequest | SystemLogRequest,
+    Field(discriminator="kind"),
 ]
 GovernorRequest = Annotated[RunStartRequest | RunShutdownRequest, Field(discriminator="kind")]
 Response = Annotated[
@@ -628,8 +653,9 @@ Response = Annotated[
     | RunChangeResponse | RunPruneResponse | RunRetryResponse | QueueListResponse
     | QueueResponse | StatusResponse | ShutdownResponse | RunFinishedResponse | RunNoteResponse
     | RunStartResponse
-    | RunShutdownResponse | RunWaitResponse | LogResponse | EventListResponse | RunsChanged
-    | LogChunk | EventBatch | SystemLogBatch | SystemLogResponse | StreamTick | ErrorResponse,
+    | RunShutdownResponse | StepWatchResponse | StepsChanged | RunWaitResponse | LogResponse
+    | EventListResponse | RunsChanged | LogChunk | EventBatch | SystemLogBatch | SystemLogResponse
+    | StreamTick | ErrorResponse,
     Field(discriminator="kind"),
 ]  # fmt: skip
 

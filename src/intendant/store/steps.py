@@ -8,8 +8,9 @@ attempts of a run share the file, and a run that continues another begins with a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,11 @@ from intendant.store.database import (
 )
 
 STEPS_FILE = "steps.db"
+STEPS_FOLDER = "steps"
+CHANGES_FILE = "steps.changed"
+"""Written to after each commit. Of the database's own files none would do: a commit is seen only
+after the write-ahead log has been flushed, which no file shows (sqlite.org/walformat.html).
+"""
 
 _COLUMNS = (
     "name, state, outcome, reason, attempt, fingerprint, started_at, finished_at, exit_code, "
@@ -41,6 +47,11 @@ _COLUMNS = (
 PAGE = 200
 MAX_SHOWN_BYTES = 8192
 """So that a page fits into a frame."""
+
+
+def step_folder(run_folder: Path, step: str, attempt: int) -> Path:
+    """Where an attempt at a step leaves its files."""
+    return run_folder / STEPS_FOLDER / step / str(attempt)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,7 @@ class StepStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = prepare(path, busy_timeout_s=BUSY_TIMEOUT_S, schema=STEPS)
+        self._changes = path.with_name(CHANGES_FILE).open("wb", buffering=0)
         with database_errors(path):
             rows: Rows = self._connection.execute("SELECT name, state, attempt FROM step")
             self._now: dict[str, tuple[StepState, int]] = {
@@ -118,6 +130,7 @@ class StepStore:
     def close(self) -> None:
         """Let go of the file."""
         close_quietly(self._connection)
+        self._changes.close()
 
     def lay_out(self, fingerprints: Mapping[str, str]) -> None:
         """Let there be exactly these steps, in this order; those that are known stay as they are.
@@ -185,14 +198,14 @@ class StepStore:
     def _transaction(self) -> Iterator[None]:
         with database_errors(self.path), self._connection:
             yield
+        with suppress(OSError):  # only a hint: the disk may be full
+            os.pwrite(self._changes.fileno(), b".", 0)
 
 
 def read_steps(path: Path) -> list[StepInfo]:
     """The steps in a pipeline's database, whoever writes it meanwhile; none if there is no file."""
-    if not path.exists():
-        return []
     with _reading(path) as connection:
-        return _steps(connection)
+        return _steps(connection) if connection else []
 
 
 def read_step_page(path: Path, *, offset: int) -> StepPage:
@@ -200,15 +213,45 @@ def read_step_page(path: Path, *, offset: int) -> StepPage:
 
     What a step had for parameters is left out where it is large: its report has it.
     """
-    if not path.exists():
-        return StepPage([], 0)
     with _reading(path) as connection:
+        if connection is None:
+            return StepPage([], 0)
         [(total,)] = cast(Rows, connection.execute("SELECT count(*) FROM step"))
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM step ORDER BY position LIMIT ? OFFSET ?",  # noqa: S608
             (PAGE, offset),
         )
         return StepPage([_without_bulk(_step_info(row)) for row in rows], total)
+
+
+def read_step(path: Path, name: str) -> StepInfo | None:
+    """One step; None if there is no such step."""
+    with _reading(path) as connection:
+        if connection is None:
+            return None
+        found = connection.execute(
+            f"SELECT {_COLUMNS} FROM step WHERE name = ?",  # noqa: S608  our own columns
+            (name,),
+        ).fetchall()
+    return _step_info(found[0]) if found else None
+
+
+def read_changed_steps(path: Path, *, after_id: int) -> tuple[list[StepInfo], int]:
+    """The steps to which something has happened after this event, and the last event so far.
+
+    After event 0: every step. What a step has left is not told.
+    """
+    named = "name IN (SELECT step FROM step_event WHERE id > ?)" if after_id else "? = 0"
+    with _reading(path) as connection:
+        if connection is None:
+            return [], after_id
+        last: Rows = connection.execute("SELECT coalesce(max(id), 0) FROM step_event")
+        [(last_id,)] = last
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM step WHERE {named} ORDER BY position",  # noqa: S608  our own
+            (after_id,),
+        )
+        return [_step_info((*row[:-1], None)) for row in rows], last_id
 
 
 def _without_bulk(info: StepInfo) -> StepInfo:
@@ -220,9 +263,9 @@ def _without_bulk(info: StepInfo) -> StepInfo:
 
 def read_step_events(path: Path, *, after_id: int = 0, limit: int = 1000) -> list[StepEventInfo]:
     """What happened to the steps, oldest first, after the event with this id."""
-    if not path.exists():
-        return []
     with _reading(path) as connection:
+        if connection is None:
+            return []
         rows: Rows = connection.execute(
             "SELECT id, at, step, attempt, event, detail FROM step_event WHERE id > ? "
             "ORDER BY id LIMIT ?",
@@ -239,11 +282,16 @@ def read_step_events(path: Path, *, after_id: int = 0, limit: int = 1000) -> lis
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[apsw.Connection]:
+def _reading(path: Path) -> Iterator[apsw.Connection | None]:
+    """A connection that only reads; None where nothing has been laid out yet."""
+    if not path.exists():
+        yield None
+        return
     connection = open_reader(path, busy_timeout_s=BUSY_TIMEOUT_S)
     with closing(connection), database_errors(path):
-        checked_version(connection, path, STEPS)
-        yield connection
+        connection.execute("BEGIN")  # all that is read is of one point in time
+        version = checked_version(connection, path, STEPS)
+        yield connection if version else None
 
 
 def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) -> None:

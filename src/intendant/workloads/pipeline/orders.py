@@ -10,8 +10,7 @@ from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.protocol.references import references_in
 from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import GOOD, StepOutcome
-
-STEPS_FOLDER = "steps"
+from intendant.store.steps import STEPS_FOLDER
 
 
 def attempt_folder(step: str, attempt: int) -> str:

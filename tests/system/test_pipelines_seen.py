@@ -1,0 +1,80 @@
+"""What people see of a pipeline: its steps while it runs and afterwards, what each has written."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.helpers.daemon import Daemon
+
+STEPS = """
+name = "seen"
+
+[[steps]]
+name = "a"
+argv = ["sh", "-c", "until [ -e go ]; do sleep 0.02; done; echo from a"]
+
+[[steps]]
+name = "b"
+argv = ["sh", "-c", "echo oops >&2; exit 3"]
+after = ["a"]
+
+[[steps]]
+name = "c"
+argv = ["echo", "${a.id} done"]
+"""
+
+
+def test_steps_are_seen_while_they_run_and_afterwards(daemon: Daemon) -> None:
+    (daemon.home / "seen.toml").write_text(STEPS)
+    run_id = int(daemon.run("submit", "seen.toml").stdout)
+    seen = []
+    with daemon.client() as client:
+        for step in client.watch_steps([run_id], timeout_s=30):
+            seen.append((step["name"], step["state"]))
+            if step["state"] == "running":
+                (daemon.home / "go").touch()
+        assert ("a", "running") in seen
+        assert ("b", "ended") in seen
+        assert [step["name"] for step in client.steps([run_id])] == ["a", "b", "c"]
+
+    again = daemon.run("wait", str(run_id))
+    assert again.returncode == 1
+    shown = daemon.run("show", str(run_id)).stdout
+    assert "3 steps: 2 succeeded, 1 failed" in shown
+    [a, b, _] = json.loads(daemon.run("show", str(run_id), "--steps", "--json").stdout)
+    assert (a["outcome"], b["reason"]) == ("succeeded", "exit_code: 3")
+
+    assert daemon.run("logs", str(run_id), "--step", "a").stdout == "from a\n"
+    assert daemon.run("logs", str(run_id), "--step", "b", "--stderr").stdout == "oops\n"
+    kept = daemon.run("logs", "--state-dir", str(daemon.state_dir), str(run_id), "--step", "a")
+    assert kept.stdout == "from a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--step", "z"], "has no step 'z'"),
+        (["--step", "a", "--attempt", "7"], "has no attempt 7"),
+        (["--step", "a", "-f"], "expected it without"),
+    ],
+)
+def test_logs_of_a_step_that_is_not_there_are_refused(
+    daemon: Daemon, arguments: list[str], complaint: str
+) -> None:
+    (daemon.home / "one.json").write_text(
+        json.dumps({"name": "one", "steps": [{"name": "a", "argv": ["true"]}]})
+    )
+    run_id = daemon.run("submit", "one.json", "--wait").stdout.strip()
+    assert complaint in daemon.run("logs", run_id, *arguments).stderr
+
+
+def test_run_shows_each_end_and_the_output_of_the_last_steps(daemon: Daemon) -> None:
+    (daemon.home / "go").touch()
+    (daemon.home / "seen.toml").write_text(STEPS)
+    done = daemon.run("run", "seen.toml")
+    assert done.returncode == 1
+    assert done.stdout == "1/a done\n", "b has failed, a is not the last"
+    assert "[1/3] step a succeeded" in done.stderr
+    assert "its stderr:\noops\n" in done.stderr
