@@ -80,6 +80,9 @@ class FakeExecutor:
             match request:
                 case m.RunWaitRequest():
                     yield from self._wait(request)
+                case m.StepWatchRequest():
+                    [run] = self._chosen(request.selection)
+                    yield True, [m.encode(m.StepWatchResponse(run_id=run.id))]
                 case m.LogRequest():
                     yield from self._log(request)
                 case m.EventListRequest():
