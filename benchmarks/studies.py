@@ -21,8 +21,8 @@ from intendant.store.trials import TRIALS_FILE, read_trials
 
 TUNE = "ray[train]==2.51.0"
 ROOT = Path(__file__).parents[1]
-TUNE_FRESH_TRIALS = 10
-"""It makes one in a second."""
+TUNE_TRIALS = {"fresh": 10, "reused": 60}
+"""It makes one in a second, or some dozens."""
 RESTING_S = 1.0
 
 
@@ -33,19 +33,18 @@ def trials_per_s(count: int, *, reuse: bool) -> Callable[[Path], AbstractContext
     def contest(folder: Path) -> Iterator[Contest]:
         with ExitStack() as stack:
             client = stack.enter_context(daemon(folder, slots=2))
-            yield lambda: _rate(client, count, reuse=reuse), _tune(stack, count, reuse=reuse)
+            yield lambda: _rate(client, count, reuse=reuse), _tune(stack, reuse=reuse)
 
     return contest
 
 
-def _tune(stack: ExitStack, count: int, *, reuse: bool) -> Callable[[], float] | None:
+def _tune(stack: ExitStack, *, reuse: bool) -> Callable[[], float] | None:
     python = python_with(TUNE)
     if python is None:
         return None
     how = "reused" if reuse else "fresh"
-    trials = count if reuse else TUNE_FRESH_TRIALS
     program = Path(__file__).with_name("tune_peer.py")
-    return stack.enter_context(measuring([python, str(program), how, str(trials)]))
+    return stack.enter_context(measuring([python, str(program), how, str(TUNE_TRIALS[how])]))
 
 
 @contextmanager
