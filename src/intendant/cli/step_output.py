@@ -56,10 +56,18 @@ class StepOutput:
                     steps[step["name"]] = step
                     progress.show(step)
                     self._show_tail(reader, run, step, progress)
+            self._show_own_tail(reader, run)
             for name in _last_steps(run):
                 if steps.get(name, {}).get("outcome") in _WROTE:
                     copy_log(reader.logs(run["id"], step=name), sys.stdout)
         self._inbox.put(OutputDone())
+
+    def _show_own_tail(self, client: Client, run: RunInfo) -> None:
+        """What the pipeline's own process said, if it did not fail for a step."""
+        [now] = client.runs(selection=[run["id"]])
+        is_of_steps = (now["reason"] or "").startswith("steps_failed")
+        if now["outcome"] == "failed" and not is_of_steps and now["started_at"]:
+            copy_log([tail(client.logs(run["id"], stream="stderr"))], sys.stderr)
 
     def _show_tail(
         self, client: Client, run: RunInfo, step: StepInfo, progress: StepProgress

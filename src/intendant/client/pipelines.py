@@ -65,6 +65,9 @@ class StepOptions(TypedDict, total=False):
     artifacts: Mapping[str, str]
     env: Mapping[str, str]
     cwd: str
+    cache: bool
+    cache_files: Sequence[str]
+    reload: bool
     continue_on_fail: bool
     continue_on_abort: bool
     skip_children_on_fail: bool
@@ -156,6 +159,8 @@ class Pipeline:
     processes: int | None = None
     execution: str | None = None
     fail_fast: bool | None = None
+    force: bool | None = None
+    cache_dir: str | Path | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
     cwd: str | Path | None = None
     env: Mapping[str, str] | None = None
@@ -206,7 +211,10 @@ class Pipeline:
             "result": made.settings.get("result", "pickle"),
         }
         shown = {key: value for key, value in parameters.items() if value is not _HIDDEN}
-        return self._add(name, workload, made.settings, {"parameters": shown})
+        fields: dict[str, object] = {"parameters": shown}
+        if made.settings.get("cache"):
+            fields["code_sha256"] = _module_sha256(made.function)
+        return self._add(name, workload, made.settings, _said(fields))
 
     def command(self, argv: Sequence[str | Promise], **options: Unpack[StepOptions]) -> Promise:
         """Add a command; promises among its arguments, or in their text, are replaced."""
@@ -230,6 +238,7 @@ class Pipeline:
             "parameters": dict(self.parameters) or None,
             "pickle_sha256": sha256_of(self._pickled()) if self._calls else None,
             "cwd": None if self.cwd is None else str(self.cwd),
+            "cache_dir": None if self.cache_dir is None else str(self.cache_dir),
             "env": dict(self.env) if self.env else None,
             **{name: getattr(self, name) for name in _WORKLOAD_FIELDS},
         }
@@ -291,7 +300,7 @@ class Pipeline:
 
 _NUMBERS = range(1, 1_000_000)
 _WORKLOAD_FIELDS = (
-    "execution", "processes", "fail_fast", "on_step_created", "on_step_completed",
+    "execution", "processes", "fail_fast", "force", "on_step_created", "on_step_completed",
     "on_step_status", "step_executor", "graph_executor",
 )  # fmt: skip
 _STEP_FIELDS = frozenset(StepOptions.__annotations__) - {"name", "after", "result", "env", "cwd"}
@@ -342,6 +351,19 @@ def _visible(value: object) -> object:
     if value is None or type(value) in (bool, int) or _is_finite(value):
         return value
     return _HIDDEN
+
+
+def _module_sha256(function: Callable[..., object]) -> str | None:
+    """The digest of the file that defines a function; what is in `__main__` travels as it is."""
+    from intendant.client.call import sha256_of
+
+    if function.__module__ == "__main__":
+        return None
+    try:
+        source = inspect.getsourcefile(function)
+    except TypeError:
+        return None
+    return None if source is None else sha256_of(Path(source).read_bytes())
 
 
 def _is_finite(value: object) -> bool:

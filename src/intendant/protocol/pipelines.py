@@ -68,6 +68,16 @@ class StepSpec(Model):
     artifacts: dict[StepName, PassablePath] = Field(
         default_factory=dict, description="files or folders that it leaves, by name"
     )
+    cache: bool = Field(default=False, description="keep its result, and take it when it is there")
+    cache_files: list[PassablePath] = Field(
+        default_factory=list, description="files and folders that its result depends on"
+    )
+    code_sha256: str | None = Field(
+        default=None, description="of the code behind a function that travels by its name"
+    )
+    reload: bool = Field(
+        default=False, description="run although a result is kept, and all that come after it"
+    )
     continue_on_fail: bool = Field(
         default=False, description="its failure does not make the pipeline fail"
     )
@@ -145,6 +155,16 @@ class PipelineSpec(Model):
         default=None, ge=1, le=1024, description="steps at once; one for each CPU when left out"
     )
     fail_fast: bool = Field(default=False, description="end all steps when one has failed")
+    force: bool = Field(default=False, description="run every step, whatever results are kept")
+    cache_dir: PassablePath | None = Field(
+        default=None, description="where results are kept; in the daemon's state when left out"
+    )
+    cache_max_age_s: Seconds = Field(
+        default=30 * 86400.0, description="a result that was not used for so long goes"
+    )
+    cache_max_bytes: int = Field(
+        default=10 * 1024**3, ge=0, description="the least recently used results beyond it go"
+    )
     on_step_created: Target | None = Field(
         default=None, description="called before a step starts; `False` or `skip` skips it"
     )

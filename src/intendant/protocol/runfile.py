@@ -61,6 +61,12 @@ class StepDefaults(FileModel):
     retry: Retry | None = Field(
         default=None, description="attempts after the first, or a table that says more"
     )
+    cache: bool | None = Field(
+        default=None, description="keep its result, and take it when it is there"
+    )
+    reload: bool | None = Field(
+        default=None, description="run although a result is kept, and all that come after it"
+    )
     continue_on_fail: bool | None = Field(
         default=None, description="its failure does not make the pipeline fail"
     )
@@ -87,6 +93,9 @@ class StepTable(WorkTable, StepDefaults):
     )
     after: list[StepName] | None = Field(
         default=None, description="steps that must have succeeded first"
+    )
+    cache_files: list[str] | None = Field(
+        default=None, description="files and folders that its result depends on"
     )
     artifacts: dict[StepName, str] | None = Field(
         default=None, description="files or folders that it leaves, by name"
@@ -118,6 +127,16 @@ class RunTable(WorkTable):
         default=None, description="for `map`, and steps at once; one for each CPU"
     )
     fail_fast: bool | None = Field(default=None, description="end all steps when one has failed")
+    force: bool | None = Field(default=None, description="run every step, whatever is cached")
+    cache_dir: str | None = Field(
+        default=None, description="where results are kept; in the daemon's state when left out"
+    )
+    cache_max_age: Limit | None = Field(
+        default=None, description="a result that was not used for so long goes"
+    )
+    cache_max_bytes: int | None = Field(
+        default=None, description="the least recently used results beyond it go"
+    )
     on_step_created: str | None = Field(
         default=None, description="function called before a step starts; it may skip the step"
     )
@@ -159,7 +178,10 @@ class RunFile(FileModel):
 _KINDS: dict[str, tuple[str, set[str]]] = {
     "argv": ("command", {*CommandSpec.model_fields} & {*RunTable.model_fields}),
     "call": ("call", {"call", *CallSpec.model_fields} & {*RunTable.model_fields}),
-    "steps": ("pipeline", {"defaults", *PipelineSpec.model_fields} & {*RunTable.model_fields}),
+    "steps": (
+        "pipeline",
+        {"defaults", "cache_max_age", *PipelineSpec.model_fields} & {*RunTable.model_fields},
+    ),
     "study": ("study", {"study", "cwd", "env", "umask", "python"}),
 }
 """By the key that says what a run does: the kind of its workload, and the keys of that."""
@@ -176,8 +198,10 @@ _IN_SPEC = {
     "shutdown_grace": "shutdown_grace_s",
     "backoff": "backoff_s",
     "backoff_max": "backoff_max_s",
+    "cache_max_age": "cache_max_age_s",
 }
-_IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
+IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
+"""By the name of a field in a spec: its name in a file, where they differ."""
 
 
 def parse_run_file(data: object, *, source: str) -> list[RunSpec]:
@@ -322,7 +346,7 @@ def _key_in_file(key: Key) -> Key:
         if part == "workload":
             next(parts, None)  # behind it the kind, of a union's members
         else:
-            flat.append(_IN_FILE.get(part, part) if isinstance(part, str) else part)
+            flat.append(IN_FILE.get(part, part) if isinstance(part, str) else part)
     return tuple(flat)
 
 

@@ -17,6 +17,7 @@ from intendant.process.readiness import wait_readable
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
+from intendant.workloads.pipeline.caching import Caching
 from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
@@ -35,9 +36,15 @@ def conduct(
         store = open_store(pipeline, run.folder)
     except Refusal as error:
         return str(error), False
+    caching = Caching(pipeline, run.folder, run.cwd)
     with store, Callbacks(pipeline) as callbacks:
-        make_executor = partial(_graph_executor(pipeline), run, store, callbacks=callbacks)
-        return asyncio.run(_conduct(run, partial(Nursery, zygote), make_executor, life_fd))
+        caching.settle(store)
+        make_executor = partial(
+            _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching]
+        )
+        ended = asyncio.run(_conduct(run, partial(Nursery, zygote), make_executor, life_fd))
+    caching.prune()
+    return ended
 
 
 def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:

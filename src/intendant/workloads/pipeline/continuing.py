@@ -7,19 +7,17 @@ not depend on the other any more. The copy takes its name when it is whole.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from intendant.protocol.pipelines import Continuation, PipelineSpec, StepSpec
-from intendant.protocol.references import PIPELINE, references_in
+from intendant.protocol.step_keys import fingerprints
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import GOOD, StepState
 from intendant.store.steps import STEPS_FILE, StepStore, copy_steps, read_steps, reset
 from intendant.workloads.calling import Refusal
+from intendant.workloads.linking import link_tree
 from intendant.workloads.results import reason
 
 
@@ -74,22 +72,6 @@ def kept_steps(
     return kept
 
 
-def fingerprints(pipeline: PipelineSpec) -> dict[str, str]:
-    """What tells each step from one that is asked to do something else."""
-    return {step.name: _fingerprint(step, pipeline.parameters) for step in pipeline.steps}
-
-
-def _fingerprint(step: StepSpec, parameters: Mapping[str, object]) -> str:
-    """A digest of the step and of the pipeline's parameters that it refers to."""
-    digest = hashlib.sha256(step.model_dump_json(exclude_defaults=True).encode())
-    for _, value in step.texts():
-        for reference in references_in(value):
-            if reference.step == PIPELINE:
-                name = reference.path[0]
-                digest.update(f"\0{name}={parameters.get(name)!r}".encode())
-    return digest.hexdigest()
-
-
 def _is_touched(info: StepInfo) -> bool:
     return info.state is not StepState.PENDING or info.outcome is not None
 
@@ -102,23 +84,8 @@ def _take_over(continuation: Continuation, run_folder: Path) -> None:
         raise Refusal(reason("continue", f"run {continuation.run_id} has left no state"))
     for info in read_steps(source):
         if info.outcome in GOOD and info.folder is not None:
-            _link_tree(old_folder / info.folder, run_folder / info.folder)
+            link_tree(old_folder / info.folder, run_folder / info.folder)
     copy = run_folder / f".{STEPS_FILE}.new"
     copy.unlink(missing_ok=True)
     copy_steps(source, copy, old_folder=str(old_folder), new_folder=str(run_folder))
     copy.rename(run_folder / STEPS_FILE)
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    """The same files under another name; copied where they can't be linked."""
-    if source.is_dir():
-        shutil.copytree(source, target, copy_function=_link, dirs_exist_ok=True, symlinks=True)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except FileExistsError:  # from a try that was cut short
-        return
-    except OSError:
-        shutil.copy2(source, target)

@@ -8,7 +8,7 @@ the database has happened, and a parent is on disk as done before its children b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -49,6 +49,12 @@ class StepRunner(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Somebody who is told what has happened, once it is on disk, before more happens."""
+
+    async def tell(self, changes: list[StepChange]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
     """One attempt at a pipeline: what it is, and where."""
@@ -74,6 +80,7 @@ class GraphExecutor:
         runners: Mapping[str, StepRunner],
         room: Mapping[str, int],
         callbacks: Callbacks,
+        watchers: Sequence[Watcher] = (),
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         pipeline = run.pipeline
@@ -83,6 +90,7 @@ class GraphExecutor:
         self._store = store
         self._runners = runners
         self._callbacks = callbacks
+        self._watchers = (*watchers, callbacks)
         self._run_folder = run.folder
         self._now = now
         before = {info.name: info for info in store.steps()}
@@ -257,7 +265,8 @@ class GraphExecutor:
         """Put what has happened on disk, then tell who wants to know."""
         changes, self._changes = self._changes, []
         self._store.write(changes)
-        await self._callbacks.tell(changes)
+        for watcher in self._watchers:
+            await watcher.tell(changes)
 
     def _reason(self) -> str | None:
         culprits = self._schedule.culprits

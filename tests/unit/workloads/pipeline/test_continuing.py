@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
+from intendant.protocol.step_keys import fingerprints
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import StepOutcome as Out
 from intendant.protocol.step_states import StepState
-from intendant.workloads.pipeline.continuing import fingerprints, kept_steps
+from intendant.workloads.pipeline.continuing import kept_steps
 
 
 def pipeline(**argv: str) -> PipelineSpec:
