@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from intendant.errors import FolderLocked, StoreError
-from intendant.executor.fsck import Report, examine, fsck
+from intendant.executor.fsck import Report, examine, find_processes, fsck
 from intendant.process.identity import boot_id, start_time
 from intendant.protocol.folders import DATABASE
 from intendant.protocol.records import ClaimRecord, ExitRecord
@@ -185,6 +185,15 @@ def test_what_is_left_of_a_governors_session_is_found(state: State) -> None:
             leader.stdout.close()
     assert found.text == f"attempt 1.1 is over, processes of its session live: pid {left.strip()}"
     wait_for("nothing is left of it", lambda: start_time(int(left)) is None)
+
+
+def test_a_session_whose_leader_was_seen_alive_is_nobodys_remains(tmp_path: Path) -> None:
+    """A stranger that got a dead governor's number and ended during the search."""
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        seen = find_processes(tmp_path)
+        assert stranger.pid in seen.sessions[stranger.pid]
+        stranger.kill()
+    assert seen.left_in(stranger.pid) == []
 
 
 @pytest.mark.parametrize(("run_id", "is_found"), [(1, True), (2, False)])

@@ -78,6 +78,15 @@ class Processes:
     told_so: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     """By run and attempt, those whose environment says that they belong to it."""
 
+    def left_in(self, session: int) -> list[int]:
+        """Who is still in the session of a leader that is dead.
+
+        A leader that was seen alive has died since, or was another's: the kernel gives a number out
+        again only when its session has no members (credentials(7)).
+        """
+        members = self.sessions.get(session, [])
+        return [] if session in members else [pid for pid in members if is_in(session, pid)]
+
 
 def fsck(state_dir: Path) -> Report:
     """Look at everything; `FolderLocked` while a daemon runs, for then it all moves."""
@@ -160,7 +169,7 @@ class Examination:
         if leader is not None and leader.start_time == claim.start_time and leader.state != "Z":
             text = f"{attempt.name} is over, its governor lives: pid {claim.pid}"
             yield Finding("survivor", text, attempt.run_id)
-        elif leader is None and (members := self._processes.sessions.get(claim.pid)):
+        elif leader is None and (members := self._processes.left_in(claim.pid)):
             pids = ", ".join(map(str, members))
             text = f"{attempt.name} is over, processes of its session live: pid {pids}"
             is_fault = UNVERIFIED not in attempt.reason
@@ -196,6 +205,12 @@ class Examination:
                 for pid in pids:
                     text = f"process {pid} was started by attempt {run_id}.{attempt}, which is over"
                     yield Finding("survivor", text, run_id, is_fault=is_fault)
+
+
+def is_in(session: int, pid: int) -> bool:
+    """Whether this process lives, in this session."""
+    stat = process_stat(pid)
+    return stat is not None and stat.session == session and stat.state != "Z"
 
 
 def find_processes(spool: Path) -> Processes:
