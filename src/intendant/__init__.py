@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from intendant.client.call import Call as Call
     from intendant.client.client import Client as Client
     from intendant.client.command import Command as Command
+    from intendant.client.pipeline_results import PipelineResults as PipelineResults
     from intendant.client.pipelines import Pipeline as Pipeline
     from intendant.client.pipelines import step as step
     from intendant.client.run import Run as Run
@@ -26,6 +27,7 @@ __all__ = [
     "Client",
     "Command",
     "Pipeline",
+    "PipelineResults",
     "Run",
     "__version__",
     "errors",
@@ -39,6 +41,7 @@ _HOMES = {
     "Client": "intendant.client.client",
     "Command": "intendant.client.command",
     "Pipeline": "intendant.client.pipelines",
+    "PipelineResults": "intendant.client.pipeline_results",
     "Run": "intendant.client.run",
     "step": "intendant.client.pipelines",
 }

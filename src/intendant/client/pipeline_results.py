@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.shapes import RunInfo, StepInfo
@@ -28,6 +28,16 @@ class PipelineResults(Mapping[str, object]):
         self.steps = steps
         self._outputs = outputs
 
+    @classmethod
+    def load(cls, folder: str | Path, *, expect: Pipeline | None = None) -> PipelineResults:
+        """The results in a pipeline's folder (`intendant show` names it), now or much later.
+
+        `expect` is the pipeline that they should be of: `ValueError` names the steps that were
+        asked for something else. Values that are pickles are opened when they are asked for: load
+        no folder that somebody else has written.
+        """
+        return _loaded(Path(folder), expect)
+
     def __getitem__(self, step: str) -> object:
         if step not in self.steps or self.steps[step].get("outcome") not in _GOOD:
             raise KeyError(step)
@@ -45,7 +55,37 @@ class PipelineResults(Mapping[str, object]):
         return sum(1 for _ in self)
 
 
+_RECORD = "pipeline.yaml"
 _GOOD = ("succeeded", "cached")
+
+
+def _loaded(folder: Path, expect: Pipeline | None) -> PipelineResults:
+    import yaml
+
+    path = folder / _RECORD
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+        steps = {str(step["name"]): cast(StepInfo, step) for step in record["steps"] or []}
+        run_id, _, attempt = str(record["run"]).partition(".")
+    except (OSError, yaml.YAMLError, LookupError, TypeError) as error:
+        raise ValueError(f"{path}: is no record of a pipeline: {error}") from error
+    if expect is not None:
+        _check_same(expect, steps, path)
+    outputs = {name: found for name, step in steps.items() if (found := _read(folder, step))}
+    run = {"id": int(run_id), "attempt": int(attempt), "kind": "pipeline", "folder": str(folder)}
+    told = {name: record.get(name) for name in ("outcome", "reason")}
+    return PipelineResults(cast(RunInfo, {**run, **told}), steps, outputs)
+
+
+def _check_same(expect: Pipeline, steps: Mapping[str, StepInfo], path: Path) -> None:
+    from intendant.protocol.pipelines import PipelineSpec
+    from intendant.protocol.step_keys import fingerprints
+
+    wanted = fingerprints(PipelineSpec.model_validate(expect.spec()["workload"]))
+    found = {name: step.get("fingerprint") for name, step in steps.items()}
+    if different := [name for name in wanted | found if wanted.get(name) != found.get(name)]:
+        raise ValueError(f"{path}: steps of another pipeline: {', '.join(sorted(different)[:10])}")
 
 
 def run_embedded(

@@ -22,6 +22,7 @@ from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
+from intendant.workloads.pipeline.records import Records
 from intendant.workloads.pipeline.runs import RUNS_AT_ONCE, RunsRunner
 
 
@@ -37,14 +38,19 @@ def conduct(
     except Refusal as error:
         return str(error), False
     caching = Caching(pipeline, run.folder, run.cwd)
+    records = Records(run)
     with store, Callbacks(pipeline) as callbacks:
         caching.settle(store)
+        records.begin(store.steps())
         make_executor = partial(
-            _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching]
+            _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching, records]
         )
-        ended = asyncio.run(_conduct(run, partial(Nursery, zygote), make_executor, life_fd))
+        failure, is_asked = asyncio.run(
+            _conduct(run, partial(Nursery, zygote), make_executor, life_fd)
+        )
+        records.end(store.steps(), failure)
     caching.prune()
-    return ended
+    return failure, is_asked
 
 
 def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:

@@ -1,0 +1,238 @@
+"""What a pipeline leaves about itself in its run's folder, for people and for `Results.load`.
+
+pipeline.yaml    where and with what it ran, its specification, and of each step its parents,
+                 fingerprint, parameters and end; written at the start and at the end
+pipeline.log     what happened, and at each step's end what it has printed: its stdout as INFO,
+                 its stderr as ERROR, the last of each
+exception.log    of each attempt that failed the last lines of its stderr
+status.svg       the graph, coloured by how each step is; drawn anew while it runs
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from intendant import __version__
+from intendant.protocol.graph_svg import MAX_DRAWN, GraphPicture
+from intendant.protocol.records_text import yaml_of
+from intendant.protocol.redaction import looks_secret
+from intendant.protocol.step_records import StepInfo
+from intendant.protocol.step_states import FAILURES, StepEvent
+from intendant.store.steps import StepChange
+from intendant.workloads.pipeline.graph_executor import PipelineRun
+
+RECORD_FILE = "pipeline.yaml"
+LOG_FILE = "pipeline.log"
+EXCEPTIONS_FILE = "exception.log"
+PICTURE_FILE = "status.svg"
+TAIL_BYTES = 64 * 1024
+"""How much of what an attempt has printed is repeated in the pipeline's log."""
+PICTURE_S = 1.0
+"""Between two drawings of the status."""
+
+_OPEN = ("LANG", "LC_", "TZ", "PATH", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_", "MKL_",
+         "OPENBLAS_", "NUMEXPR_", "CUDA_VISIBLE_", "LD_LIBRARY_PATH", "HOME", "USER")  # fmt: skip
+"""Variables whose values are no secret; of the others only the names are kept."""
+
+
+class Records:
+    """Writes the files; none of them is worth a failure."""
+
+    def __init__(self, run: PipelineRun) -> None:
+        self._run = run
+        self._folder = run.folder
+        self._head = _circumstances(run)
+        self._picture = StatusPicture(run)
+        self._folders: dict[str, str] = {}
+
+    def begin(self, steps: Iterable[StepInfo]) -> None:
+        """Write down what is known before anything starts."""
+        infos = list(steps)
+        self._write_record(infos, {"outcome": None})
+        self._picture.begin(infos)
+
+    async def tell(self, changes: list[StepChange]) -> None:
+        """What has happened to steps, and what they have printed."""
+        lines: list[str] = []
+        failures: list[str] = []
+        for change in changes:
+            if isinstance(folder := change.columns.get("folder"), str):
+                self._folders[change.step] = folder
+            lines += self._lines(change)
+            if change.columns.get("outcome") in FAILURES:
+                failures += self._failure(change)
+        self._append(LOG_FILE, lines)
+        self._append(EXCEPTIONS_FILE, failures)
+        self._picture.tell(changes)
+
+    def end(self, steps: Iterable[StepInfo], failure: str | None) -> None:
+        """Write down how everything ended."""
+        outcome = "succeeded" if failure is None else "failed"
+        self._write_record(list(steps), {"outcome": outcome, "reason": failure})
+        self._picture.end()
+
+    def _write_record(self, infos: list[StepInfo], ending: Mapping[str, object]) -> None:
+        pipeline = self._run.pipeline
+        spec = pipeline.model_dump(mode="json", exclude_defaults=True, exclude={"steps"})
+        steps = {step.name: step for step in pipeline.steps}
+        rows = (
+            {
+                **info.model_dump(mode="json", exclude_defaults=True),
+                "parents": list(pipeline.graph.parents[info.name]),
+                "spec": steps[info.name].model_dump(
+                    mode="json", exclude_defaults=True, exclude={"name"}
+                ),
+            }
+            for info in infos
+        )
+        text = yaml_of({**self._head, **ending, "pipeline": spec}, "steps", rows)
+        with suppress(OSError):  # missed by somebody, but stops nothing
+            draft = self._folder / f".{RECORD_FILE}.new"
+            draft.write_text(text, encoding="utf-8")
+            draft.rename(self._folder / RECORD_FILE)
+
+    def _lines(self, change: StepChange) -> Iterator[str]:
+        at = _stamp(change.at)
+        match change.event:
+            case StepEvent.STARTED:
+                attempt = change.columns.get("attempt")
+                yield f"{at} INFO  {change.step}: starts, attempt {attempt}"
+            case StepEvent.ENDED | StepEvent.RETRIED:
+                for stream, level in (("stdout", "INFO "), ("stderr", "ERROR")):
+                    for line in self._tail(change.step, stream):
+                        yield f"{at} {level} {change.step}: {line}"
+                outcome, reason = change.columns.get("outcome"), change.columns.get("reason")
+                level = "ERROR" if outcome in FAILURES else "INFO "
+                yield f"{at} {level} {change.step}: {outcome}" + (f": {reason}" if reason else "")
+            case StepEvent.RESET:
+                yield f"{at} INFO  {change.step}: is to run again"
+
+    def _failure(self, change: StepChange) -> Iterator[str]:
+        yield f"{_stamp(change.at)} {change.step}: {change.columns.get('reason')}"
+        yield from (f"    {line}" for line in self._tail(change.step, "stderr"))
+
+    def _tail(self, step: str, stream: str) -> list[str]:
+        """The last lines of what the newest attempt at a step has printed."""
+        folder = self._folders.get(step)
+        if folder is None:
+            return []
+        try:
+            with (self._folder / folder / f"{stream}.log").open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(size - TAIL_BYTES, 0))
+                data = file.read(TAIL_BYTES)
+        except OSError:
+            return []
+        lines = data.decode(errors="backslashreplace").splitlines()
+        if size > TAIL_BYTES:
+            lines[:1] = [f"… {size - TAIL_BYTES} bytes before"]
+        return lines
+
+    def _append(self, name: str, lines: list[str]) -> None:
+        if lines:
+            with suppress(OSError), (self._folder / name).open("a", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+
+
+class StatusPicture:
+    """The graph in a file, drawn anew when something has changed, but not too often."""
+
+    def __init__(self, run: PipelineRun) -> None:
+        self._path = run.folder / PICTURE_FILE
+        graph = run.pipeline.graph
+        self._graph = graph if len(graph.parents) <= MAX_DRAWN else None
+        self._picture: GraphPicture | None = None
+        self._standings: dict[str, str] = {}
+        self._pause: asyncio.TimerHandle | None = None
+        self._has_changed = False
+
+    def begin(self, infos: Iterable[StepInfo]) -> None:
+        """The steps as they are at the start."""
+        self._standings = {info.name: info.outcome or info.state for info in infos}
+
+    def tell(self, changes: Iterable[StepChange]) -> None:
+        """Draw now, or at the end of the pause after the last drawing."""
+        for change in changes:
+            outcome = change.columns.get("outcome")
+            standing = "running" if change.event is StepEvent.STARTED else str(outcome or "pending")
+            is_retried = change.event is StepEvent.RETRIED
+            self._standings[change.step] = "pending" if is_retried else standing
+            self._has_changed = True
+        if self._graph is not None and self._pause is None and self._has_changed:
+            self._pause = asyncio.get_running_loop().call_later(PICTURE_S, self._after_pause)
+
+    def end(self) -> None:
+        """Draw a last time."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._draw()
+
+    def _after_pause(self) -> None:
+        self._pause = None
+        self._draw()
+
+    def _draw(self) -> None:
+        if self._graph is None:
+            return
+        self._has_changed = False
+        self._picture = self._picture or GraphPicture(self._graph)
+        with suppress(OSError):  # missed by somebody, but stops nothing
+            draft = self._path.with_name(f".{PICTURE_FILE}.new")
+            draft.write_text(self._picture.draw(self._standings), encoding="utf-8")
+            draft.rename(self._path)
+
+
+def _circumstances(run: PipelineRun) -> dict[str, object]:
+    """Where and with what the pipeline runs."""
+    shown, others = _environment(os.environ)
+    return {
+        "run": run.label,
+        "folder": str(run.folder),
+        "cwd": str(run.cwd),
+        "host": {
+            "name": platform.node(),
+            "system": f"{platform.system()} {platform.release()}",
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "executable": sys.executable,
+            "intendant": __version__,
+            "packages": _packages(),
+        },
+        "environment": {**shown, **run.pipeline.env},
+        "other_variables": others,
+    }
+
+
+def _environment(environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Variables that are no secret, and the names of the others."""
+    shown = {
+        name: text
+        for name, text in sorted(environ.items())
+        if name.startswith(_OPEN) and not looks_secret(name)
+    }
+    return shown, [name for name in sorted(environ) if name not in shown]
+
+
+def _packages() -> dict[str, str]:
+    """Installed packages and their versions, as the names of their folders say them (PEP 376)."""
+    found: dict[str, str] = {}
+    for folder in sys.path:
+        with suppress(OSError):
+            for path in Path(folder).glob("*.dist-info"):
+                package, _, version = path.stem.partition("-")
+                found.setdefault(package, version)
+    return dict(sorted(found.items()))
+
+
+def _stamp(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
