@@ -99,17 +99,22 @@ def test_a_database_in_the_spool_is_copied_as_it_is_at_one_moment(
     connection.close()
 
 
-def test_a_link_or_a_pipe_in_the_spool_is_left_out(state: Path, tmp_path: Path) -> None:
-    attempt = state / "spool" / "1" / "1"
+def test_what_a_run_left_is_kept_as_it_is(state: Path, tmp_path: Path) -> None:
+    """Databases of its own are files like others, whole or not; nobody follows its links."""
+    checkpoint = state / "spool" / "1" / "1" / "checkpoint"
+    checkpoint.mkdir()
+    left = {".config": b"dots", "own.db": b"SQLite format 3\0 broken", "own.db-wal": b"journal"}
+    for name, content in left.items():
+        (checkpoint / name).write_bytes(content)
     (tmp_path / "secret").write_text("of somebody else")
-    (attempt / "link").symlink_to(tmp_path / "secret")
-    os.mkfifo(attempt / "pipe")
+    (checkpoint / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(checkpoint / "pipe")
 
-    folder = restored(state, tmp_path / "b.tar")
+    kept = restored(state, tmp_path / "b.tar") / "spool" / "1" / "1" / "checkpoint"
 
-    assert sorted(path.name for path in (folder / "spool" / "1" / "1").iterdir()) == [
-        "claim", "stdout.log",
-    ]  # fmt: skip
+    assert (kept / "link").readlink() == tmp_path / "secret"
+    (kept / "link").unlink()
+    assert {path.name: path.read_bytes() for path in kept.iterdir()} == left
 
 
 def test_a_backup_that_is_there_already_is_not_touched(state: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +27,12 @@ from intendant.protocol.records import RESTORED, ClaimRecord
 from intendant.store.database import BUSY_TIMEOUT_S, copy_database, database_errors, open_reader
 from intendant.store.disk import DISK
 from intendant.store.spool import AttemptFolder, Spool
+from intendant.store.steps import STEPS_FILE
+from intendant.store.trials import TRIALS_FILE
 
 _SPOOL = "spool"
-_SQLITE = b"SQLite format 3\0"
-_COMPANIONS = ("-wal", "-shm", "-journal")
+_DATABASES = (STEPS_FILE, TRIALS_FILE)
+_COMPANIONS = tuple(f"{name}{end}" for name in _DATABASES for end in ("-wal", "-shm", "-journal"))
 _COMPRESSED = (".gz", ".tgz")
 
 
@@ -101,13 +103,15 @@ class _Packer:
         """A run's folder, but for attempts that began after the database was copied."""
         folder = spool.run_folder(run_id)
 
-        def is_known(path: Path) -> bool:
-            return not path.name.isdecimal() or int(path.name) <= newest
-
-        self._add_tree(folder, f"{_SPOOL}/{run_id}", is_known)
+        for path in self._inside(folder, f"{_SPOOL}/{run_id}"):
+            name = f"{_SPOOL}/{run_id}/{path.name}"
+            if path.name in _DATABASES:
+                self._add_database(path, name)
+            elif path.name not in _COMPANIONS and not _is_later(path, newest):
+                self._add_any(path, name)
 
     def add_file(self, path: Path, name: str) -> None:
-        """A file, as long as it is now; a database as a copy of its own."""
+        """A file, as long as it is now; a run's database as a copy of its own."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:  # it is gone, or something that we do not follow
@@ -116,11 +120,7 @@ class _Packer:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 return
-            is_database = file.read(len(_SQLITE)) == _SQLITE and path.parent != self._scratch
-            file.seek(0)
-            if is_database:
-                self._add_database(path, name)
-            elif path.name == "claim":
+            if path.name == "claim":
                 self._add_claim(path, name, status)
             else:
                 self._add(file, name, status, status.st_size)
@@ -131,18 +131,30 @@ class _Packer:
         found.type = tarfile.DIRTYPE
         self._archive.addfile(found)
 
-    def _add_tree(self, folder: Path, name: str, wanted: Callable[[Path], bool]) -> None:
+    def _inside(self, folder: Path, name: str) -> list[Path]:
+        """What is in a folder, once that itself is in the archive; nothing if it was pruned."""
         try:
             inside = sorted(folder.iterdir())
             self.add_folder(folder, name)
-        except (FileNotFoundError, NotADirectoryError):  # pruned, or never made
-            return
-        for path in inside:
-            if path.is_dir() and not path.is_symlink():
-                if wanted(path):
-                    self._add_tree(path, f"{name}/{path.name}", lambda _: True)
-            elif not path.name.endswith(_COMPANIONS) and not path.name.startswith("."):
-                self.add_file(path, f"{name}/{path.name}")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return inside
+
+    def _add_any(self, path: Path, name: str) -> None:
+        """A link, a file, or a folder with all that is in it: what a run left is left as it was."""
+        if path.is_symlink():
+            self._add_link(path, name)
+        elif path.is_dir():
+            for inner in self._inside(path, name):
+                self._add_any(inner, f"{name}/{inner.name}")
+        elif not _is_draft(path.name):
+            self.add_file(path, name)
+
+    def _add_link(self, path: Path, name: str) -> None:
+        """A link as what it says; whoever restores it decides whether to follow it."""
+        found = _info(name, path.lstat(), size=0)
+        found.type, found.linkname = tarfile.SYMTYPE, str(path.readlink())
+        self._archive.addfile(found)
 
     def _add_database(self, path: Path, name: str) -> None:
         copy = self._scratch / "copy.db"
@@ -171,6 +183,16 @@ class Padded:
     def read(self, size: int = -1, /) -> bytes:
         """So many bytes."""
         return self._file.read(size).ljust(size, b"\0")
+
+
+def _is_later(path: Path, newest: int) -> bool:
+    """Whether it is the folder of an attempt that the copied database does not know."""
+    return path.name.isdecimal() and int(path.name) > newest
+
+
+def _is_draft(name: str) -> bool:
+    """Whether it is a file of ours that has not got its name yet."""
+    return name.startswith(".") and (name.startswith(".claim.") or name.endswith(".new"))
 
 
 def _info(name: str, status: os.stat_result, *, size: int) -> tarfile.TarInfo:
