@@ -78,3 +78,19 @@ def test_run_shows_each_end_and_the_output_of_the_last_steps(daemon: Daemon) -> 
     assert done.stdout == "1/a done\n", "b has failed, a is not the last"
     assert "[1/3] step a succeeded" in done.stderr
     assert "its stderr:\noops\n" in done.stderr
+
+
+def test_a_report_is_one_page_about_a_pipeline_and_refused_of_anything_else(
+    daemon: Daemon,
+) -> None:
+    (daemon.home / "go").touch()
+    (daemon.home / "seen.toml").write_text(STEPS)
+    run_id = daemon.run("submit", "seen.toml", "--wait").stdout.strip()
+    assert daemon.run("report", run_id, "-o", "report.html").returncode == 0
+    page = (daemon.home / "report.html").read_text()
+    assert "3 steps: 2 succeeded, 1 failed" in page
+    assert f"{run_id}/steps/b/1/stderr.log" in page
+    command = str(daemon.submit("true", flags=["--wait"]))
+    refused = daemon.run("report", command, "-o", "other.html")
+    assert (refused.returncode, (daemon.home / "other.html").exists()) == (1, False)
+    assert "is a command, expected a pipeline" in refused.stderr

@@ -22,8 +22,8 @@ from intendant.errors import IntendantError
 
 VERBS = (
     "serve", "run", "submit", "ls", "show", "explain", "wait", "logs", "result", "events", "cancel",
-    "hold", "release", "priority", "retry", "rerun", "plan", "queue", "status", "shutdown", "prune",
-    "fsck", "trial", "backup", "broker", "keygen",
+    "hold", "release", "priority", "retry", "rerun", "plan", "report", "queue", "status",
+    "shutdown", "prune", "fsck", "trial", "backup", "broker", "keygen",
 )  # fmt: skip
 """In the order of `--help`; each is the attribute `verb` of the module with its name."""
 

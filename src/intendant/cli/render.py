@@ -71,7 +71,7 @@ def summary(found: Sequence[RunInfo], now: datetime) -> str:
     return table(
         _SUMMARY_HEAD,
         [
-            (str(run["id"]), run["name"] or ABSENT, standing(run), _took(run, now),
+            (str(run["id"]), run["name"] or ABSENT, standing(run), took(run, now),
              run["reason"] or ABSENT)
             for run in found
         ],
@@ -309,7 +309,7 @@ def _run_row(run: RunInfo, now: datetime) -> tuple[str, ...]:
         standing(run),
         run["queue"],
         when(run["submitted_at"], now) or ABSENT,
-        _took(run, now),
+        took(run, now),
         _shortened(command(run)),
     )
 
@@ -319,12 +319,12 @@ def _attempt_row(attempt: AttemptInfo, now: datetime) -> tuple[str, ...]:
         str(attempt["attempt"]),
         attempt["outcome"] or ABSENT,
         when(attempt["started_at"], now) or ABSENT,
-        _took(attempt, now),
+        took(attempt, now),
         attempt["reason"] or ABSENT,
     )
 
 
-def _took(thing: RunInfo | AttemptInfo, now: datetime) -> str:
+def took(thing: RunInfo | AttemptInfo, now: datetime) -> str:
     """From the start to the end, or until now."""
     return _span(thing["started_at"], thing["finished_at"], now)
 

@@ -1,0 +1,1 @@
+"""Reports about one run, each one page of HTML that needs nothing from elsewhere."""

@@ -1,0 +1,62 @@
+"""What every page has: its head and its style. What it is given is data: it is escaped here.
+
+The page's own policy (https://www.w3.org/TR/CSP3/) keeps a browser from fetching anything for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+_STYLE = """
+body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px;
+       padding: 0 1rem; color: #222; }
+h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .6rem; }
+.facts { color: #555; margin: 0; } .box { overflow: auto; max-height: 80vh; border: 1px solid #ddd;
+       border-radius: 6px; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem;
+       border-bottom: 1px solid #eee; vertical-align: top; }
+th { background: #f5f6f8; position: sticky; top: 0; } td { overflow-wrap: anywhere; }
+td:first-child { white-space: nowrap; }
+.state { color: #fff; border-radius: 4px; padding: 0 .4rem; white-space: nowrap; }
+.light { color: #222; } a { color: #2457a6; }
+"""
+
+
+class Raw(str):
+    """Text that is HTML already."""
+
+
+def page(title: str, body: Iterable[str], *, scripts: Sequence[str] = ()) -> str:
+    """The whole page; `scripts` are our own or a library's, never data."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    if scripts:
+        policy += "; script-src 'unsafe-inline'"
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        '<meta name="viewport" content="width=device-width">',
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>",
+        *body,
+        *(f"<script>{script}</script>" for script in scripts),
+        "</body></html>",
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; cells that are not `Raw` are escaped."""
+    lines = ["<table><thead><tr>", *(f"<th>{escape(name)}</th>" for name in head)]
+    lines.append("</tr></thead><tbody>")
+    lines += ["<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    return "".join([*lines, "</tbody></table>"])
+
+
+def section(title: str, *content: str) -> str:
+    """A heading and what stands below it, in a box that scrolls."""
+    return f'<h2>{escape(title)}</h2><div class="box">{"".join(content)}</div>'
+
+
+def _cell(cell: str) -> str:
+    return cell if isinstance(cell, Raw) else escape(cell)

@@ -1,0 +1,133 @@
+"""The page about a pipeline: complete, and whatever it is about, harmless."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any, cast
+
+import pytest
+
+from intendant.cli.pages.pipeline_page import pipeline_page
+from intendant.cli.pages.sankey import sankey_figure
+from intendant.client.shapes import RunDetails, StepInfo
+from intendant.protocol.pipelines import PipelineSpec
+
+NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
+HOSTILE = "</script><img src=x onerror=alert(1)>\"'&"
+
+
+def a_spec(names: dict[str, list[str]]) -> dict[str, Any]:
+    steps = [
+        {"name": name, "after": after, "workload": {"kind": "command", "argv": ["true"]}}
+        for name, after in names.items()
+    ]
+    return {"kind": "pipeline", "steps": steps}
+
+
+def details(names: dict[str, list[str]], name: str = "census") -> RunDetails:
+    run = {
+        "id": 17, "name": name, "kind": "pipeline", "state": "ended", "outcome": "failed",
+        "reason": HOSTILE, "exit_code": 1, "signal": None, "attempt": 1,
+        "started_at": "2026-03-14T08:00:00Z", "finished_at": "2026-03-14T08:01:00Z",
+        "spec": {"workload": a_spec(names)},
+    }  # fmt: skip
+    return cast(RunDetails, {"run": run, "attempts": [], "folder": "/spool/17 <x>"})
+
+
+def ended(name: str, outcome: str, **fields: Any) -> StepInfo:
+    return cast(
+        StepInfo,
+        {
+            "name": name,
+            "state": "ended",
+            "outcome": outcome,
+            "attempt": 1,
+            "started_at": "2026-03-14T08:00:00Z",
+            "finished_at": "2026-03-14T08:00:30Z",
+            "folder": f"steps/{name}/1",
+            **fields,
+        },
+    )
+
+
+STEPS = [
+    ended("collect", "succeeded", report={"parameters": {"top": "x" * 100, "evil": HOSTILE}}),
+    ended("parse", "failed", reason=HOSTILE),
+    cast(StepInfo, {"name": "merge", "state": "pending"}),
+]
+GRAPH = {"collect": [], "parse": ["collect"], "merge": ["parse"]}
+
+
+class Tags(HTMLParser):
+    """Every tag of a page, and what its attributes refer to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+        self.links: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.add(tag)
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        self.links |= {str(text) for name, text in attrs if name in ("href", "src", "data")}
+
+
+def a_page(name: str = "census", *, with_sankey: bool = False) -> str:
+    return pipeline_page(details(GRAPH, name), STEPS, with_sankey=with_sankey, now=NOW)
+
+
+def test_c26_the_table_cuts_values_at_24_characters() -> None:
+    text = a_page()
+    assert f"top={'x' * 24}…" in text
+    assert "x" * 25 not in text
+
+
+def test_the_page_has_graph_timeline_table_and_links_to_logs() -> None:
+    text = a_page()
+    assert text.count("<svg") == 2
+    assert "collect: succeeded, 30" in text
+    assert "file:///spool/17%20%3Cx%3E/steps/collect/1/stdout.log" in Tags(text).links
+    assert "3 steps: 1 succeeded, 1 failed, 1 pending" in text
+
+
+def test_text_is_data_whatever_it_looks_like() -> None:
+    found = Tags(a_page(HOSTILE))
+    assert "img" not in found.names
+    assert "script" not in found.names
+
+
+def test_a_browser_fetches_nothing_for_the_page() -> None:
+    text = a_page()
+    assert all(link.startswith("file://") for link in Tags(text).links)
+    assert "default-src 'none'" in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+
+
+def test_c26_the_sankey_picture_is_in_the_page_and_its_data_can_not_end_the_script() -> None:
+    text = a_page(HOSTILE, with_sankey=True)
+    data = text[text.rindex("<script>") :]
+    assert "Plotly.newPlot" in data
+    assert data.count("</script>") == 1
+
+
+def test_c26_sankey_has_a_colour_for_each_status_and_single_steps_as_dots() -> None:
+    pipeline = PipelineSpec.model_validate(a_spec({**GRAPH, "alone": []}))
+    standings = {"collect": "succeeded", "parse": "failed", "alone": "running"}
+    flow, dots = sankey_figure(pipeline, standings, STEPS)["data"]
+    assert flow["node"]["label"] == ["collect", "parse", "merge"]
+    assert flow["node"]["color"] == ["#4169e1", "#c0392b", "#b0c4de"]
+    assert list(zip(flow["link"]["source"], flow["link"]["target"], strict=True)) == [
+        (0, 1),
+        (1, 2),
+    ]
+    assert (dots["text"], dots["marker"]["color"]) == (["alone"], ["#2e8b57"])
+
+
+@pytest.mark.parametrize("count", [2001, 1])
+def test_a_graph_that_nobody_could_read_is_not_drawn(count: int) -> None:
+    names: dict[str, list[str]] = {f"s{number}": [] for number in range(count)}
+    text = pipeline_page(details(names), [], with_sankey=False, now=NOW)
+    assert ("too many to be drawn" in text) == (count > 2000)
