@@ -207,12 +207,14 @@ class GraphExecutor:
     async def _pause(self, name: str, pause_s: float) -> None:
         """Wait before the next attempt; the pipeline may be stopped meanwhile."""
         self._woken.set()  # somebody else may have the room
+        self._stops[name] = Stop()  # the attempt's own says so if it has timed out
         try:
             async with asyncio.timeout(pause_s):
                 await self._stops[name].wait()
         except TimeoutError:
-            self._schedule.put_back(name)
-            return
+            if self._stops[name].why is None:
+                self._schedule.put_back(name)
+                return
         reason = "aborted: the pipeline ends"
         self._changes.append(ended(name, StepOutcome.ABORTED, reason, at=self._now()))
         self._settle(name, StepOutcome.ABORTED, has_left=True)
