@@ -422,3 +422,12 @@ def test_lsst_l4_l5_the_five_hooks_are_called_in_order_in_each_model(conducted: 
         step_executor="lab:Loud",
     )
     assert conducted.text("hooks").split() == hooks * 3
+
+
+def test_a_module_that_ends_its_process_ends_the_steps_that_import_it_alone(
+    conducted: Conducted,
+) -> None:
+    (conducted.folder / "gone.py").write_text("import os\nos._exit(0)\n")
+    gone = {"kind": "call", "target": "gone:f"}
+    conducted.run({"name": "a", "workload": gone}, call("b", "later"), fail_fast=False)
+    assert conducted.outcomes == {"a": Out.FAILED, "b": Out.SUCCEEDED}

@@ -33,7 +33,6 @@ Lead: TypeAlias = Callable[[socket.socket], int]
 """What a leader does with its channel; its exit status."""
 
 _REQUEST_BYTES = 4096
-_UNFIT = 3
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -80,8 +79,9 @@ def _be_zygote(control: socket.socket, title: str, lead: Lead, preload: Preload)
         setproctitle.setproctitle(title)
         for signum in _IGNORED:  # it ends with its socket, by nothing else
             signal.signal(signum, signal.SIG_IGN)
-        if preload.is_empty or not _serves_preloaded(control, lead, preload):
-            _serve(control, lead)
+        if not preload.is_empty:
+            _let_preloaded_serve(control, lead, preload)
+        _serve(control, lead)  # what is left to serve: nothing, if that one came to the end
         status = 0
     finally:
         os._exit(status)
@@ -93,19 +93,17 @@ def _close_all_but(descriptor: int) -> None:
     os.closerange(descriptor + 1, os.sysconf("SC_OPEN_MAX"))
 
 
-def _serves_preloaded(control: socket.socket, lead: Lead, preload: Preload) -> bool:
-    """Let a child load what there is to load, and serve; whether it did so to the end."""
+def _let_preloaded_serve(control: socket.socket, lead: Lead, preload: Preload) -> None:
+    """Let a child load what there is to load, and serve, for as long as it lives."""
     pid = os.fork()
     if pid == 0:
-        status = _UNFIT
         try:
             preload.load()
             if _is_single_threaded():
                 _serve(control, lead)
-                status = 0
         finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def _is_single_threaded() -> bool:
