@@ -46,7 +46,10 @@ class Tree:
                 self._keeper.send(json.dumps({"grace_s": grace_s}).encode())
 
     def _on_keeper(self) -> None:
-        packet = self._keeper.recv(_PACKET_BYTES)
+        try:
+            packet = self._keeper.recv(_PACKET_BYTES)
+        except ConnectionResetError:  # it has ended with a wish unread; what it said comes next
+            return
         asyncio.get_running_loop().remove_reader(self._keeper.fileno())
         self._keeper.close()
         said: dict[str, Any] = json.loads(packet) if packet else {"status": None}

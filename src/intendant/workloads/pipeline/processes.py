@@ -160,6 +160,7 @@ class InlineRunner:
         leader = self._leader
         await _bounded(leader, attempt, stop, is_last=False)
         if stop.why is not None:
+            leader.end(attempt.grace_s)  # the wish may have come just as the attempt was over
             await leader.ended
         end = leader.ended.result() if leader.ended.done() else TreeEnd(0, None)
         return judge(attempt, end, stop.why, read_report(attempt))

@@ -1,0 +1,73 @@
+"""What a pipeline sees of its leaders and keepers, which the tests play: ends that coincide."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from intendant.protocol.step_states import StepOutcome
+from intendant.workloads.nursery import Nursery, Tree
+from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, InlineRunner, Stop
+from intendant.workloads.pipeline.step_process import OVER
+
+END = {"status": 0, "user_s": 0, "system_s": 0, "max_rss_kib": 1}
+
+
+def test_what_a_keeper_said_is_read_though_it_left_a_wish_unread() -> None:
+    troubles: list[dict[str, Any]] = []
+
+    async def end() -> int | None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        ours, keeper = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        tree = Tree(ours)
+        tree.end(3.0)
+        keeper.send(json.dumps(END).encode())
+        keeper.close()
+        return (await asyncio.wait_for(tree.ended, 10)).status
+
+    assert (asyncio.run(end()), troubles) == (0, [])
+
+
+def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: Path) -> None:
+    async def run(turns: int) -> AttemptEnd:
+        """The wish comes so many turns of the loop after the word that the step is over."""
+        loop = asyncio.get_running_loop()
+        zygote, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        nursery = Nursery(zygote)
+        runner = InlineRunner(nursery)
+        stop = Stop()
+        attempt = Attempt("a", {"folder": str(tmp_path)}, None, 0.5)
+        running = asyncio.ensure_future(runner.run(attempt, stop))
+        await asyncio.sleep(0)
+        keeper, leader = received(asked)
+        spare = received(asked)
+        with zygote, asked, keeper, leader, spare[0], spare[1]:
+            await loop.sock_recv(leader, 4096)
+            leader.send(OVER)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            is_over = running.done()
+            stop.wish("aborted")
+            if not is_over:
+                assert await asyncio.wait_for(loop.sock_recv(keeper, 4096), 10)
+            keeper.send(json.dumps(END).encode())
+            end = await asyncio.wait_for(running, 10)
+        await runner.close()
+        await nursery.close()
+        return end
+
+    ends = [asyncio.run(run(turns)).outcome for turns in range(8)]
+    assert StepOutcome.ABORTED in ends
+
+
+def received(asked: socket.socket) -> tuple[socket.socket, socket.socket]:
+    """The channels of a keeper and a leader that the zygote is asked for."""
+    _, descriptors, _, _ = socket.recv_fds(asked, 4096, 2)
+    keeper, leader = (socket.socket(fileno=each) for each in descriptors)
+    keeper.setblocking(False)
+    leader.setblocking(False)
+    return keeper, leader
