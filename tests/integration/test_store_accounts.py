@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from intendant.errors import Busy, InvalidRequest, RunNotFound
+from intendant.executor.access import Asker
+from intendant.executor.bases import require_origin
+from intendant.executor.desk import Desk
+from intendant.protocol.roles import Caller, Role
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.selectors import Selection
+from intendant.protocol.specs import Submission
 from tests.helpers.stores import StoreCase, opened, submission
 
 
@@ -115,3 +122,23 @@ async def test_a_spec_that_is_too_large_is_refused_with_its_size(tmp_path: Path)
         with pytest.raises(InvalidRequest, match=r"the spec has 25\d+ bytes .* at most 2097152"):
             await case.add(argv=argv)
         assert await case.add(argv=argv[:20]) == 1
+
+
+@pytest.mark.parametrize(
+    "going_on",
+    [
+        {"kind": "pipeline", "continues": {"run_id": 1}, "steps": [
+            {"name": "a", "workload": {"kind": "command", "argv": ["true"]}}]},
+        {"kind": "study", "resume": {"run_id": 1}, "space": {"x": {"type": "uniform", "low": 0,
+            "high": 1}}, "metric": "loss", "argv": ["true"]},
+    ],
+)  # fmt: skip
+async def test_nobody_goes_on_from_anothers_run(
+    shared: StoreCase, going_on: dict[str, Any]
+) -> None:
+    desk = cast(Desk, SimpleNamespace(parts=SimpleNamespace(store=shared.store)))
+    run = Submission.model_validate({"spec": {"workload": going_on}})
+    ada, bob = (Asker(Caller(name, Role.SUBMIT), owner=name) for name in ("ada", "bob"))
+    await require_origin(desk, run, ada)
+    with pytest.raises(InvalidRequest, match="no run 1"):
+        await require_origin(desk, run, bob)

@@ -1,4 +1,4 @@
-"""Steps that do what another run did: their workloads, put in place when a pipeline is queued."""
+"""What a submission takes from other runs: workloads of steps, and where it goes on from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
 from intendant.executor.selecting import select_one
 from intendant.protocol.pipelines import BaseSpec, PipelineSpec, StepSpec, based
-from intendant.protocol.specs import Submission
+from intendant.protocol.specs import Submission, Workload
+from intendant.protocol.study import StudySpec
 
 
 async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submission:
@@ -26,6 +27,26 @@ async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submissi
     workload = pipeline.model_copy(update={"steps": steps})
     spec = submission.spec.model_copy(update={"workload": workload})
     return submission.model_copy(update={"spec": spec})
+
+
+async def require_origin(desk: Desk, submission: Submission, who: Asker) -> None:
+    """`InvalidRequest` if it goes on from a run that `who` may not see, or that is not there."""
+    run_id = _origin(submission.spec.workload)
+    if run_id is None:
+        return
+    try:
+        await select_one(desk, [str(run_id)], who)
+    except RunNotFound as error:
+        raise InvalidRequest(f"it can't go on: {error}") from error
+
+
+def _origin(workload: Workload) -> int | None:
+    """The run whose steps or trials are taken over."""
+    if isinstance(workload, PipelineSpec) and workload.continues is not None:
+        return workload.continues.run_id
+    if isinstance(workload, StudySpec) and workload.resume is not None:
+        return workload.resume.run_id
+    return None
 
 
 async def _with_base(desk: Desk, step: StepSpec, who: Asker) -> StepSpec:

@@ -31,7 +31,7 @@ from intendant.errors import (
 )
 from intendant.executor.access import Asker, admit
 from intendant.executor.answers import fitting
-from intendant.executor.bases import with_bases
+from intendant.executor.bases import require_origin, with_bases
 from intendant.executor.desk import Desk
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
@@ -152,6 +152,8 @@ async def on_run_submit(desk: Desk, request: RunSubmitRequest, who: Asker) -> Me
     _require_open(desk)
     runs = [with_secrets_apart(_with_environment(run, request.environment)) for run in request.runs]
     runs = [await with_bases(desk, run, who) for run in runs]
+    for run in runs:
+        await require_origin(desk, run, who)
     limit = desk.parts.settings.max_queued
     run_ids = await desk.parts.store.submit(runs, account=who.account, limit=limit)
     crash_point("executor.submitted")
