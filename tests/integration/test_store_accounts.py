@@ -129,8 +129,8 @@ async def test_a_spec_that_is_too_large_is_refused_with_its_size(tmp_path: Path)
     [
         {"kind": "pipeline", "continues": {"run_id": 1}, "steps": [
             {"name": "a", "workload": {"kind": "command", "argv": ["true"]}}]},
-        {"kind": "study", "resume": {"run_id": 1}, "space": {"x": {"type": "uniform", "low": 0,
-            "high": 1}}, "metric": "loss", "argv": ["true"]},
+        {"kind": "study", "trials": 1, "resume": {"run_id": 1}, "space":
+            {"x": {"type": "uniform", "low": 0, "high": 1}}, "metric": "loss", "argv": ["true"]},
     ],
 )  # fmt: skip
 async def test_nobody_goes_on_from_anothers_run(
