@@ -14,6 +14,18 @@ from intendant.broker.sockets import ConnectionLost, Context, Socket
 from intendant.broker.unix_dealer import UnixDealer
 from intendant.errors import Unreachable
 
+
+class DyingPeer(socket.socket):
+    """Connects to somebody who is gone the moment after."""
+
+    def connect(self, address: object) -> None:
+        assert isinstance(address, str)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen()
+            super().connect(address)
+
+
 LARGE = bytes(3 * 1024 * 1024)
 MANY = 1000
 
@@ -128,3 +140,14 @@ async def test_where_nobody_listens_the_connection_is_lost_at_once(path: str) ->
 async def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="can't be connected to"):
         UnixDealer(str(tmp_path / ("x" * 120)))
+
+
+async def test_a_broker_that_dies_as_it_is_connected_to_is_lost(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "intendant.broker.unix_dealer._make_socket", lambda: DyingPeer(socket.AF_UNIX)
+    )
+    dealer = UnixDealer(path)
+    assert dealer.lost
+    dealer.close()

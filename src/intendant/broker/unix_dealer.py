@@ -38,13 +38,13 @@ class UnixDealer(Dealer):
         self._socket = _make_socket()
         try:
             self._socket.connect(path)
+            self._socket.send(zmtp.OPENING)  # fits into any socket's buffer
         except OSError as error:
             if error.errno is None:  # no system call failed: the path is longer than one can be
                 self._socket.close()
                 raise Unreachable(f"ipc://{path} can't be connected to: {error}") from error
-            self.lost = True  # nobody is there, or too many: to be tried again
+            self.lost = True  # nobody is there (any more), or too many: to be tried again
         else:
-            self._socket.send(zmtp.OPENING)  # fits into any socket's buffer
             self._read_on()
 
     def send_nowait(self, frames: Sequence[bytes]) -> bool:

@@ -94,6 +94,9 @@ class Conductor:
         """By their keys: orders that were acted on, but not on disk, and the trials they added."""
         self._running: dict[int, TrialProcess] = {}
         self._warm: list[TrialProcess] = []
+        self._starting: set[int] = set()
+        self._early_ends: dict[int, float] = {}
+        """The graces of trials that were to end before they had a process."""
         self._graces: dict[int, asyncio.TimerHandle] = {}
         self._over: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
         self._is_woken = False
@@ -181,6 +184,7 @@ class Conductor:
     def _do(self, action: Action) -> None:
         match action:
             case Start():
+                self._starting.add(action.number)
                 self._tasks.create_task(self._carry_out(action), name=f"trial-{action.number}")
             case Answer():
                 self._answer(action)
@@ -215,6 +219,8 @@ class Conductor:
     def _end(self, number: int, grace_s: float) -> None:
         if number in self._running:
             self._running[number].end(grace_s)
+        elif number in self._starting:
+            self._early_ends[number] = grace_s
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -235,7 +241,10 @@ class Conductor:
         number = start.number
         process = self._warm.pop() if self._warm else await self._make_process()
         self._running[number] = process
+        self._starting.discard(number)
         process.hear = lambda said: self._on_said(number, said)
+        if (grace_s := self._early_ends.pop(number, None)) is not None:
+            process.end(grace_s)
         ending = await process.carry_out(self._order(start))
         del self._running[number]
         self._aside.pop(number, None)

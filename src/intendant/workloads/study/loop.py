@@ -133,6 +133,8 @@ class StudyLoop:
         """One more trial, from outside; its number. It does not count as one that was proposed."""
         trial = Trial(self.tally.next_number, params)
         self._add(trial)
+        if self._closing is not None:
+            self._end_early(trial, Verdict(TrialOutcome.CANCELLED, self._closing))
         self._settle()
         return trial.number
 

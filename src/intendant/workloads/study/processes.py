@@ -39,6 +39,7 @@ class TrialProcess:
         self._over: asyncio.Future[Ending] | None = None
         self._said: Ending | None = None
         self._is_command = False
+        self._is_ending = False
         self.pid: int | None = None
         tree.ended.add_done_callback(self._on_tree_ended)
 
@@ -66,8 +67,8 @@ class TrialProcess:
 
     @property
     def is_warm(self) -> bool:
-        """Whether it can take another trial."""
-        return not self._tree.ended.done()
+        """Whether it can take another trial: nobody has told it to end."""
+        return not self._is_ending and not self._tree.ended.done()
 
     def answer(self, what: Mapping[str, Any]) -> None:
         """Answer the report that it waits with."""
@@ -75,7 +76,8 @@ class TrialProcess:
             log.debug("answer_not_read")
 
     def end(self, grace_s: float) -> None:
-        """SIGTERM, and SIGKILL to the whole tree when the grace is over."""
+        """SIGTERM, and SIGKILL to the whole tree when the grace is over; no trial follows."""
+        self._is_ending = True
         self._tree.end(grace_s)
 
     async def dismiss(self) -> None:
@@ -89,7 +91,9 @@ class TrialProcess:
         elif "over" in said:
             over = said["over"]
             self._said = Ending(metrics=over.get("metrics"), error=over.get("error"))
-            if not said["is_last"] and self._over is not None and not self._over.done():
+            if self._is_ending:
+                self._lines.close()  # it has outlived SIGTERM and would wait for another trial
+            elif not said["is_last"] and self._over is not None and not self._over.done():
                 self._over.set_result(self._said)
         elif "pid" not in said:
             self.hear(said)

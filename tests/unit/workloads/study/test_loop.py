@@ -498,6 +498,14 @@ def test_t17_a_stop_that_a_hook_fails_on_is_a_failure_of_the_trial() -> None:
     assert study.trial(0).outcome is TrialOutcome.FAILED
 
 
+def test_a_trial_that_is_added_while_the_study_closes_is_cancelled() -> None:
+    study = a_study(proposals=1)
+    study.loop.stop_study("by hand")
+    study.loop.add_trial({"x": 0.5})
+    study.loop.on_ended(0, Ending(error="signal"))
+    assert study.loop.is_finished
+
+
 def test_t17_a_trial_held_in_memory_is_ended() -> None:
     study = a_study(PAUSE, proposals=2, at_once=1)
     study.report(0, loss=1.0)
