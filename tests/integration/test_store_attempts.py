@@ -10,6 +10,7 @@ import pytest
 
 from intendant.errors import IllegalTransition, RunNotFound, StaleAttempt
 from intendant.protocol.records import StepRecord
+from intendant.protocol.retry import MAX_RESTARTS
 from intendant.protocol.run_states import Outcome, RunState
 from tests.helpers.stores import TOKEN, opened, submission
 
@@ -227,7 +228,22 @@ async def test_a_stop_is_forgotten_with_the_attempt_that_it_stopped(tmp_path: Pa
 
         [live] = await case.store.live()
         assert (live.stop_outcome, live.stop_reason) == (None, None)
-        run = await case.end(run_id, Outcome.INTERRUPTED, reason="governor_lost")
+        await case.end(run_id, Outcome.INTERRUPTED, reason="governor_lost")
+        [*_, event] = await case.store.events(0)
+        assert event.detail["ended"] == {"outcome": "interrupted", "reason": "governor_lost"}
+
+
+async def test_a_restartable_run_whose_governor_is_lost_again_and_again_ends(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as case:
+        run_id = await case.add(restartable=True)
+        for _ in range(MAX_RESTARTS):
+            run = await case.complete(run_id, Outcome.INTERRUPTED, reason="governor_lost")
+            assert run.state is RunState.QUEUED
+
+        run = await case.complete(run_id, Outcome.INTERRUPTED, reason="governor_lost")
+
         assert (run.state, run.reason) == (RunState.ENDED, "governor_lost")
 
 

@@ -393,7 +393,7 @@ def test_a_killed_governors_restartable_run_starts_again_after_its_tree_is_gone(
     daemon: Daemon, witness: Witness
 ) -> None:
     script = f"{witness.says('start')}; [ $INTENDANT_ATTEMPT = 2 ] || exec sleep 600"
-    run_id = daemon.submit("sh", "-c", script, flags=["--restartable", "--retry", "1"])
+    run_id = daemon.submit("sh", "-c", script, flags=["--restartable"])
     [pid] = witness.wait_started()
     os.kill(daemon.claim(run_id)["pid"], signal.SIGKILL)
     run = daemon.wait_state(run_id, "ended")
@@ -405,16 +405,21 @@ def test_a_governor_killed_while_no_daemon_watched_leaves_no_tree_behind(
     daemon: Daemon, witness: Witness
 ) -> None:
     [run_id] = daemon.submit_scripts(witness.stubborn())
-    [pid] = witness.wait_started()
-    governor = daemon.claim(run_id)["pid"]
+    script = f"[ $INTENDANT_ATTEMPT = 2 ] || {{ {witness.stubborn()}; }}"
+    restartable_id = daemon.submit("sh", "-c", script, flags=["--restartable"])
+    pids = witness.wait_started(2)
+    governors = [daemon.claim(each)["pid"] for each in (run_id, restartable_id)]
     daemon.kill()
-    os.kill(governor, signal.SIGKILL)
-    wait_for("the governor is gone", lambda: not is_alive(governor))
+    for governor in governors:
+        os.kill(governor, signal.SIGKILL)
+    wait_for("the governors are gone", lambda: not any(map(is_alive, governors)))
     daemon.start("--slots", "4")
     run = daemon.wait_state(run_id, "ended")
     assert run["outcome"] == "interrupted"
     assert run["reason"].startswith("governor_lost")
-    assert not is_alive(pid)
+    again = daemon.wait_state(restartable_id, "ended")
+    assert (again["outcome"], again["attempt"]) == ("succeeded", 2)
+    assert not any(map(is_alive, pids))
 
 
 def test_a_stopped_governors_run_is_not_restarted_and_goes_on_after_sigcont(

@@ -59,7 +59,7 @@ _OPTIONS = (
                  help="From SIGTERM to SIGKILL (3s)."),
     click.option("--retry", type=click.IntRange(0, 1000),
                  help="Attempts after failure or time-out."),
-    click.option("--restartable", is_flag=True, help="Start again also after an interruption."),
+    click.option("--restartable", is_flag=True, help="Start again also after an interruption (3 times)."),
     click.option("--env", multiple=True, type=Variable(), callback=_as_mapping,
                  help="A variable; may be repeated."),
     click.option("--secret-env", multiple=True, type=Variable(), callback=_as_mapping,

@@ -14,7 +14,7 @@ from intendant.executor.schedule import QueueState
 from intendant.protocol.durations import format_duration
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.messages import RunExplainResponse
-from intendant.protocol.run_states import RunNote, RunState, Situation
+from intendant.protocol.run_states import Outcome, RunNote, RunState, Situation
 from intendant.store.base import MANY_AHEAD, Circumstances
 
 _SHOWN_RUNS = 5
@@ -192,6 +192,8 @@ def _ended(run: Circumstances, around: Surroundings) -> Reason:
     record = run.run
     text = f"{record.outcome} at {rfc3339(run.since)} ({_span(around.now - run.since)} ago)"
     text += f": {record.reason}" if record.reason else ""
+    if record.outcome is Outcome.INTERRUPTED and record.spec.restartable and run.blamed is None:
+        text += f"; attempt {record.attempt} was the last that a restartable run may have"
     if run.blamed is None:
         return Reason(Situation.ENDED, text)
     return Reason(

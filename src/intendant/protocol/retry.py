@@ -1,7 +1,9 @@
 """Whether and when a run gets another attempt; pure decisions, the store records them.
 
 An attempt that the daemon's own end took down is nobody's failure: it does not count as a try,
-and a restartable run comes back from it at once, however often. An attempt that never started
+and a restartable run comes back from it at once, however often. From an interruption that nobody
+asked for (its governor was lost) it comes back too, but `MAX_RESTARTS` times at most: it may be
+the run itself that takes its governor down. An attempt that never started
 (burnt: a tombstone took the place of its claim) has a back-off of its own, whatever the run's
 policy says, unless it was the daemon's end that kept it from starting.
 """
@@ -12,6 +14,9 @@ from intendant.protocol.fields import RetryPolicy
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import RunSpec
 
+MAX_RESTARTS = 3
+"""Tries of a restartable run after its first that may follow an interruption, if its retry policy
+does not allow for more."""
 MAX_BURNT = 5
 """Attempts in a row that may fail to start before the run itself fails."""
 LAUNCH_BACKOFF_S = 0.1
@@ -37,10 +42,10 @@ def retry_delay_s(
         return None
     if spec.restartable and not counts_as_try(outcome, stopped_by=stopped_by):
         return 0.0
-    retryable = {*spec.retry.on} | ({Outcome.INTERRUPTED} if spec.restartable else set())
-    if outcome not in retryable or tries > spec.retry.attempts:
-        return None
-    return backoff_s(spec.retry, tries)
+    allowed = spec.retry.attempts if outcome in spec.retry.on else None
+    if spec.restartable and outcome is Outcome.INTERRUPTED:
+        allowed = max(spec.retry.attempts, MAX_RESTARTS)
+    return None if allowed is None or tries > allowed else backoff_s(spec.retry, tries)
 
 
 def backoff_s(policy: RetryPolicy, tries: int) -> float:

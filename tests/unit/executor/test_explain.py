@@ -148,6 +148,15 @@ def test_a_tree_that_can_not_be_killed_is_named() -> None:
     assert explain(run, FREE).code == "unkillable"
 
 
+def test_a_restartable_run_that_was_interrupted_too_often_says_so() -> None:
+    spec = SPEC.model_copy(update={"restartable": True})
+    run = of_state(RunState.ENDED, outcome=Outcome.INTERRUPTED, reason="governor_lost", spec=spec)
+
+    text = explain(run, FREE).text
+
+    assert text.endswith("governor_lost; attempt 2 was the last that a restartable run may have")
+
+
 def test_a_run_that_ended_for_another_one_names_it() -> None:
     run = of_state(
         RunState.ENDED, outcome=Outcome.INTERRUPTED, reason="dependency", seen={"blamed": 3}

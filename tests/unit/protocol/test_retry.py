@@ -36,10 +36,12 @@ def spec(*, restartable: bool = False, **policy: object) -> RunSpec:
             {"attempts": 9, "on": ["interrupted"]}, O.INTERRUPTED, None, 1, 1.0, id="unless asked"
         ),
         pytest.param({"attempts": 9, "on": []}, O.FAILED, None, 1, None, id="only what is asked"),
-        pytest.param({"restartable": True}, O.INTERRUPTED, None, 1, None, id="bounded by attempts"),
+        pytest.param({"restartable": True}, O.INTERRUPTED, None, 3, 4.0, id="restartable"),
+        pytest.param({"restartable": True}, O.INTERRUPTED, None, 4, None, id="but for a bound"),
         pytest.param(
-            {"restartable": True, "attempts": 1}, O.INTERRUPTED, None, 1, 1.0, id="restartable"
+            {"restartable": True, "attempts": 4}, O.INTERRUPTED, None, 4, 8.0, id="or what is asked"
         ),
+        pytest.param({"restartable": True}, O.FAILED, None, 1, None, id="not after a failure"),
         pytest.param(
             {"restartable": True}, O.INTERRUPTED, O.INTERRUPTED, 99, 0.0, id="after a shutdown"
         ),
