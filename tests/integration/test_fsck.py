@@ -130,7 +130,7 @@ def test_what_was_given_up_was_not_claimed(state: State) -> None:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("99", ("stray_folder", 99, False)),
+        ("0", ("stray_folder", 0, False)),
         ("surprise", ("stray_folder", None, False)),
         ("1/3", ("stray_folder", 1, True)),
         ("1/1/.claim.77.1", ("stray_file", 1, False)),
@@ -142,6 +142,12 @@ def test_what_belongs_to_nobody_is_found(
     (state.spool.root / name).mkdir()
 
     assert state.codes() == [found]
+
+
+def test_a_spool_with_runs_that_the_database_never_knew_is_that_of_another(state: State) -> None:
+    (state.spool.root / "99").mkdir()
+
+    assert state.codes() == [("database_lost", None, True)]
 
 
 def test_a_planted_link_is_found(state: State) -> None:

@@ -54,6 +54,25 @@ def test_a_workload_whose_output_cannot_be_kept_is_not_started(daemon: Daemon) -
     assert _serves_others(daemon)
 
 
+def test_a_daemon_does_not_take_the_spool_of_a_database_that_was_lost_for_its_own(
+    folders: Daemon,
+) -> None:
+    folders.start()
+    assert folders.run("submit", "--wait", "--", "echo", "kept").returncode == 0
+    folders.stop()
+    for file in folders.state_dir.glob("intendant.db*"):
+        file.unlink()
+    serve = folders.run("serve")
+    assert serve.returncode == 1
+    assert "the highest id that it ever gave is 0" in serve.stderr
+    assert "Put that back (from a backup), or move" in serve.stderr
+    assert (folders.attempt_folder(1) / "stdout.log").read_text() == "kept\n"
+    assert "it is not the database of these runs" in folders.run("fsck").stdout
+    (folders.state_dir / "spool").rename(folders.home / "old")
+    folders.start()
+    assert _serves_others(folders)
+
+
 def test_a_run_whose_folder_vanished_is_interrupted_at_the_next_start(folders: Daemon) -> None:
     folders.start()
     run_id = folders.submit("sleep", "600")

@@ -125,6 +125,7 @@ class Executor:
                 self._state_dir / DATABASE, now=utc_now, on_change=self._on_change
             )
             try:
+                await _require_own(self._state_dir, store)
                 await self._serve(store, children)
             finally:
                 await store.close()
@@ -347,6 +348,14 @@ class Executor:
         found = {"pid": os.getpid(), "start_time": start_time(os.getpid())}
         fresh.write_text(json.dumps(found), encoding="ascii")
         fresh.replace(path)
+
+
+async def _require_own(state_dir: Path, store: Store) -> None:
+    """`StoreError` if the spool holds runs of another database, lost or newer than this one."""
+    last_run_id = await store.last_run_id()
+    spool = Spool(state_dir / "spool")
+    if (text := await asyncio.to_thread(spool.unknown_to, last_run_id)) is not None:
+        raise StoreError(text)
 
 
 async def _work(desk: Desk) -> None:

@@ -18,6 +18,7 @@ What has to be true of a state folder at any time, and the findings that say it 
 | what waits for others counts them right, and they exist | `dependencies`, `references` |
 | no run is `starting` for ever | `starting` (a note) |
 | an end that was written down is recorded | `not_recorded` (a note) |
+| the database is that of the spool | `database_lost` |
 | nothing is left behind in the spool, nothing planted | `stray_folder`, `stray_file`, `link` |
 | the files can be read | `database`, `damage`, `spool` |
 | no second daemon uses the folder | `FolderLocked` is raised |
@@ -182,10 +183,15 @@ class Examination:
 
     def _folders(self, newest: dict[int, int]) -> Iterator[Finding]:
         """Folders that no run owns are left of a prune, or of nobody we know."""
+        last_run_id = self._records.last_run_id()
+        if (text := self._spool.unknown_to(last_run_id)) is not None:
+            yield Finding("database_lost", text)
         for path in sorted(self._spool.root.iterdir()):
             run_id = int(path.name) if path.name.isdecimal() else None
             if path.is_symlink():
                 yield Finding("link", f"{path} is a link, and no folder of ours", run_id)
+            elif run_id is not None and run_id > last_run_id:
+                continue  # told of above
             elif run_id not in self._run_ids:
                 text = f"{path} belongs to no run; the next prune removes it"
                 yield Finding("stray_folder", text, run_id, is_fault=False)

@@ -282,5 +282,8 @@ class Store(Protocol):
     async def without_row(self, run_ids: Collection[int]) -> list[int]:
         """Those of the ids that no run has."""
 
+    async def last_run_id(self) -> int:
+        """The highest id that a run ever had, pruned or not; 0 before the first."""
+
     async def last_event_id(self) -> int:
         """The id of the newest event; 0 before the first."""

@@ -27,6 +27,7 @@ from intendant.store.database import (
     migrations,
     open_reader,
 )
+from intendant.store.queries import last_run_id
 from intendant.store.rows import SELECT_EVENT, SELECT_RUN, event_record, replay, replayable
 
 COLUMNS = [name.strip() for name in SELECT_RUN.removeprefix("SELECT").split("FROM")[0].split(",")]
@@ -89,6 +90,10 @@ class KeptRecords:
     def run_ids(self) -> set[int]:
         """Every run."""
         return {run_id for (run_id,) in self._execute("SELECT id FROM run")}
+
+    def last_run_id(self) -> int:
+        """The highest id that a run ever had."""
+        return last_run_id(self._execute)
 
     def attempts(self) -> Iterator[KeptAttempt]:
         """Every attempt, by run and number."""

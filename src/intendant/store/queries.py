@@ -245,7 +245,16 @@ def logged(execute: Execute, selection: Selection, *, owner: str | None = None) 
 
 def last_event_id(execute: Execute) -> int:
     """The id of the newest event, pruned or not; 0 before the first."""
-    found = execute("SELECT seq FROM sqlite_sequence WHERE name = 'event'").fetchone()
+    return _last_given(execute, "event")
+
+
+def last_run_id(execute: Execute) -> int:
+    """The highest id that a run ever had, pruned or not; 0 before the first."""
+    return _last_given(execute, "run")
+
+
+def _last_given(execute: Execute, table: str) -> int:
+    found = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,)).fetchone()
     return 0 if found is None else int(found[0])
 
 

@@ -69,6 +69,22 @@ class Spool:
         """The runs that have a folder here, whether the store knows them or not."""
         return _numbers(self.root)
 
+    def unknown_to(self, last_run_id: int) -> str | None:
+        """What is wrong if a database that gave ids up to this one is not that of these folders.
+
+        An id is on disk before its folder is made: so the database was lost, or is an older copy,
+        and would give the ids of these runs to others.
+        """
+        later = [run_id for run_id in self.run_ids() if run_id > last_run_id]
+        unknown = [run_id for run_id in later if not self.run_folder(run_id).is_symlink()]
+        if not unknown:
+            return None
+        return (
+            f"{self.root} holds {len(unknown)} runs that the database does not know, the newest is "
+            f"run {unknown[-1]}; the highest id that it ever gave is {last_run_id}: it is not the "
+            f"database of these runs. Put that back (from a backup), or move {self.root} elsewhere"
+        )
+
     def attempts(self, run_id: int) -> list[int]:
         """The attempts of a run that have a folder here."""
         return _numbers(self.run_folder(run_id))

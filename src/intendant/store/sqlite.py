@@ -283,6 +283,10 @@ class SqliteStore:
         """Those of the ids that no run has."""
         return await self._reader.read(retention.without_row, run_ids)
 
+    async def last_run_id(self) -> int:
+        """The highest id that a run ever had, pruned or not; 0 before the first."""
+        return await self._reader.read(queries.last_run_id)
+
     async def last_event_id(self) -> int:
         """The id of the newest event; 0 before the first."""
         return await self._reader.read(queries.last_event_id)
