@@ -99,6 +99,8 @@ def test_asha_stops_trials_that_heed_it(served: Daemon) -> None:
     found = outcomes(served, run_id)
     assert set(found) == {"completed", "pruned"}
     assert served.show(run_id)["outcome"] == "succeeded"
+    assert served.run("report", str(run_id), "-o", "report.html").returncode == 0
+    assert "Parallel coordinates" in (served.home / "report.html").read_text()
 
 
 def test_population_training_goes_on_from_the_best_ones_checkpoint(served: Daemon) -> None:

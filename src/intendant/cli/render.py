@@ -96,10 +96,15 @@ def _trial_row(trial: TrialInfo, now: datetime) -> tuple[str, ...]:
         trial.get("outcome") or trial["state"],
         ABSENT if value is None else f"{value:.6g}",
         ABSENT if step is None else str(step),
-        _span(trial.get("started_at"), trial.get("finished_at"), now),
+        trial_took(trial, now),
         params or ABSENT,
         trial.get("reason") or ABSENT,
     )
+
+
+def trial_took(trial: TrialInfo, now: datetime) -> str:
+    """From a trial's first start to its end, or until now."""
+    return _span(trial.get("started_at"), trial.get("finished_at"), now)
 
 
 def _short(setting: object) -> str:

@@ -12,7 +12,10 @@ from intendant.cli.parameters import endpoint_option, run_argument
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
 
-PAGES = {"pipeline": "intendant.cli.pages.pipeline_page"}
+PAGES = {
+    "pipeline": "intendant.cli.pages.pipeline_page",
+    "study": "intendant.cli.pages.study_page",
+}
 """By the kind of a run: the module whose `write_page` makes the page about it."""
 
 
@@ -21,12 +24,14 @@ PAGES = {"pipeline": "intendant.cli.pages.pipeline_page"}
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write: one page of HTML.")  # fmt: skip
 @click.option("--sankey", "with_sankey", is_flag=True,
-              help="With the flow as a Sankey picture; takes the extra `plots`.")  # fmt: skip
+              help="With the flow of a pipeline (Sankey); takes the extra `plots`.")  # fmt: skip
 @endpoint_option
 @click.pass_obj
 def verb(session: Session, *, selection: str, output: Path, with_sankey: bool) -> None:
-    """Write a page about a run as it is now: graph, timeline, steps and their parameters.
+    """Write a page about a pipeline or a study as it is now.
 
+    Of a pipeline it shows graph, timeline, and steps with their parameters; of a study history,
+    parallel coordinates, importances and timeline of its trials.
     The page is one file, and a browser that shows it fetches nothing else.
 
     \b

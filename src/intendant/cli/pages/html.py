@@ -5,8 +5,17 @@ The page's own policy (https://www.w3.org/TR/CSP3/) keeps a browser from fetchin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from html import escape
+from pathlib import Path
+
+from intendant.cli import render
+from intendant.client.shapes import RunDetails
+
+MAX_VALUE = 24
+"""How much of a parameter's value is shown, as ClearML does it."""
 
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px;
@@ -19,6 +28,7 @@ table { border-collapse: collapse; width: 100%; } th, td { text-align: left; pad
 th { background: #f5f6f8; position: sticky; top: 0; } td { overflow-wrap: anywhere; }
 td:first-child { white-space: nowrap; }
 .state { color: #fff; border-radius: 4px; padding: 0 .4rem; white-space: nowrap; }
+.box > p { margin: .6rem 1rem; } .legend { color: #555; } .legend span { margin-left: 1rem; }
 .light { color: #222; } a { color: #2457a6; }
 """
 
@@ -56,6 +66,42 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def section(title: str, *content: str) -> str:
     """A heading and what stands below it, in a box that scrolls."""
     return f'<h2>{escape(title)}</h2><div class="box">{"".join(content)}</div>'
+
+
+def heading(details: RunDetails, count: str, now: datetime) -> list[str]:
+    """What is true of the run as a whole; `count` says of how many things it is made."""
+    run = details["run"]
+    started = render.when(run["started_at"], now) or "not yet"
+    reason = f": {run['reason']}" if run["reason"] else ""
+    facts = [
+        f"run {run['id']}, {render.standing(run)}{reason}",
+        count,
+        f"started {started}, took {render.took(run, now)}",
+        f"as of {now.astimezone():%Y-%m-%d %H:%M:%S}",
+    ]
+    title = run["name"] or f"Run {run['id']}"
+    return [
+        f"<h1>{escape(title)}</h1>",
+        *(f'<p class="facts">{escape(fact)}</p>' for fact in facts),
+    ]
+
+
+def badge(text: str, colour: str, *, is_light: bool = False) -> Raw:
+    """A word in a colour, which is a literal of this package."""
+    tone = "state light" if is_light else "state"
+    return Raw(f'<span class="{tone}" style="background:{colour}">{escape(text)}</span>')
+
+
+def log_links(folder: Path) -> Raw:
+    """To what was printed."""
+    links = ((name, Path(folder, f"{name}.log").as_uri()) for name in ("stdout", "stderr"))
+    return Raw(" ".join(f'<a href="{escape(uri)}">{name}</a>' for name, uri in links))
+
+
+def shortened(value: object) -> str:
+    """The beginning of a value."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE else f"{text[:MAX_VALUE]}…"
 
 
 def _cell(cell: str) -> str:

@@ -1,81 +1,107 @@
-"""When each step ran (after Gantt), as a picture."""
+"""When each step or trial ran (after Gantt), as a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush
 from html import escape
 
-from intendant.cli import render
-from intendant.client.shapes import StepInfo
 from intendant.protocol.durations import format_duration
-from intendant.protocol.graph_text import COLOURS
 
 MAX_ROWS = 2000
-_NAMES, _WIDTH, _ROW, _TOP, _RIGHT = 190, 900, 18, 24, 80
+_NAMES, _WIDTH, _TOP, _RIGHT = 190, 900, 24, 80
+_ROW = 18
 _MAX_NAME = 26
 _TICKS = 5
-_MIN_BAR = 2.0
+_MIN_BAR, _MIN_SHARED_BAR = 2.0, 0.5
+_EDGE = ' stroke="#fff" stroke-width=".5"'
 
 
-def timeline(steps: Sequence[StepInfo], now: datetime) -> str:
-    """One bar for the newest attempt of each step that has started, by the time of that."""
-    spans = [
-        (_moment(started_at), _end(step, now), step)
-        for step in steps
-        if (started_at := step.get("started_at")) is not None
-    ]
-    spans.sort(key=lambda span: span[0])
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One bar: from its start to its end, or until now."""
+
+    name: str
+    standing: str
+    colour: str
+    start: datetime
+    end: datetime
+
+    @classmethod
+    def of(
+        cls, name: str, standing: str, colour: str, started_at: str, end: str | datetime
+    ) -> Span:
+        """From times as they stand in answers; a clock that was set back makes no negative one."""
+        start = datetime.fromisoformat(started_at)
+        if isinstance(end, str):
+            end = datetime.fromisoformat(end)
+        return cls(name, standing, colour, start, max(start, end))
+
+
+def timeline(spans: Sequence[Span], *, height: float | None = None) -> str:
+    """A row for each span, by the time of its start.
+
+    Where that would be higher than `height`, spans that were not at the same time share rows.
+    """
     if not spans:
         return "<p>Nothing has started.</p>"
-    first = spans[0][0]
-    total_s = max((max(end for _, end, _ in spans) - first).total_seconds(), 0.001)
+    spans = sorted(spans, key=lambda span: span.start)
+    first = spans[0].start
+    total_s = max((max(span.end for span in spans) - first).total_seconds(), 0.001)
     shown = spans[:MAX_ROWS]
-    width, height = _NAMES + _WIDTH + _RIGHT, _TOP + _ROW * len(shown) + 8
-    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    is_shared = height is not None and height < _ROW * len(shown)
+    rows = _shared_rows(shown) if is_shared else list(range(len(shown)))
+    width, bottom = _NAMES + _WIDTH + _RIGHT, _TOP + _ROW * (max(rows) + 1) + 8
+    size = f'width="{width}" height="{bottom}" viewBox="0 0 {width} {bottom}"'
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">']
-    lines += [_tick(at, total_s, height) for at in range(_TICKS + 1)]
+    lines += [_tick(at, total_s, bottom) for at in range(_TICKS + 1)]
     lines += [
-        _bar(row, (start - first).total_seconds(), (end - start).total_seconds(), total_s, step)
-        for row, (start, end, step) in enumerate(shown)
+        _bar(row, (span.start - first).total_seconds(), total_s, span, is_named=not is_shared)
+        for row, span in zip(rows, shown, strict=True)
     ]
     more = len(spans) - len(shown)
     return "\n".join([*lines, "</svg>", f"<p>and {more} more</p>" if more else ""])
 
 
-def _bar(row: int, start_s: float, took_s: float, total_s: float, step: StepInfo) -> str:
-    y = _TOP + row * _ROW
-    x, width = _NAMES + start_s / total_s * _WIDTH, max(took_s / total_s * _WIDTH, _MIN_BAR)
-    standing = render.step_standing(step)
-    name = step["name"]
+def _shared_rows(spans: Sequence[Span]) -> list[int]:
+    """For each span the row that was free for the longest time, or a new one."""
+    free: list[tuple[datetime, int]] = []
+    rows = []
+    for span in spans:
+        is_free = free and free[0][0] <= span.start
+        row = heappop(free)[1] if is_free else len(free)
+        heappush(free, (span.end, row))
+        rows.append(row)
+    return rows
+
+
+def _bar(row: int, start_s: float, total_s: float, span: Span, *, is_named: bool) -> str:
+    y, took_s = _TOP + row * _ROW, (span.end - span.start).total_seconds()
+    x, width = _NAMES + start_s / total_s * _WIDTH, took_s / total_s * _WIDTH
+    least = _MIN_BAR if is_named else _MIN_SHARED_BAR
     took = format_duration(took_s)
-    return (
-        f"<g><title>{escape(f'{name}: {standing}, {took}')}</title>"
+    text = (
         f'<text x="{_NAMES - 8}" y="{y + 12}" font-size="11" text-anchor="end">'
-        f"{escape(_shortened(name))}</text>"
-        f'<rect x="{x:.1f}" y="{y + 2}" width="{width:.1f}" height="{_ROW - 5}" rx="2" '
-        f'fill="{COLOURS.get(standing, "#999999")}"/>'
-        f'<text x="{x + width + 4:.1f}" y="{y + 12}" font-size="11" fill="#555">'
-        f"{escape(took)}</text></g>"
+        f"{escape(_shortened(span.name))}</text>"
+        f'<text x="{x + max(width, least) + 4:.1f}" y="{y + 12}" font-size="11" fill="#555">'
+        f"{escape(took)}</text>"
+    )
+    return (
+        f"<g><title>{escape(f'{span.name}: {span.standing}, {took}')}</title>"
+        f'<rect x="{x:.1f}" y="{y + 2}" width="{max(width, least):.1f}" height="{_ROW - 5}" '
+        f'rx="2" fill="{span.colour}"{"" if is_named else _EDGE}/>{text if is_named else ""}</g>'
     )
 
 
-def _tick(at: int, total_s: float, height: int) -> str:
+def _tick(at: int, total_s: float, height: float) -> str:
     x = _NAMES + at / _TICKS * _WIDTH
     return (
         f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{height}" stroke="#e3e6ea"/>'
         f'<text x="{x:.1f}" y="{_TOP - 10}" text-anchor="middle" font-size="11" fill="#555">'
         f"{escape(format_duration(total_s * at / _TICKS))}</text>"
     )
-
-
-def _end(step: StepInfo, now: datetime) -> datetime:
-    finished_at = step.get("finished_at") if step["state"] != "running" else None
-    return max(_moment(finished_at) if finished_at else now, _moment(step["started_at"]))
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def _shortened(name: str) -> str:
