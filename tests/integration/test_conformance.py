@@ -85,7 +85,7 @@ async def _try(name: str, uri: str) -> dict[tuple[str, str], Verdict]:
     with Server(BrokerConfig((Endpoint(uri),), heartbeat_s=fault.heartbeat_s)) as server:
         server.core = WrongCore(fault)
         server.listen()
-        pace = Pace(heartbeat_s=fault.heartbeat_s, patience_s=1.0)
+        pace = Pace(heartbeat_s=fault.heartbeat_s, patience_s=2.0, quiet_s=1.5)
         return {
             (name, rule): await asyncio.to_thread(judge, RULES[rule], uri, pace)
             for rule in fault.breaks

@@ -80,6 +80,11 @@ class Peer:
                 heard.append(frames)
         return heard
 
+    def forget(self) -> None:
+        """Drop what has come so far."""
+        while self.hear_any(0) is not None:
+            pass
+
     def expect(self, *expected: bytes) -> None:
         """The next word must be this one."""
         require_equal(self.hear(), list(expected))
@@ -206,6 +211,13 @@ class Bench:
             if answer is None or answer[3:] != [b"404"]:
                 return
             time.sleep(0.01)
+
+    def pause(self) -> None:
+        """Give the broker time to act on what it was told, a slow one more of it."""
+        time.sleep(self.pace.quiet_s / 2)
+        asker = self.client(b"mmi.service")
+        asker.ask(self.service)
+        asker.hear_any(self.pace.patience_s)
 
     def exchange(self) -> None:
         """A request of a new client, through a new worker, is answered as it must be."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 
 from intendant.broker.conformance.bench import Bench, require, require_equal, shown
 from intendant.broker.conformance.rules import Level, rule
@@ -68,7 +67,7 @@ def early_requests(bench: Bench) -> None:
     """A request for a service without a worker waits for one."""
     client = bench.client()
     client.ask(b"early")
-    time.sleep(bench.pace.quiet_s)
+    bench.pause()
     _, body = bench.worker().take()
     require_equal(body, [b"early"])
 
@@ -82,7 +81,7 @@ def fairness(bench: Bench) -> None:
     address, _ = worker.take()
     for _ in range(FEW):
         other.ask(b"other")
-    time.sleep(bench.pace.quiet_s)
+    bench.pause()
     served = []
     for _ in range(4 * FEW):
         worker.final(address)
@@ -99,7 +98,7 @@ def clients_that_are_gone(bench: Bench) -> None:
     client.ask()
     address, _ = worker.take()
     client.close()
-    time.sleep(bench.pace.quiet_s)
+    bench.pause()
     worker.final(address)
     other.ask(b"next")
     address, _ = worker.take()
@@ -191,7 +190,7 @@ def mmi_service(bench: Bench) -> None:
     worker.take()
     require_answer(b"200", "with a busy worker")
     worker.say(mdp.WORKER, mdp.W_DISCONNECT)
-    time.sleep(bench.pace.quiet_s)
+    bench.pause()
     require_answer(b"404", "after the last worker left")
 
 

@@ -95,7 +95,7 @@ def invalid_workers(bench: Bench) -> None:
     """A worker that sent an invalid message loses its registration."""
     worker, client = bench.worker(), bench.client()
     worker.say(WORKER, b"\x09")
-    worker.hear_all(bench.pace.quiet_s / 2)
+    bench.pause()
     client.ask()
     worker.expect_no_request()
 
@@ -124,7 +124,7 @@ def superfluous_frames(bench: Bench) -> None:
     """A HEARTBEAT with a third frame is invalid."""
     worker, client = bench.worker(), bench.client()
     worker.say(WORKER, mdp.W_HEARTBEAT, b"more")
-    worker.hear_all(bench.pace.quiet_s / 2)
+    bench.pause()
     client.ask()
     worker.expect_no_request()
 

@@ -38,7 +38,7 @@ def silent_workers(bench: Bench) -> None:
     """A worker that is silent for liveness x interval counts as gone."""
     worker, client = bench.worker(), bench.client()
     time.sleep(bench.pace.expiry_s)
-    worker.hear_all(0.01)
+    bench.pause()
     client.ask()
     worker.expect_no_request()
 
@@ -80,7 +80,7 @@ def heartbeats_need_ready(bench: Bench) -> None:
     """HEARTBEAT does not register anybody."""
     worker, client = bench.newcomer(), bench.client()
     worker.beat()
-    worker.hear_all(bench.pace.quiet_s / 2)
+    bench.pause()
     client.ask()
     worker.expect_no_request()
 
@@ -90,7 +90,7 @@ def the_dead_beside_the_living(bench: Bench) -> None:
     """A worker that counts as gone is sent nothing, though another one lives."""
     alive, dead = bench.worker(), bench.worker()
     live(alive, bench.pace.expiry_s + bench.pace.heartbeat_s / 2, bench)
-    dead.hear_all(0.01)
+    dead.forget()
     live(alive, 1.5 * bench.pace.heartbeat_s, bench)
     dead.expect_silence()
 
