@@ -41,6 +41,32 @@ async def test_all_who_wait_for_one_process_hear_of_its_end() -> None:
             await asyncio.gather(*waits)
 
 
+async def test_a_wait_takes_no_descriptor() -> None:
+    with sleeper() as child, pinned(child) as pidfd:
+        descriptors = count_descriptors()
+        waits = [asyncio.create_task(pidfd.wait_exit()) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert count_descriptors() == descriptors
+        waits.pop().cancel()
+        await asyncio.sleep(0)
+        child.kill()
+        async with asyncio.timeout(LIMIT_S):
+            await asyncio.gather(*waits)
+
+
+async def test_whoever_waits_for_one_that_is_let_go_is_told() -> None:
+    with sleeper() as child, pinned(child) as pidfd:
+        waits = [asyncio.create_task(pidfd.wait_exit()) for _ in range(2)]
+        await asyncio.sleep(0)
+        pidfd.close()
+        async with asyncio.timeout(LIMIT_S):
+            ends = await asyncio.gather(*waits, return_exceptions=True)
+        assert [type(end) for end in ends] == [OSError, OSError]
+        with pytest.raises(OSError, match="closed"):
+            await pidfd.wait_exit()
+        child.kill()
+
+
 async def test_waiting_for_one_that_has_ended_already_returns_at_once() -> None:
     with start("true") as child, pinned(child) as pidfd:
         async with asyncio.timeout(LIMIT_S):

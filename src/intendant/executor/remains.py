@@ -36,12 +36,15 @@ async def clear_remains(
     """
     cgroup = _cgroup_of(claim, likely_cgroup)
     wait_s = KILL_WAIT_S
+    loop = asyncio.get_running_loop()
     while True:
+        deadline = loop.time() + wait_s
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout_at(deadline):
                 return await _clear(claim, cgroup, end_orphans)
-        except TimeoutError:
-            log.error("tree_unkillable", claim=claim)
+        except OSError as error:  # the time is up; or no descriptor is to be had, which may pass
+            log.error("tree_unkillable", claim=claim, error=str(error))
+        await asyncio.sleep(deadline - loop.time())
         if wait_s == KILL_WAIT_S:
             await on_unkillable()
         wait_s = min(2 * wait_s, _RETRY_MAX_S)

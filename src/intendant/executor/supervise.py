@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -420,10 +421,12 @@ class Supervision:
             graces_s = 0.0
         await asyncio.sleep(HURRY_S if stop.is_final else graces_s + KILL_S + OVERDUE_S)
         self._log.warning("governor_overdue", pid=watched.pid)
-        claim = await asyncio.to_thread(self._folder.read_claim)
-        if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
-            Cgroup(Path(claim.cgroup)).kill()
-        below = descendants(watched.pid)
+        below: dict[int, int] = {}
+        with suppress(OSError):  # what can't be found now is found once the governor is dead
+            claim = await asyncio.to_thread(self._folder.read_claim)
+            if isinstance(claim, ClaimRecord) and claim.cgroup is not None:
+                Cgroup(Path(claim.cgroup)).kill()
+            below = descendants(watched.pid)
         send_signal(watched.pidfd.descriptor, signal.SIGKILL)
         signal_each(below, signal.SIGKILL)
 
@@ -440,7 +443,8 @@ class Supervision:
             return
         if isinstance(found, TombstoneRecord) and end_orphans is not None:
             # Its stub came to us, and goes without having become anything.
-            await first_of(end_orphans(), limit_s=KILL_S)
+            with suppress(OSError):
+                await first_of(end_orphans(), limit_s=KILL_S)
         await self._ending.conclude(found, self._stop)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 from contextlib import suppress
 
 from intendant.process.identity import exit_code
-from intendant.process.readiness import wait_readable
 
 
 class Pidfd:
@@ -14,15 +15,32 @@ class Pidfd:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self._waiting: set[asyncio.Future[None]] = set()
+        """Who waits for its end. They share one reader: a wait takes no descriptor of its own."""
 
     async def wait_exit(self) -> None:
-        """Return once the process has ended (a pidfd becomes readable then, pidfd_open(2))."""
-        # A descriptor of its own: several may wait for one process, a loop takes one reader each.
-        descriptor = os.dup(self.descriptor)
+        """Return once the process has ended (a pidfd becomes readable then, pidfd_open(2)).
+
+        `OSError` (EBADF) if it is closed, or is while somebody waits.
+        """
+        if self.descriptor < 0:
+            raise _closed()
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        if not self._waiting:
+            loop.add_reader(self.descriptor, self._on_exit)
+        self._waiting.add(ended)
         try:
-            await wait_readable(descriptor)
+            await ended
         finally:
-            os.close(descriptor)
+            self._waiting.discard(ended)
+            if not self._waiting and self.descriptor >= 0:
+                loop.remove_reader(self.descriptor)
+
+    def _on_exit(self) -> None:
+        for ended in self._waiting:
+            if not ended.done():
+                ended.set_result(None)
 
     def reap(self) -> int | None:
         """The exit status of an ended child as `os.waitstatus_to_exitcode` gives it.
@@ -37,6 +55,10 @@ class Pidfd:
 
     def close(self) -> None:
         """Let the process go; harmless the second time."""
+        for ended in self._waiting:
+            ended.get_loop().remove_reader(self.descriptor)
+            if not ended.done():
+                ended.set_exception(_closed())
         if self.descriptor >= 0:
             with suppress(OSError):
                 os.close(self.descriptor)
@@ -47,3 +69,7 @@ class Pidfd:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _closed() -> OSError:
+    return OSError(errno.EBADF, "the pidfd is closed")
