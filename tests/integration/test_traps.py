@@ -10,7 +10,7 @@ import os
 import socket as unix
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import zmq
 from intendant.broker.auth import Gatekeeper, Keyring
 from intendant.broker.client import Connection
 from intendant.broker.config import BrokerConfig, Endpoint, KeyPair
+from intendant.broker.connections import connection_at, shut_down
 from intendant.broker.keys import ClientKeys, make_pair
 from intendant.broker.ports import Port, Sent
 from intendant.broker.server import Server
@@ -177,6 +178,23 @@ async def test_s7_a_key_that_is_taken_back_loses_the_connections_it_has(door: Do
         with pytest.raises(AccessDenied):
             await connection.request(b"who", [b"?"])
     assert await door.ask(door.bob) == b"bob"
+
+
+def test_s7_a_connection_that_took_the_descriptor_of_one_cut_off_goes_on() -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(unix.create_server(("127.0.0.1", 0)))
+        address = listener.getsockname()
+        _, client = (stack.enter_context(unix.create_connection(address)) for _ in range(2))
+        ended, accepted = (stack.enter_context(listener.accept()[0]) for _ in range(2))
+        connection = connection_at(ended.fileno())
+        os.dup2(accepted.fileno(), ended.fileno())
+
+        shut_down(connection)
+
+        accepted.sendall(b"here")
+        assert client.recv(4) == b"here"
+        shut_down(connection_at(ended.fileno()))
+        assert client.recv(4) == b""
 
 
 def test_s8_sockets_without_keys_are_in_a_folder_closed_to_others(tmp_path: Path) -> None:

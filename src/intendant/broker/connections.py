@@ -53,7 +53,7 @@ class Connections:
     def _end_beyond(self, limit: int) -> None:
         for descriptor in list(self._open)[limit:]:
             del self._open[descriptor]
-            shut_down(descriptor)
+            shut_down(connection_at(descriptor))
             if (left_out := self._refusals.take()) is not None:
                 log.warning("connection_refused", limit=limit, left_out=left_out)
 
@@ -64,10 +64,20 @@ class Connections:
             self.monitor.close(linger=0)
 
 
-def shut_down(descriptor: int | None) -> None:
-    """End a tcp connection of ours. Its descriptor may be closed by now, or be something else's."""
-    if descriptor is None:
+def connection_at(descriptor: int) -> tuple[int, int] | None:
+    """What tells a connection from the next one to have its descriptor: that and its inode."""
+    try:
+        return descriptor, os.fstat(descriptor).st_ino
+    except OSError:  # it has ended
+        return None
+
+
+def shut_down(connection: tuple[int, int] | None) -> None:
+    """End a tcp connection of ours, and nobody else: its descriptor may be another's by now."""
+    if connection is None:
         return
-    with suppress(OSError), unix.socket(fileno=os.dup(descriptor)) as connection:
-        if connection.family in (unix.AF_INET, unix.AF_INET6):
-            connection.shutdown(unix.SHUT_RDWR)
+    descriptor, inode = connection
+    with suppress(OSError), unix.socket(fileno=os.dup(descriptor)) as found:
+        is_this = os.fstat(found.fileno()).st_ino == inode
+        if is_this and found.family in (unix.AF_INET, unix.AF_INET6):
+            found.shutdown(unix.SHUT_RDWR)

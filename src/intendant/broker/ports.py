@@ -25,7 +25,7 @@ from zmq.backend import Socket as FastSocket
 
 from intendant.broker.auth import DOMAIN, Keyring
 from intendant.broker.config import BrokerConfig
-from intendant.broker.connections import Connections, shut_down
+from intendant.broker.connections import Connections, connection_at, shut_down
 from intendant.broker.services import Outgoing, Peer
 from intendant.broker.sockets import Context
 from intendant.errors import SettingsError
@@ -168,18 +168,18 @@ class Port:
         known = self._peers.get(routing_id)
         address = _property(header, "Peer-Address")
         key = _property(header, "User-Id") if self._has_keys else None
-        descriptor = header.get(zmq.SRCFD) if self._has_keys else None
-        if known is not None and (known.address, known.key, known.descriptor) == (
-            address, key, descriptor,
+        connection = connection_at(header.get(zmq.SRCFD)) if self._has_keys else None
+        if known is not None and (known.address, known.key, known.connection) == (
+            address, key, connection,
         ):  # fmt: skip
             self._peers.move_to_end(routing_id)
             return known, None
         caller, pid = self._caller(address, key)
         if caller is None:
-            shut_down(descriptor)
+            shut_down(connection)
             return None, known
         peer = Peer(
-            self.index, routing_id, caller, address, key, descriptor, pid, self.endpoint.private
+            self.index, routing_id, caller, address, key, connection, pid, self.endpoint.private
         )
         self._peers[routing_id] = peer
         if len(self._peers) > MAX_PEERS:
@@ -191,7 +191,7 @@ class Port:
         found = [peer for peer in self._peers.values() if peer.key in keys]
         for peer in found:
             del self._peers[peer.routing_id]
-            shut_down(peer.descriptor)
+            shut_down(peer.connection)
         return found
 
     def _caller(self, address: str, key: str | None) -> tuple[Caller | None, int | None]:

@@ -26,8 +26,8 @@ class Peer:
     caller: Caller
     address: str = ""
     key: str | None = None
-    descriptor: int | None = None
-    """Of a connection with a key: that of its socket in this process."""
+    connection: tuple[int, int] | None = None
+    """Of one that came with a key: descriptor and inode of its socket in this process."""
     pid: int | None = None
     private: bool = False
 
