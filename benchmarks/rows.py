@@ -24,6 +24,7 @@ from benchmarks.daemons import (
 from benchmarks.futures import first_future, first_future_beside_submitit
 from benchmarks.launchers import launches
 from benchmarks.load import Load
+from benchmarks.pipelines import large_graph_starts, ms_per_step
 from benchmarks.resting import governor_memory, idle_cpu
 from benchmarks.row import (
     Row,
@@ -95,6 +96,13 @@ ROWS = (
         at_most(5, "MB")),
     Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,
         at_most(0.5, "%")),
+    Row("pipeline_chain_50", "ms/step", "pyperunner", ms_per_step("processes", chained=True),
+        at_most(5, "ms/step")),
+    Row("pipeline_independent_50", "ms/step", "pyperunner",
+        ms_per_step("processes", chained=False), at_most(3, "ms/step")),
+    Row("pipeline_inline_50", "ms/step", "pyperunner", ms_per_step("inline", chained=True),
+        at_most(0.4, "ms/step")),
+    Row("pipeline_10000_start", "ms", "none", large_graph_starts, at_most(1000, "ms")),
     Row("study_trials_per_s_fresh", "trials/s", "Ray Tune, fresh actors",
         trials_per_s(100, reuse=False), at_least(50, "trials/s")),
     Row("study_trials_per_s_reused", "trials/s", "Ray Tune, reused actors",

@@ -38,17 +38,16 @@ def conduct(
     except Refusal as error:
         return str(error), False
     caching = Caching(pipeline, run.folder, run.cwd)
-    records = Records(run)
     with store, Callbacks(pipeline) as callbacks:
         caching.settle(store)
-        records.begin(store.steps())
+        records = Records(run, store)
         make_executor = partial(
             _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching, records]
         )
         failure, is_asked = asyncio.run(
             _conduct(run, partial(Nursery, zygote), make_executor, life_fd)
         )
-        records.end(store.steps(), failure)
+        records.end(failure)
     caching.prune()
     return failure, is_asked
 

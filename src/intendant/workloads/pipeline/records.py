@@ -1,7 +1,7 @@
 """What a pipeline leaves about itself in its run's folder, for people and for `Results.load`.
 
 pipeline.yaml    where and with what it ran, its specification, and of each step its parents,
-                 fingerprint, parameters and end; written at the start and at the end
+                 fingerprint, parameters and end; written soon after the start and at the end
 pipeline.log     what happened, and at each step's end what it has printed: its stdout as INFO,
                  its stderr as ERROR, the last of each
 exception.log    of each attempt that failed the last lines of its stderr
@@ -14,7 +14,7 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from intendant.protocol.records_text import yaml_of
 from intendant.protocol.redaction import looks_secret
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import FAILURES, StepEvent
-from intendant.store.steps import StepChange
+from intendant.store.steps import StepChange, StepStore
 from intendant.workloads.pipeline.graph_executor import PipelineRun
 
 RECORD_FILE = "pipeline.yaml"
@@ -34,8 +34,10 @@ EXCEPTIONS_FILE = "exception.log"
 PICTURE_FILE = "status.svg"
 TAIL_BYTES = 64 * 1024
 """How much of what an attempt has printed is repeated in the pipeline's log."""
-PICTURE_S = 1.0
-"""Between two drawings of the status."""
+PAUSE_S = 1.0
+"""Between a change and what is written about it."""
+MAX_CHANGES = 1000
+"""How many changes wait for that at most."""
 
 _OPEN = ("LANG", "LC_", "TZ", "PATH", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_", "MKL_",
          "OPENBLAS_", "NUMEXPR_", "CUDA_VISIBLE_", "LD_LIBRARY_PATH", "HOME", "USER")  # fmt: skip
@@ -45,38 +47,63 @@ _OPEN = ("LANG", "LC_", "TZ", "PATH", "PYTHON", "VIRTUAL_ENV", "CONDA_", "OMP_",
 class Records:
     """Writes the files; none of them is worth a failure."""
 
-    def __init__(self, run: PipelineRun) -> None:
+    def __init__(self, run: PipelineRun, store: StepStore) -> None:
         self._run = run
+        self._store = store
         self._folder = run.folder
-        self._head = _circumstances(run)
-        self._picture = StatusPicture(run)
         self._folders: dict[str, str] = {}
-
-    def begin(self, steps: Iterable[StepInfo]) -> None:
-        """Write down what is known before anything starts."""
-        infos = list(steps)
-        self._write_record(infos, {"outcome": None})
-        self._picture.begin(infos)
+        self._is_begun = False
+        self._changes: list[StepChange] = []
+        self._picture: GraphPicture | None = None
+        self._pause: asyncio.TimerHandle | None = None
 
     async def tell(self, changes: list[StepChange]) -> None:
-        """What has happened to steps, and what they have printed."""
+        """What has happened to steps; it is written down with what else happens by and by."""
+        self._changes += changes
+        if len(self._changes) >= MAX_CHANGES:
+            self._write_logs()
+        if changes and self._pause is None:
+            self._pause = asyncio.get_running_loop().call_later(PAUSE_S, self._after_pause)
+
+    def end(self, failure: str | None) -> None:
+        """Write down how everything ended."""
+        if self._pause is not None:
+            self._pause.cancel()
+        self._write_logs()
+        outcome = "succeeded" if failure is None else "failed"
+        steps = self._store.steps()
+        self._write_record(steps, {"outcome": outcome, "reason": failure})
+        self._draw(steps)
+
+    def _after_pause(self) -> None:
+        self._pause = None
+        self._write_logs()
+        steps = self._store.steps()
+        if not self._is_begun:
+            self._is_begun = True
+            self._write_record(steps, {"outcome": None})
+        self._draw(steps)
+
+    def _write_logs(self) -> None:
+        """What has happened since the last time, and what steps have printed at their ends."""
         lines: list[str] = []
         failures: list[str] = []
-        for change in changes:
+        for change in self._changes:
             if isinstance(folder := change.columns.get("folder"), str):
                 self._folders[change.step] = folder
             lines += self._lines(change)
             if change.columns.get("outcome") in FAILURES:
                 failures += self._failure(change)
+        self._changes = []
         self._append(LOG_FILE, lines)
         self._append(EXCEPTIONS_FILE, failures)
-        self._picture.tell(changes)
 
-    def end(self, steps: Iterable[StepInfo], failure: str | None) -> None:
-        """Write down how everything ended."""
-        outcome = "succeeded" if failure is None else "failed"
-        self._write_record(list(steps), {"outcome": outcome, "reason": failure})
-        self._picture.end()
+    def _draw(self, steps: list[StepInfo]) -> None:
+        if len(steps) > MAX_DRAWN:
+            return
+        self._picture = self._picture or GraphPicture(self._run.pipeline.graph)
+        text = self._picture.draw({info.name: info.outcome or info.state for info in steps})
+        self._replace(PICTURE_FILE, text)
 
     def _write_record(self, infos: list[StepInfo], ending: Mapping[str, object]) -> None:
         pipeline = self._run.pipeline
@@ -92,11 +119,14 @@ class Records:
             }
             for info in infos
         )
-        text = yaml_of({**self._head, **ending, "pipeline": spec}, "steps", rows)
+        head = {**_circumstances(self._run), **ending, "pipeline": spec}
+        self._replace(RECORD_FILE, yaml_of(head, "steps", rows))
+
+    def _replace(self, name: str, text: str) -> None:
         with suppress(OSError):  # missed by somebody, but stops nothing
-            draft = self._folder / f".{RECORD_FILE}.new"
+            draft = self._folder / f".{name}.new"
             draft.write_text(text, encoding="utf-8")
-            draft.rename(self._folder / RECORD_FILE)
+            draft.rename(self._folder / name)
 
     def _lines(self, change: StepChange) -> Iterator[str]:
         at = _stamp(change.at)
@@ -139,54 +169,6 @@ class Records:
         if lines:
             with suppress(OSError), (self._folder / name).open("a", encoding="utf-8") as file:
                 file.write("\n".join(lines) + "\n")
-
-
-class StatusPicture:
-    """The graph in a file, drawn anew when something has changed, but not too often."""
-
-    def __init__(self, run: PipelineRun) -> None:
-        self._path = run.folder / PICTURE_FILE
-        graph = run.pipeline.graph
-        self._graph = graph if len(graph.parents) <= MAX_DRAWN else None
-        self._picture: GraphPicture | None = None
-        self._standings: dict[str, str] = {}
-        self._pause: asyncio.TimerHandle | None = None
-        self._has_changed = False
-
-    def begin(self, infos: Iterable[StepInfo]) -> None:
-        """The steps as they are at the start."""
-        self._standings = {info.name: info.outcome or info.state for info in infos}
-
-    def tell(self, changes: Iterable[StepChange]) -> None:
-        """Draw now, or at the end of the pause after the last drawing."""
-        for change in changes:
-            outcome = change.columns.get("outcome")
-            standing = "running" if change.event is StepEvent.STARTED else str(outcome or "pending")
-            is_retried = change.event is StepEvent.RETRIED
-            self._standings[change.step] = "pending" if is_retried else standing
-            self._has_changed = True
-        if self._graph is not None and self._pause is None and self._has_changed:
-            self._pause = asyncio.get_running_loop().call_later(PICTURE_S, self._after_pause)
-
-    def end(self) -> None:
-        """Draw a last time."""
-        if self._pause is not None:
-            self._pause.cancel()
-        self._draw()
-
-    def _after_pause(self) -> None:
-        self._pause = None
-        self._draw()
-
-    def _draw(self) -> None:
-        if self._graph is None:
-            return
-        self._has_changed = False
-        self._picture = self._picture or GraphPicture(self._graph)
-        with suppress(OSError):  # missed by somebody, but stops nothing
-            draft = self._path.with_name(f".{PICTURE_FILE}.new")
-            draft.write_text(self._picture.draw(self._standings), encoding="utf-8")
-            draft.rename(self._path)
 
 
 def _circumstances(run: PipelineRun) -> dict[str, object]:
