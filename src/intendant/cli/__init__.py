@@ -10,5 +10,7 @@ def main() -> None:
 
     from intendant.cli.main import run
     from intendant.cli.session import Session
+    from intendant.cli.standard_streams import open_what_is_closed
 
+    open_what_is_closed()
     sys.exit(run(sys.argv[1:], Session(environ=os.environ)))

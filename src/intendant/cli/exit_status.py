@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -70,7 +71,15 @@ def code_of_error(error: Exception) -> str:
         return error.code
     if isinstance(error, TimeoutError):
         return "timeout"
+    if isinstance(error, OSError):
+        return "os_error"
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def text_of(error: OSError) -> str:
+    """What the system said, and of which file."""
+    said = error.strerror or str(error) or type(error).__name__
+    return said if error.filename is None else f"{os.fsdecode(error.filename)}: {said}"
 
 
 def _of_failure(run: RunInfo) -> int:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from intendant.client.shapes import RunInfo
-from intendant.errors import IntendantError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Inbox:
         def guarded() -> None:
             try:
                 work()
-            except (IntendantError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the main thread must hear
                 self.put(Failed(error))
 
         threading.Thread(target=guarded, name=name, daemon=True).start()

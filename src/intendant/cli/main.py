@@ -6,9 +6,8 @@ A verb's module is imported when the verb is used, so that `ls` does not pay for
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -18,6 +17,7 @@ from intendant.cli import exit_status
 from intendant.cli.escapes import visible
 from intendant.cli.parameters import endpoint_option
 from intendant.cli.session import Session
+from intendant.cli.standard_streams import give_up_stdout
 from intendant.errors import IntendantError
 
 VERBS = (
@@ -63,8 +63,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Python flushes at its end what nobody reads any more.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            give_up_stdout()
             return exit_status.READER_GONE
 
 
@@ -104,7 +103,12 @@ def run(args: Sequence[str], session: Session) -> int:
     except (click.Abort, KeyboardInterrupt):
         return exit_status.CANCELLED
     except (IntendantError, TimeoutError) as error:
-        return _report(error, wants_json=wants_json)
+        return _report(error, str(error) or type(error).__name__, wants_json=wants_json)
+    except OSError as error:
+        with suppress(OSError):  # stderr may be as full as stdout
+            _report(error, exit_status.text_of(error), wants_json=wants_json)
+        give_up_stdout()
+        return exit_status.of_error(error)
     return status if isinstance(status, int) else exit_status.DONE
 
 
@@ -120,8 +124,7 @@ def _report_usage(error: click.UsageError, *, wants_json: bool) -> int:
     return exit_status.USAGE
 
 
-def _report(error: Exception, *, wants_json: bool) -> int:
-    message = str(error) or type(error).__name__
+def _report(error: Exception, message: str, *, wants_json: bool) -> int:
     if wants_json:
         _print_error(exit_status.code_of_error(error), message)
     else:

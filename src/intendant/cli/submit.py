@@ -17,6 +17,7 @@ from intendant.cli.parameters import (
     endpoint_option,
     json_option,
 )
+from intendant.cli.queued import named_in_any_case
 from intendant.cli.run_options import given_options, run_options
 from intendant.cli.session import Session
 from intendant.client.call import Call, CallArguments, is_target
@@ -71,7 +72,10 @@ def verb(
             submitted = [client.submit(what, key=key, secret_env=secret_env, **options)]
         else:
             submitted = _submit_file(ctx, client, file, key=key)
-        return _follow_up(client, submitted, is_one=what is not None, wait=wait, as_json=as_json)
+        with named_in_any_case([run.id for run in submitted]):
+            return _follow_up(
+                client, submitted, is_one=what is not None, wait=wait, as_json=as_json
+            )
 
 
 def _one_run(

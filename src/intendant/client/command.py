@@ -12,7 +12,7 @@ from typing import Protocol, TypeAlias, TypedDict, Unpack
 
 from intendant.client.call import Call
 from intendant.client.wire import fresh_key
-from intendant.errors import InvalidRequest
+from intendant.errors import InvalidRequest, SettingsError
 from intendant.protocol.environment import encode_environment
 
 
@@ -81,7 +81,13 @@ class Submitter:
     @classmethod
     def this_process(cls) -> Submitter:
         """The folder, environment, file mode mask and interpreter of the calling process."""
-        return cls(str(Path.cwd()), dict(os.environb), _umask(), sys.executable or None)
+        try:
+            folder = Path.cwd()
+        except FileNotFoundError as error:
+            raise SettingsError(
+                "the working directory does not exist any more, expected one where the run can be"
+            ) from error
+        return cls(str(folder), dict(os.environb), _umask(), sys.executable or None)
 
 
 class Described(Protocol):
