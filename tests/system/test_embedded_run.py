@@ -113,6 +113,37 @@ def test_a_named_state_folder_is_kept_and_can_be_gone_on_with(home: Daemon) -> N
     assert temporary(home) == []
 
 
+def test_what_ctrl_c_cancelled_and_what_waited_for_it_is_done_by_continue(home: Daemon) -> None:
+    write_runs(
+        home,
+        {"name": "first", "argv": ["sh", "-c", "echo x >> firsts"]},
+        {"name": "a", "argv": ["sh", "-c", "test -e go || { echo $$ > pid; exec sleep 60; }"],
+         "after": ["first"]},
+        {"name": "b", "argv": ["echo", "done"], "after": ["a"]},
+    )  # fmt: skip
+    first = start(home, "--state-dir", "kept", "runs.json")
+    wait_for("the run is running", (home.home / "pid").exists)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=20)
+    (home.home / "go").touch()
+
+    second = run(home, "--state-dir", "kept", "--continue")
+
+    assert "intendant run --continue --state-dir" in said
+    assert (second.returncode, second.stdout) == (0, "done\n")
+    assert (home.home / "firsts").read_text() == "x\n"
+    third = run(home, "--state-dir", "kept", "--continue")
+    assert (third.returncode, "nothing is left to do" in third.stderr) == (0, True)
+
+
+def test_continue_where_no_runs_are_is_refused_and_makes_no_folder(home: Daemon) -> None:
+    done = run(home, "--state-dir", "mistyped", "--continue")
+
+    assert done.returncode == 2
+    assert "found no runs in mistyped, expected those of an earlier 'intendant run'" in done.stderr
+    assert not (home.home / "mistyped").exists()
+
+
 def test_a_state_folder_without_anything_to_do_says_so(home: Daemon) -> None:
     assert run(home, "--state-dir", "kept", "--", "true").returncode == 0
 

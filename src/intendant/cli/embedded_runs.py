@@ -101,7 +101,7 @@ def run_embedded(
         daemon.keep_state = True
         with daemon.client() as client:
             if not submissions:
-                continue_pipelines(client)
+                continue_unfinished(client)
             plan = make_plan(client, submissions, secret_env=secret_env)
         account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         daemon.keep_state = account.status != exit_status.DONE
@@ -111,19 +111,20 @@ def run_embedded(
     return account.status
 
 
-def continue_pipelines(client: Client) -> None:
-    """Queue every pipeline and study anew that has not ended well, to go on where it got to.
+def continue_unfinished(client: Client) -> None:
+    """Queue anew every run that has not ended well; pipelines and studies go on where they got to.
 
-    One that an earlier daemon has left running is about to end, for want of that daemon.
+    One of those that an earlier daemon has left running is about to end, for want of that daemon.
     """
     left = [run["id"] for run in client.runs(states=_LIVE, limit=None) if run["kind"] in _GO_ON]
     if left:
         client.wait(left, timeout_s=LEFT_S)
     ended = client.runs(outcomes=_NOT_WELL, limit=None)
     done_again = {run["spec"].get("retry_of") for run in client.runs(limit=None)}
-    ids = [run["id"] for run in ended if run["kind"] in _GO_ON and run["id"] not in done_again]
-    if ids:
-        client.retry(ids, continuing={})
+    left_over = [run for run in ended if run["id"] not in done_again]
+    if left_over:
+        goes_on = any(run["kind"] in _GO_ON for run in left_over)
+        client.retry([run["id"] for run in left_over], continuing={} if goes_on else None)
 
 
 def make_plan(
@@ -286,7 +287,7 @@ def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_n
         return
     place = shlex.quote(str(kept))
     ended = sum(run["outcome"] is not None for run in account.runs.values())
-    if ended < planned:
+    if ended < planned or account.interrupted_by is not None:
         click.echo(f"intendant: to go on: intendant run --continue --state-dir {place}", err=True)
     elif not is_named:
         run_id = _guilty(account)

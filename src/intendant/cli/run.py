@@ -13,6 +13,7 @@ from intendant.cli.parameters import ArgvCommand, argv_of
 from intendant.cli.run_options import given_options, run_options
 from intendant.client.command import RunOptions
 from intendant.errors import SettingsError
+from intendant.protocol.folders import DATABASE
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue")
@@ -25,7 +26,7 @@ _OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue")
 @click.option("--check", is_flag=True, help="Only say whether the files are sound.")
 @click.option("--state-dir", type=_FOLDER, help="Keep the state here; unfinished runs go on.")
 @click.option("--continue", "only_continue", is_flag=True,
-              help="Only finish what --state-dir holds.")  # fmt: skip
+              help="Only what --state-dir holds and has not succeeded.")  # fmt: skip
 @run_options
 @click.pass_context
 def verb(
@@ -69,6 +70,9 @@ def _check_usage(ctx: click.Context, *, has_argv: bool) -> None:
     files, only_continue = ctx.params["files"], ctx.params["only_continue"]
     if only_continue and ctx.params["state_dir"] is None:
         raise click.UsageError("found --continue, expected --state-dir with it", ctx)
+    if only_continue and not (ctx.params["state_dir"] / DATABASE).exists():
+        found = f"found no runs in {ctx.params['state_dir']}"
+        raise click.UsageError(f"{found}, expected those of an earlier 'intendant run'", ctx)
     if has_argv and (files or only_continue or ctx.params["check"]):
         raise click.UsageError("found a command behind --, expected it alone", ctx)
     if not (files or has_argv or only_continue):

@@ -66,6 +66,8 @@ def retry(
     if prefix is not None and (known_ids := _ids_with_prefix(tx, prefix, account)):
         return known_ids
     old_runs = [tx.run(run_id) for run_id in sorted(set(run_ids))]
+    if continuing is not None:
+        _require_one_that_goes_on(old_runs)
     parents = {old.id: _parents(tx, old, among=run_ids) for old in old_runs}
     new_ids = {
         old.id: _insert(tx, _again(tx, old, parents[old.id], prefix, continuing), account)
@@ -116,16 +118,22 @@ def _again(
     )
 
 
+def _require_one_that_goes_on(old_runs: Sequence[RunRow]) -> None:
+    """Others begin anew beside it."""
+    kinds = {old.spec.workload.kind for old in old_runs}
+    if old_runs and not kinds & {"pipeline", "study"}:
+        raise InvalidRequest(
+            f"run {old_runs[0].id} is a {old_runs[0].spec.workload.kind}; "
+            "only a pipeline or a study goes on"
+        )
+
+
 def _work_again(old: RunRow, continuing: ContinueOrder | None) -> Workload:
     """What the run did, from its beginning; or from where a pipeline or a study got to."""
     workload = old.spec.workload
     if isinstance(workload, StudySpec):
         return _study_again(old, workload, continuing)
     if not isinstance(workload, PipelineSpec):
-        if continuing is not None:
-            raise InvalidRequest(
-                f"run {old.id} is a {workload.kind}; only a pipeline or a study goes on"
-            )
         return workload
     if continuing is None:
         return workload.model_copy(update={"continues": None})
