@@ -1,8 +1,8 @@
 """Intendant: an executor daemon for long runs.
 
-`Client`, `AsyncClient`, `Command`, `Call`, `Pipeline`, `step` and `Run` are the interface for
-programs; `errors` holds what they raise. They are imported when first used: the daemon's processes
-carry none of it.
+`Client`, `AsyncClient`, `Command`, `Call`, `Pipeline`, `step`, `Study` and `Run` are the interface
+for programs; `errors` holds what they raise. They are imported when first used: the daemon's
+processes carry none of it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from intendant.client.pipelines import Pipeline as Pipeline
     from intendant.client.pipelines import step as step
     from intendant.client.run import Run as Run
+    from intendant.client.studies import Study as Study
+    from intendant.client.study_result import StudyResult as StudyResult
 
 __all__ = [
     "AsyncClient",
@@ -29,6 +31,8 @@ __all__ = [
     "Pipeline",
     "PipelineResults",
     "Run",
+    "Study",
+    "StudyResult",
     "__version__",
     "errors",
     "step",
@@ -43,6 +47,8 @@ _HOMES = {
     "Pipeline": "intendant.client.pipelines",
     "PipelineResults": "intendant.client.pipeline_results",
     "Run": "intendant.client.run",
+    "Study": "intendant.client.studies",
+    "StudyResult": "intendant.client.study_result",
     "step": "intendant.client.pipelines",
 }
 

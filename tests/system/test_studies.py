@@ -9,11 +9,12 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
 
+from intendant import Study
 from intendant.protocol.trial_records import TrialInfo
 from intendant.store.trials import TRIALS_FILE, read_trials, reading
 from tests.helpers.daemon import Daemon
@@ -305,9 +306,49 @@ def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemo
     done = daemon.run("run", "examples/study.toml", "--state-dir", str(state), cwd=root,
                       within_s=180, environment=one_thread)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    default = subprocess.run(
-        [sys.executable, "examples/study.py"], cwd=root, capture_output=True, text=True, check=True
-    )
-    baseline = float(default.stdout.rpartition(" ")[2])
-    for result in state.glob("spool/*/1/result.json"):
+    program = subprocess.run(
+        [sys.executable, "examples/study.py"], cwd=root, capture_output=True, text=True, check=True,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+    )  # fmt: skip
+    baseline, tuned = (float(line.rpartition(" ")[2]) for line in program.stdout.splitlines())
+    assert tuned > baseline
+    results = list(state.glob("spool/*/1/result.json"))
+    assert len(results) == 2
+    for result in results:
         assert json.loads(result.read_text())["best"]["value"] > baseline
+
+
+def test_a_study_of_a_programs_own_function_runs_and_leaves_its_best_trial(served: Daemon) -> None:
+    factor = 3
+
+    def objective(x: float, y: int) -> float:
+        return factor * x + y
+
+    study = Study(objective, {"x": [0.5, 2.0], "y": [1]}, metric="loss", search="grid", name="own")
+    with served.client() as client:
+        run = client.submit(study)
+        found = cast("dict[str, Any]", run.result())
+    assert found["best"]["params"] == {"x": 0.5, "y": 1}
+    assert found["best"]["value"] == 2.5
+    assert found["trials"] == {"completed": 2}
+
+
+def test_a_study_that_prompts_goes_on_only_when_it_is_told_to(served: Daemon) -> None:
+    (served.home / "study.json").write_text(json.dumps({
+        "cwd": str(Path(__file__).parents[2]),
+        "study": {"call": "tests.helpers.objectives:square", "metric": "loss", "space": SPACE,
+                  "trials": 2, "snapshot": str(served.home / "kept"), "resume": "prompt"},
+    }))  # fmt: skip
+
+    def submitted(*flags: str) -> dict[int, float | None]:
+        done = served.run("submit", "study.json", "--wait", *flags)
+        assert done.returncode == 0, done.stderr
+        return values(served, int(done.stdout))
+
+    first = submitted()  # nothing there that somebody would have to be asked about
+    refused = served.run("submit", "study.json")
+    assert refused.returncode != 0
+    assert "--resume" in refused.stderr
+    assert "--no-resume" in refused.stderr
+    assert submitted("--resume") == first
+    assert submitted("--no-resume") != first

@@ -10,13 +10,14 @@ import click
 from intendant.cli import exit_status
 from intendant.cli.escapes import visible
 from intendant.cli.parameters import ArgvCommand, argv_of
+from intendant.cli.resuming import answer_of, resume_option
 from intendant.cli.run_options import given_options, run_options
 from intendant.client.command import RunOptions
 from intendant.errors import SettingsError
 from intendant.protocol.folders import DATABASE
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
-_OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue")
+_OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue", "resume")
 
 
 @click.command("run", cls=ArgvCommand, options_metavar="[OPTIONS]")
@@ -27,6 +28,7 @@ _OF_ANY_RUNS = ("files", "check", "state_dir", "only_continue")
 @click.option("--state-dir", type=_FOLDER, help="Keep the state here; unfinished runs go on.")
 @click.option("--continue", "only_continue", is_flag=True,
               help="Only what --state-dir holds and has not succeeded.")  # fmt: skip
+@resume_option
 @run_options
 @click.pass_context
 def verb(
@@ -37,6 +39,7 @@ def verb(
     check: bool,
     state_dir: Path | None,
     only_continue: bool,
+    resume: bool | None,
     secret_env: dict[str, str],
     **options: Unpack[RunOptions],
 ) -> int:
@@ -60,7 +63,7 @@ def verb(
     from intendant.cli.runfiles import load_run_file
     from intendant.client.command import spec_of
 
-    submissions = [load_run_file(path) for path in files]
+    submissions = [load_run_file(path, answer_of(resume)) for path in files]
     if argv is not None:
         submissions.append([spec_of(argv, **options)])
     return run_embedded([] if only_continue else submissions, state_dir, secret_env=secret_env)

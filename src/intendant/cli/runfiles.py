@@ -6,18 +6,25 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from intendant.errors import SettingsError
+
+if TYPE_CHECKING:
+    from intendant.protocol.studyfile import Resumes
 
 MAX_BYTES = 16 * 1024 * 1024
 
 
-def load_run_file(path: Path) -> list[dict[str, object]]:
-    """The specs of a file's runs, defaults left out; `SettingsError` names file, line or key."""
+def load_run_file(path: Path, resumes: Resumes | None = None) -> list[dict[str, object]]:
+    """The specs of a file's runs, defaults left out; `SettingsError` names file, line or key.
+
+    `resumes` answers for studies that prompt.
+    """
     from intendant.protocol.runfile import parse_run_file
 
     data = read_data(path)
-    specs = parse_run_file(data, source=str(path))
+    specs = parse_run_file(data, source=str(path), resumes=resumes)
     return [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
 
 

@@ -18,6 +18,7 @@ from intendant.cli.parameters import (
     json_option,
 )
 from intendant.cli.queued import named_in_any_case
+from intendant.cli.resuming import answer_of, resume_option
 from intendant.cli.run_options import given_options, run_options
 from intendant.cli.session import Session
 from intendant.client.call import Call, CallArguments, is_target
@@ -25,7 +26,7 @@ from intendant.client.client import Client
 from intendant.client.command import Command, RunOptions
 from intendant.client.run import Run
 
-_OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
+_OF_ANY_SUBMISSION = ("file", "key", "resume", "wait", "as_json")
 
 
 @click.command("submit", cls=ArgvCommand, options_metavar="[OPTIONS]")
@@ -39,6 +40,7 @@ _OF_ANY_SUBMISSION = ("file", "key", "wait", "as_json")
 @click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,
               help="Show the N-th argument to the owner alone; may be repeated.")  # fmt: skip
 @click.option("--key", metavar="K", help="The same key again gives the same run.")
+@resume_option
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
 @endpoint_option
@@ -51,6 +53,7 @@ def verb(
     call_args: CallArguments | None,
     secret_args: tuple[int, ...],
     key: str | None,
+    resume: bool | None,
     secret_env: dict[str, str],
     wait: bool,
     as_json: bool,
@@ -71,7 +74,7 @@ def verb(
         if what is not None:
             submitted = [client.submit(what, key=key, secret_env=secret_env, **options)]
         else:
-            submitted = _submit_file(ctx, client, file, key=key)
+            submitted = _submit_file(ctx, client, file, key=key, resume=resume)
         with named_in_any_case([run.id for run in submitted]):
             return _follow_up(
                 client, submitted, is_one=what is not None, wait=wait, as_json=as_json
@@ -98,7 +101,7 @@ def _one_run(
 
 
 def _submit_file(
-    ctx: click.Context, client: Client, file: str | None, *, key: str | None
+    ctx: click.Context, client: Client, file: str | None, *, key: str | None, resume: bool | None
 ) -> list[Run]:
     """Queue the runs of a file, in which each says for itself what the options say of a command."""
     from intendant.cli.runfiles import load_run_file
@@ -107,7 +110,7 @@ def _submit_file(
         raise click.UsageError("found no command, expected a run file or -- ARGV", ctx)
     if found := given_options(ctx, besides=_OF_ANY_SUBMISSION):
         raise click.UsageError(f"found {found} with a run file, expected it inside the file", ctx)
-    return client.submit_all(load_run_file(Path(file)), key=key)
+    return client.submit_all(load_run_file(Path(file), answer_of(resume)), key=key)
 
 
 def _follow_up(

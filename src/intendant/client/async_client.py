@@ -28,7 +28,7 @@ from intendant.client.command import (
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
-from intendant.client.result import result_of
+from intendant.client.result import WITH_RESULT, result_of
 from intendant.client.resuming import CUT_OFF, Resumption
 from intendant.client.run import Selection, Stream
 
@@ -284,13 +284,13 @@ class AsyncRun:
         return self._info
 
     async def result(self) -> object:
-        """Wait, then give what a call returned, or a command's exit code; raise if it failed.
+        """Wait, then give what a call returned or a study has found, or a command's exit code.
 
-        `RunFailed` says how; an exception that travelled as a pickle is raised itself.
+        `RunFailed` says how it failed; an exception that travelled as a pickle is raised itself.
         """
         info = await self.wait()
-        is_call = info["kind"] == "call"
-        found = await self._client.result(self.id) if is_call else result_of(info)
+        leaves_more = info["kind"] in WITH_RESULT
+        found = await self._client.result(self.id) if leaves_more else result_of(info)
         return found.value(may_unpickle=self._is_own)
 
     def logs(

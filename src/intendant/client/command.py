@@ -91,7 +91,7 @@ class Submitter:
 
 
 class Described(Protocol):
-    """What describes a run by itself, and may bring functions along: a pipeline."""
+    """What describes a run by itself, and may bring functions along: a pipeline, a study."""
 
     def spec(self) -> dict[str, object]: ...
 
@@ -100,7 +100,7 @@ class Described(Protocol):
 
 
 Work: TypeAlias = Command | Call | Described | Sequence[str] | Mapping[str, object]
-"""What can be submitted: a command, a call, a pipeline, bare arguments, or a run spec."""
+"""What can be submitted: a command, a call, a pipeline, a study, bare arguments, or a run spec."""
 Submission: TypeAlias = dict[str, object]
 
 

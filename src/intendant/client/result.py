@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from intendant.client.shapes import RunInfo
 from intendant.errors import InvalidRequest, RunFailed
 
+WITH_RESULT = frozenset({"call", "study"})
+"""Kinds of runs that leave more than an exit code."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunResult:

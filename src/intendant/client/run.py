@@ -91,14 +91,14 @@ class Run:
         return self._info
 
     def result(self, timeout_s: float | None = None) -> object:
-        """Wait, then give what a call returned, or a command's exit code; raise if it failed.
+        """Wait, then give what a call returned or a study has found, or a command's exit code.
 
-        `RunFailed` says how; an exception that travelled as a pickle is raised itself.
+        `RunFailed` says how it failed; an exception that travelled as a pickle is raised itself.
         """
-        from intendant.client.result import result_of
+        from intendant.client.result import WITH_RESULT, result_of
 
         info = self.wait(timeout_s)
-        found = self._service.result(self.id) if info["kind"] == "call" else result_of(info)
+        found = self._service.result(self.id) if info["kind"] in WITH_RESULT else result_of(info)
         return found.value(may_unpickle=self._is_own)
 
     def logs(

@@ -19,7 +19,7 @@ from intendant.protocol.fields import Arguments, Name, QueueName
 from intendant.protocol.filefields import FileModel, Limit, Retry, Umask, Wait
 from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
 from intendant.protocol.specs import RunSpec, check_dependencies
-from intendant.protocol.studyfile import StudyTable, fields_of_study, key_of_study
+from intendant.protocol.studyfile import Resumes, StudyTable, fields_of_study, key_of_study
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 
@@ -204,8 +204,11 @@ IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
 """By the name of a field in a spec: its name in a file, where they differ."""
 
 
-def parse_run_file(data: object, *, source: str) -> list[RunSpec]:
-    """The runs that a file's data holds, in its order; `SettingsError` names all that is wrong."""
+def parse_run_file(data: object, *, source: str, resumes: Resumes | None = None) -> list[RunSpec]:
+    """The runs that a file's data holds, in its order; `SettingsError` names all that is wrong.
+
+    `resumes` answers for the studies whose `resume` is "prompt"; without it they begin anew.
+    """
     tables = _read_tables(data, source)
     specs = []
     problems: list[Problem] = []
@@ -214,7 +217,7 @@ def parse_run_file(data: object, *, source: str) -> list[RunSpec]:
             problems += [Problem((*at, *problem.key), problem.text) for problem in unclear]
             continue
         try:
-            specs.append(RunSpec.model_validate(_fields_of_spec(table)))
+            specs.append(RunSpec.model_validate(_fields_of_spec(table, resumes)))
         except ValidationError as error:
             problems += [
                 Problem((*at, *_key_in_file(problem.key)), problem.text)
@@ -308,12 +311,12 @@ def _unsound_names(tables: list[tuple[Key, RunTable]]) -> Iterator[Problem]:
                 yield Problem(key, found(name, f"a name of one run; {owners[name]} have this one"))
 
 
-def _fields_of_spec(table: RunTable) -> dict[str, object]:
+def _fields_of_spec(table: RunTable, resumes: Resumes | None) -> dict[str, object]:
     """What the file gives, under the names and in the places that `RunSpec` has for it."""
     fields = _with_workload(table.model_dump(exclude_none=True))
     workload = fields["workload"]
     if table.study is not None:
-        workload |= fields_of_study(workload.pop("study"))
+        workload |= fields_of_study(workload.pop("study"), cwd=table.cwd, resumes=resumes)
     if table.steps is not None and isinstance(workload, dict):
         defaults = workload.pop("defaults", {})
         workload["steps"] = [_with_workload({**defaults, **step}) for step in workload["steps"]]

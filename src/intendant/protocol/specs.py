@@ -154,7 +154,7 @@ class Submission(Model):
         """The spec, which decides whether two submissions are the same, vouches for the pickle."""
         workload, pickle = self.spec.workload, self.secrets.pickle_bytes()
         expected = None
-        if isinstance(workload, CallSpec | PipelineSpec):
+        if isinstance(workload, CallSpec | PipelineSpec | StudySpec):
             expected = workload.pickle_sha256
         found = None if pickle is None else hashlib.sha256(pickle).hexdigest()
         if found != expected:

@@ -151,6 +151,11 @@ class StudySpec(Model):
     target: Target | None = Field(
         default=None, description="the objective: `package.module:function`"
     )
+    pickle_sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="or the function itself: of the pickle in the secrets",
+    )
     argv: Argv | None = Field(
         default=None,
         description="or a command; ${NAME} stands for a parameter, $$ for a dollar sign",
@@ -239,8 +244,10 @@ class StudySpec(Model):
 
     @model_validator(mode="after")
     def _is_sound(self) -> StudySpec:
-        if (self.target is None) == (self.argv is None):
-            raise ValueError("a study has either a target or an argv as its objective")
+        if sum(each is not None for each in (self.target, self.pickle_sha256, self.argv)) != 1:
+            raise ValueError(
+                "a study has either a target or an argv as its objective, or a pickled function"
+            )
         in_order(self.space)
         _check_placeholders(self.argv or [], self.space)
         self._check_search()

@@ -6,38 +6,30 @@ may be just the name of a method. What the table asks for is checked by `StudySp
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from intendant.protocol.filefields import FileModel, Limit, Wait
+from intendant.protocol.shorthand import whole_method, whole_parameter
 from intendant.protocol.study import Again, Mode
+
+Resumes: TypeAlias = Callable[[str, str | None], bool]
+"""Given where a snapshot may be, and the run's folder: whether to go on from it."""
 
 
 def _method(value: object) -> object:
-    """The name of a method stands for the table that holds only this."""
-    if isinstance(value, str):
-        return {"method": value}
-    if not isinstance(value, dict):
+    whole = whole_method(value)
+    if not isinstance(whole, dict):
         raise ValueError("expected the name of a method or a table")  # noqa: TRY004  for pydantic
-    return value
-
-
-def _parameter(value: JsonValue) -> JsonValue:
-    """A list is a choice, a single value is fixed."""
-    match value:
-        case dict():
-            return value
-        case list():
-            return {"type": "choice", "values": value}
-        case _:
-            return {"type": "fixed", "value": value}
+    return whole
 
 
 def _space(value: object) -> object:
     if not isinstance(value, dict):
         raise ValueError("expected a table of parameters")  # noqa: TRY004  for pydantic
-    return {name: _parameter(parameter) for name, parameter in value.items()}
+    return {name: whole_parameter(parameter) for name, parameter in value.items()}
 
 
 class MethodTable(FileModel):
@@ -124,8 +116,16 @@ class StudyTable(FileModel):
     checkpoint_period: Wait | None = Field(
         default=None, description="the snapshot is made at most this often"
     )
-    resume: ResumeTable | None = None
+    resume: ResumeTable | Literal["prompt"] | None = Field(
+        default=None, description="prompt: whoever starts it is asked, if `snapshot` holds a study"
+    )
     callbacks: list[str] | None = Field(default=None, description="factories of callbacks")
+
+    @model_validator(mode="after")
+    def _has_what_it_asks_about(self) -> StudyTable:
+        if self.resume == "prompt" and self.snapshot is None:
+            raise ValueError('resume = "prompt" asks about the snapshot, of which nothing is said')
+        return self
 
 
 _IN_SPEC = {
@@ -138,8 +138,16 @@ _IN_SPEC = {
 _IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
 
 
-def fields_of_study(table: dict[str, Any]) -> dict[str, Any]:
-    """A study's table under the names that `StudySpec` has."""
+def fields_of_study(
+    table: dict[str, Any], *, cwd: str | None, resumes: Resumes | None
+) -> dict[str, Any]:
+    """A study's table under the names that `StudySpec` has.
+
+    `resumes` says whether a study that prompts goes on from its snapshot; None: it begins anew.
+    """
+    if table.get("resume") == "prompt":
+        goes_on = resumes is not None and resumes(table["snapshot"], cwd)
+        table["resume"] = {"source": table["snapshot"]} if goes_on else None
     return {
         _IN_SPEC.get(key, key): _renamed(value) if key in ("search", "scheduler") else value
         for key, value in table.items()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import importlib
 import os
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from intendant.errors import InvalidRequest
 from intendant.workloads.results import Encoding, reason, to_json
+
+if TYPE_CHECKING:
+    from intendant.client.pickles import PackedCall
 
 
 class Refusal(Exception):
@@ -36,6 +41,14 @@ def find_function(target: str) -> Callable[..., object]:
     if not callable(found):
         raise TypeError(f"{target} is no function: {found!r}")
     return cast(Callable[..., object], found)
+
+
+@cache
+def opened_call(encoded_call: str) -> PackedCall:
+    """A function that travelled as base64 of a pickle; opened once where a zygote did it."""
+    from intendant.client.pickles import open_call
+
+    return open_call(base64.b64decode(encoded_call))
 
 
 def bound_call(function: Callable[..., object], given: Any) -> Callable[[], object]:

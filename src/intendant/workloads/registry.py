@@ -29,6 +29,6 @@ def make_workload(spec: RunSpec, secrets: Secrets) -> Workload:
         case StudySpec():
             from intendant.workloads.study.workload import StudyWorkload
 
-            return StudyWorkload(spec.workload)
+            return StudyWorkload(spec.workload, pickle=secrets.pickle)
         case _:
             assert_never(spec.workload)

@@ -351,7 +351,7 @@ def test_a_file_can_say_all_that_a_spec_can() -> None:
 
 
 def test_a_studys_table_can_say_all_that_its_spec_can() -> None:
-    beside = {"cwd", "env", "umask", "python", "kind", "target"}
+    beside = {"cwd", "env", "umask", "python", "kind", "target", "pickle_sha256"}
     in_table = ({*StudySpec.model_fields} - beside) | {"call"}
     assert set(StudyTable.model_fields) == without_unit(in_table)
 

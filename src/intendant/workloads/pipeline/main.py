@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from intendant.workloads.asking import ASKED
-from intendant.workloads.pipeline.step_executor import opened_call
+from intendant.workloads.calling import opened_call
 from intendant.workloads.pipeline.step_process import serve
 from intendant.workloads.results import reason
 from intendant.workloads.zygote import Preload, fork_zygote

@@ -12,21 +12,25 @@ A class of the user's own with any of them written anew can take its place
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from intendant.errors import InvalidRequest, WorkloadNotStarted
 from intendant.protocol.references import expand, expand_to_text
 from intendant.workloads.arguments import bind
-from intendant.workloads.calling import Refusal, encoded, find_function, why_it_failed
+from intendant.workloads.calling import (
+    Refusal,
+    encoded,
+    find_function,
+    opened_call,
+    why_it_failed,
+)
 from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.leavings import Leavings
 from intendant.workloads.results import MAX_RESULT_BYTES, reason
@@ -201,14 +205,6 @@ class StepExecutor:
             "parameters": _plain(self.parameters),
             **fields,
         }
-
-
-@cache
-def opened_call(encoded_call: str) -> Any:
-    """A function that travelled as base64 of a pickle; opened once where a zygote did it."""
-    from intendant.client.pickles import open_call
-
-    return open_call(base64.b64decode(encoded_call))
 
 
 class CommandFailed(Exception):

@@ -11,10 +11,12 @@ import json
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from intendant.workloads.asking import ASKED
+from intendant.workloads.calling import opened_call
 from intendant.workloads.results import reason
 from intendant.workloads.study.trial_process import serve
 from intendant.workloads.zygote import Preload, fork_zygote
@@ -30,10 +32,11 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
         os.set_inheritable(descriptor, False)
     with open(order_fd, encoding="utf-8") as file:
         order: dict[str, Any] = json.load(file)
-    target = order["spec"].get("target")
+    target, pickle = order["spec"].get("target"), order.pop("pickle")
     modules = [] if target is None else [target.partition(":")[0]]
+    others = [] if pickle is None else [partial(opened_call, pickle)]
     title = f"intendant: trials {order['label']}"
-    _, zygote = fork_zygote(title, serve, Preload(modules))
+    _, zygote = fork_zygote(title, partial(serve, pickle=pickle), Preload(modules, others))
     setproctitle.setproctitle(f"intendant: study {order['label']}")
     try:
         from intendant.workloads.study.conduct import conduct

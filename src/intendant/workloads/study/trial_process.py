@@ -32,6 +32,7 @@ from intendant.workloads.calling import (
     find_function,
     flush,
     is_success,
+    opened_call,
     why_it_failed,
     wind_up,
 )
@@ -40,8 +41,11 @@ from intendant.workloads.results import reason
 Order = Mapping[str, Any]
 
 
-def serve(channel: socket.socket) -> int:
-    """Carry out each trial that comes; the exit status of the process."""
+def serve(channel: socket.socket, *, pickle: str | None) -> int:
+    """Carry out each trial that comes; the exit status of the process.
+
+    `pickle` is the objective where it is a function that travelled itself, in base64.
+    """
     import setproctitle
 
     signal.signal(signal.SIGTERM, _exit)
@@ -53,7 +57,7 @@ def serve(channel: socket.socket) -> int:
             _redirect(Path(order["folder"]))
             if order["argv"] is not None:
                 return _become_command(order, channel)
-            over = _carried_out(order, channel, lines)
+            over = _carried_out(order, channel, lines, pickle)
             is_last = order["is_last"] or _has_left_something()
             if is_last:
                 wind_up()
@@ -63,7 +67,9 @@ def serve(channel: socket.socket) -> int:
     return 0
 
 
-def _carried_out(order: Order, channel: socket.socket, lines: BinaryIO) -> dict[str, Any]:
+def _carried_out(
+    order: Order, channel: socket.socket, lines: BinaryIO, pickle: str | None
+) -> dict[str, Any]:
     """Call the objective; how it ended."""
 
     def talk(said: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +84,10 @@ def _carried_out(order: Order, channel: socket.socket, lines: BinaryIO) -> dict[
     try:
         os.environ.update(_variables(order))
         sys.path[:0] = [order["cwd"]] if order["cwd"] not in sys.path else []
-        value = bound_call(find_function(order["target"]), order["params"])()
+        function = (
+            find_function(order["target"]) if pickle is None else opened_call(pickle).function
+        )
+        value = bound_call(function, order["params"])()
         if isinstance(value, Awaitable):
             import asyncio
 

@@ -12,8 +12,9 @@ CONDUCTOR = "intendant.workloads.study.main"
 class StudyWorkload:
     """Trials under a process of their own."""
 
-    def __init__(self, spec: StudySpec) -> None:
+    def __init__(self, spec: StudySpec, *, pickle: str | None) -> None:
         self._spec = spec
+        self._pickle = pickle
         self._interpreter = Interpreter(CONDUCTOR)
 
     def start(self, surroundings: Surroundings) -> int:
@@ -23,6 +24,7 @@ class StudyWorkload:
             "run_folder": str(surroundings.attempt_folder.parent),
             "attempt_folder": str(surroundings.attempt_folder),
             "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
+            "pickle": self._pickle,
         }
         return self._interpreter.start(order, self._spec, surroundings)
 

@@ -1,0 +1,53 @@
+"""What a study has found, for the program that has built it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.shapes import RunInfo, TrialInfo
+from intendant.errors import RunFailed
+
+if TYPE_CHECKING:
+    from intendant.client.studies import Study
+
+
+class Best(TypedDict):
+    """The best trial. Its checkpoint is a folder that lasts as long as the state of the run."""
+
+    trial: int
+    params: dict[str, object]
+    value: float
+    step: int
+    metrics: dict[str, object]
+    checkpoint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyResult:
+    """The best trial, None if the study failed, and all trials by number."""
+
+    run: RunInfo
+    best: Best | None
+    trials: list[TrialInfo]
+
+
+def run_embedded(study: Study, state_dir: Path | None, *, slots: int | None) -> StudyResult:
+    """Carry a study out under a private daemon; what it has found.
+
+    `RunFailed` says why it failed; its `results` are what there is all the same.
+    """
+    with EmbeddedDaemon(state_dir, slots=slots) as daemon, daemon.client() as client:
+        run = client.submit(study)
+        info = run.wait()
+        trials = client.trials(run.id)["trials"]
+        if info["outcome"] == "succeeded":
+            found = cast("dict[str, object]", run.result())
+            return StudyResult(info, cast("Best", found["best"]), trials)
+    failure = RunFailed(
+        run.id, outcome=str(info["outcome"]), reason=info["reason"], exit_code=info["exit_code"]
+    )
+    failure.results = StudyResult(info, None, trials)
+    raise failure
