@@ -105,12 +105,13 @@ def test_asha_stops_trials_that_heed_it(served: Daemon) -> None:
 
 
 def test_population_training_goes_on_from_the_best_ones_checkpoint(served: Daemon) -> None:
-    # Two of four run at once, so they take turns and stay comparable however slow the machine is.
-    run_id = submit(served, call="counted", trials=4, at_once=2, space={**SPACE, "steps": 8},
+    # The fourth is the worst by far, whenever it is compared, and starts after two others paused.
+    run_id = submit(served, call="counted", trials=4, at_once=2, search="grid",
+                    space={"x": {"type": "grid", "values": [1, 1.1, 1.2, 100]}, "steps": 8},
                     scheduler={"method": "pbt", "options": {"interval": 2}})  # fmt: skip
     assert outcomes(served, run_id) == ["completed"] * 4
     trials = trials_of(served, run_id)
-    assert any(trial.starts > 1 for trial in trials)
+    assert trials[3].starts > 1
     assert all(trial.step == 8 for trial in trials)
 
 

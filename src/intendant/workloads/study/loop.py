@@ -231,7 +231,7 @@ class StudyLoop:
             self._actions.append(Refuse(trial.number, result))
             return
         self._keep(trial, result)
-        decision = Decision.STOP if trial.verdict is not None else self._decide(trial, result)
+        decision = _decided(trial) or self._decide(trial, result)
         if report.checkpoint is None:
             self._execute(trial, decision)
             return
@@ -589,3 +589,10 @@ class StudyLoop:
     def _tell_complete(self, trial: Trial, result: Result | None) -> None:
         self._hooks.call(self.scheduler.on_trial_complete, self.trials, trial, result)
         self._hooks.call(self.searcher.on_trial_complete, trial, result, error=False)
+
+
+def _decided(trial: Trial) -> Decision | None:
+    """What the trial was told already, and told again if it goes on nevertheless."""
+    if trial.verdict is not None:
+        return Decision.STOP
+    return Decision.PAUSE if trial.is_pausing else None

@@ -332,6 +332,14 @@ def test_t11_stop_overwrites_a_waiting_continue_and_never_the_reverse() -> None:
     assert answered(study.save(actions)) == [(0, STOP)]
 
 
+def test_t11_a_trial_that_goes_on_after_pause_is_told_again_and_paused_in_the_end() -> None:
+    study = a_study(PAUSE, proposals=1, pause="disk")
+    assert answered(study.save(study.report(0, loss=1.0, checkpoint="/one"))) == [(0, PAUSE)]
+    assert answered(study.report(0, loss=0.5)) == [(0, PAUSE)]
+    [start] = only(Start, study.returns(0, loss=0.1))
+    assert (start.start, start.step) == (2, 1)
+
+
 def test_t11_a_waiting_stop_stays_one() -> None:
     study = a_study(STOP)
     actions = study.report(0, loss=1.0, checkpoint="/one")
