@@ -201,6 +201,12 @@ REFUSALS: dict[str, type[RequestRefused]] = {
 }
 
 
+PASSING = (
+    Busy, RequestExpired, ServiceUnknown, SlowReader, TimeoutError, Unreachable, WorkerLost,
+)  # fmt: skip
+"""Troubles of a request that pass by themselves: what may be asked twice may be asked again."""
+
+
 def refusal(code: str, message: str) -> RequestRefused:
     """The error that a server's `code` stands for; an unknown code gives the branch itself."""
     error = REFUSALS.get(code, RequestRefused)(message)

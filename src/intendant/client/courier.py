@@ -27,15 +27,7 @@ from intendant.client.endpoint import Address
 from intendant.client.events import EventCursor
 from intendant.client.result import RunResult
 from intendant.client.shapes import EventInfo
-from intendant.errors import (
-    Busy,
-    IntendantError,
-    RequestExpired,
-    ServiceUnknown,
-    SlowReader,
-    Unreachable,
-    WorkerLost,
-)
+from intendant.errors import PASSING, IntendantError
 
 MAX_BATCH = 1000
 MAX_BATCH_BYTES = 2 * 1024 * 1024
@@ -45,9 +37,6 @@ PATIENCE_S = 60.0
 _FIRST_DELAY_S = 0.1
 _MAX_DELAY_S = 2.0
 _LEAVES_S = 2.0
-_TEMPORARY = (
-    Busy, RequestExpired, ServiceUnknown, SlowReader, TimeoutError, Unreachable, WorkerLost,
-)  # fmt: skip
 _LIVE = ("starting", "running", "stopping")
 
 T = TypeVar("T")
@@ -178,7 +167,7 @@ class Courier:
                 async for event in self._client.read(place):
                     patience = _Patience()
                     self._on_event(event)
-            except _TEMPORARY as error:
+            except PASSING as error:
                 await patience.wait_or_raise(error)
 
     def _on_event(self, event: EventInfo) -> None:
@@ -323,7 +312,7 @@ async def _insist(act: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await act()
-        except _TEMPORARY as error:
+        except PASSING as error:
             await patience.wait_or_raise(error)
 
 

@@ -19,7 +19,7 @@ import structlog
 
 from intendant.client.async_client import AsyncClient, AsyncRun
 from intendant.client.shapes import RunInfo
-from intendant.errors import DaemonLost, RequestRefused, ShuttingDown, Unreachable, WorkerLost
+from intendant.errors import PASSING, RequestRefused, ShuttingDown
 from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop, read_report
 from intendant.workloads.pipeline.step_run import TARGET
@@ -31,8 +31,8 @@ T = TypeVar("T")
 RUNS_AT_ONCE = 64
 """Steps that are submitted at a time: each is waited for over a stream, of which there are few."""
 ORDER_FILE = "order.json"
-_AWAY = (Unreachable, DaemonLost, WorkerLost, ShuttingDown)
-"""The daemon is down, or about to be."""
+_PASSING = (*PASSING, ShuttingDown)
+"""The daemon is busy, down, or about to be: a later one goes on."""
 _PAUSE_S = 0.1
 _PAUSE_MAX_S = 5.0
 
@@ -57,17 +57,20 @@ class RunsRunner:
         self._client = self._client or AsyncClient(os.environ["INTENDANT_ENDPOINT"])
         try:
             run = await _insist(lambda: self._submit(attempt))
+            attempt.note_run(run.id)
+            return _judge(attempt, await self._follow(run, attempt, stop), stop)
         except RequestRefused as error:
             return AttemptEnd(StepOutcome.FAILED, f"refused: {error}")
-        attempt.note_run(run.id)
+
+    async def _follow(self, run: AsyncRun, attempt: Attempt, stop: Stop) -> RunInfo:
+        """The run once it has ended, by itself or because that was wished."""
         ending = asyncio.ensure_future(self._end_when_wished(run, attempt, stop))
         try:
-            info = await _insist(run.wait)
+            return await _insist(run.wait)
         finally:
             ending.cancel()
             with suppress(asyncio.CancelledError):
                 await ending
-        return _judge(attempt, info, stop)
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -120,12 +123,12 @@ def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
 
 
 async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until the daemon is there; what bounds it is the pipeline's own time limit."""
+    """Ask until the daemon is there for it; what bounds it is the pipeline's own time limit."""
     pause_s = _PAUSE_S
     while True:
         try:
             return await ask()
-        except _AWAY as error:
-            log.warning("daemon_away", error=str(error), retry_in_s=pause_s)
+        except _PASSING as error:
+            log.warning("daemon_not_reached", error=str(error), retry_in_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, _PAUSE_MAX_S)
