@@ -65,6 +65,12 @@ class Settings(_Closed):
         le=100_000,
         description="runs live at once over all queues; the number of CPUs when left out",
     )
+    max_parents: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="pipelines live at once that only wait for runs of their steps, without a slot",
+    )
     on_signal: Literal["stop", "drain", "leave"] = Field(
         default="stop", description="what becomes of the runs at SIGTERM, SIGINT and SIGABRT"
     )

@@ -16,7 +16,7 @@ from intendant.protocol.records import EventRecord, RunRecord
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.specs import Secrets, Submission
 from intendant.store.base import AttemptEnd, Store
-from intendant.store.rows import SELECT_EVENT, event_record, replay, replayable
+from intendant.store.rows import SELECT_EVENT, SELECT_RUN, event_record, replay, replayable
 from intendant.store.sqlite import SqliteStore
 
 TOKEN = "0" * 64
@@ -130,7 +130,7 @@ def check_invariants(path: Path) -> None:
         of_run: dict[int, list[EventRecord]] = defaultdict(list)
         for event in events:
             of_run[event.run_id].append(event)
-        for row in rows(connection, "SELECT * FROM run"):
+        for row in rows(connection, SELECT_RUN):
             assert replay(of_run[row["id"]]) == replayable(row)
             assert row["open_dependencies"] == _open_dependencies(connection, row)
         assert _kept_counts(connection) == _counted_counts(connection)

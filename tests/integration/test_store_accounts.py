@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from intendant.errors import Busy, InvalidRequest, RunNotFound
+from intendant.errors import Busy, IllegalTransition, InvalidRequest, RunNotFound
 from intendant.executor.access import Asker
 from intendant.executor.bases import require_origin
 from intendant.executor.desk import Desk
@@ -34,6 +34,60 @@ async def test_an_account_lists_its_own_runs_alone(shared: StoreCase) -> None:
     assert ([run.id for run in runs], has_more) == ([3, 1], False)
     runs, _ = await shared.store.runs(owner="ada", selection=Selection(last=True))
     assert [run.id for run in runs] == [3]
+
+
+def a_pipeline() -> Submission:
+    work = {"kind": "command", "argv": ["true"]}
+    steps = [{"name": "a", "workload": work}]
+    return submission(workload={"kind": "pipeline", "execution": "runs", "steps": steps})
+
+
+async def test_the_run_of_a_step_is_its_pipelines_accounts_and_ends_with_it(
+    tmp_path: Path,
+) -> None:
+    keys = ["pipeline/1/a/1", "pipeline/1/b/1", "pipeline/11/a/1", "pipeline/1"]
+    async with opened(tmp_path) as case:
+        store = case.store
+        await store.submit([a_pipeline()], account="ada")
+        await case.start(1)
+        steps = [submission(key=key) for key in keys]
+        assert await store.submit(steps, account="root", for_parents=True) == [2, 3, 4, 5]
+        assert await store.submit(steps[:1], account="bob") == [6]
+        assert await store.submit(steps, account="root", for_parents=True) == [2, 3, 4, 5]
+        accounts = [(await store.run(run_id)).account for run_id in (2, 3, 4, 5, 6)]
+        assert accounts == ["ada", "ada", "root", "root", "bob"]
+        limits = {"default": 9}
+        assert [one.run_id for one in await store.candidates(limits, of=[1])] == [2, 3]
+        assert [one.run_id for one in await store.candidates(limits, of=[4])] == []
+        await case.start(2)
+
+        await case.end(1, Outcome.INTERRUPTED, reason="governor_lost")
+
+        states = [(await store.run(run_id)).state for run_id in (2, 3, 4, 5, 6)]
+        assert states == ["stopping", "ended", "queued", "queued", "queued"]
+        stopped = await store.run(3)
+        reason = "cancelled: run 1, whose step it is, has ended"
+        assert (stopped.outcome, stopped.reason) == (Outcome.CANCELLED, reason)
+        assert [live.stop_reason for live in await store.live()] == [reason]
+        late = submission(key="pipeline/1/c/1")
+        with pytest.raises(IllegalTransition, match="run 1 has ended"):
+            await store.submit([late], account="root", for_parents=True)
+
+
+async def test_pipelines_that_only_wait_are_offered_beside_the_others(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        for what in (a_pipeline(), a_pipeline(), submission("a"), submission("b")):
+            await case.store.submit([what], account="ada")
+
+        offered = [
+            [(one.run_id, one.only_waits) for one in found]
+            for found in (
+                await case.store.candidates({"default": 1}, parents=1),
+                await case.store.candidates({"default": 2}, parents=0),
+            )
+        ]
+
+        assert offered == [[(1, True), (3, False)], [(3, False), (4, False)]]
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from intendant.protocol.step_states import StepOutcome
 from intendant.store.steps import STEPS_FILE, read_steps
 from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import is_alive
 from tests.helpers.waiting import wait_for
 
 THREE = """
@@ -152,6 +154,53 @@ def test_steps_as_runs_go_on_over_the_death_of_the_daemon_and_of_the_pipeline(
     assert folders.run("wait", str(run_id)).returncode == 1
     assert outcomes(folders, run_id)["b"] == "aborted"
     assert (folders.home / "witness").read_text() == "b\n", "it was not started twice"
+
+
+GATED = """
+execution = "runs"
+
+[[steps]]
+name = "first"
+argv = ["sh", "-c", "echo $$ > first; read line < gate"]
+[[steps]]
+name = "second"
+argv = ["touch", "second"]
+after = ["first"]
+"""
+
+
+def start_gated(daemon: Daemon) -> int:
+    (daemon.home / "gated.toml").write_text(GATED)
+    os.mkfifo(daemon.home / "gate")
+    run_id = int(daemon.run("submit", "gated.toml").stdout)
+    first = daemon.home / "first"
+    wait_for("the first step begins", lambda: first.exists() and first.read_text())
+    return run_id
+
+
+def test_a_pipeline_that_was_killed_takes_the_runs_of_its_steps_with_it(daemon: Daemon) -> None:
+    run_id = start_gated(daemon)
+    daemon.run("cancel", "--now", str(run_id))
+    daemon.wait_state(run_id, "ended")
+    [child_id] = [run["id"] for run in daemon.json("ls", "--all") if run["id"] != run_id]
+    assert daemon.wait_state(child_id, "ended")["outcome"] == "cancelled"
+    assert not is_alive(int((daemon.home / "first").read_text()))
+
+
+def test_a_daemon_that_drains_starts_the_steps_of_a_pipeline_that_runs(folders: Daemon) -> None:
+    folders.start("--slots", "1")
+    run_id = start_gated(folders)
+    later = folders.submit("touch", "later")
+    assert folders.status()["parents"] == 1
+    assert "slots      1 of 1 taken" in folders.run("status").stdout
+    folders.run("shutdown", "--drain")
+    (folders.home / "gate").write_text("go\n")
+    assert folders.wait() == 0
+    assert (folders.home / "second").exists()
+    assert not (folders.home / "later").exists()
+    folders.start("--slots", "1")
+    assert folders.show(run_id)["outcome"] == "succeeded"
+    assert folders.wait_state(later, "ended")["outcome"] == "succeeded"
 
 
 def test_c2_a_step_does_what_another_run_did_with_its_own_parameters(daemon: Daemon) -> None:

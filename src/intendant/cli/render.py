@@ -199,7 +199,7 @@ def daemon(info: DaemonInfo, now: datetime) -> str:
     lines = [
         ("daemon", f"{state}, version {info['version']}, pid {info['pid']}"),
         ("since", when(info["started_at"], now)),
-        ("slots", f"{info['live']} of {info['slots']} taken"),
+        ("slots", f"{info['live'] - info.get('parents', 0)} of {info['slots']} taken"),
         ("runs", counts or "none"),
         ("broker", _helper(info["broker"])),
         (info["launcher"], _helper(info["zygote"])),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class RunInfo(TypedDict):
@@ -178,6 +178,7 @@ class DaemonInfo(TypedDict):
     started_at: str
     slots: int
     live: int
+    parents: NotRequired[int]
     runs: dict[str, int]
     queues: list[QueueInfo]
     broker: HelperInfo

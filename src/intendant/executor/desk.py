@@ -29,7 +29,7 @@ class Desk:
     runtime_dir: Path
     started_at: datetime
     live: dict[int, Supervision] = field(default_factory=dict)
-    """The runs that hold a slot, by id."""
+    """By run the attempts that are not over; all but those that only wait hold a slot."""
     queues: dict[str, QueueState] = field(default_factory=dict)
     audit: Audit = field(default_factory=Audit)
     schedule_wanted: asyncio.Event = field(default_factory=asyncio.Event)
@@ -39,6 +39,10 @@ class Desk:
         """How many slots each queue holds."""
         holders = (each for each in self.live.values() if each.holds_slot)
         return Counter(supervision.queue for supervision in holders)
+
+    def parents(self) -> list[int]:
+        """The live runs that hold no slot: they only wait for runs of their own."""
+        return [run_id for run_id, each in self.live.items() if not each.holds_slot]
 
     def notice(self, service: str, is_present: bool) -> None:
         """The broker hears of a governor, or no longer."""

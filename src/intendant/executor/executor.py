@@ -8,6 +8,7 @@ The task tree (ending it ends the daemon; there is no other way out):
     ├── executor x 64   workers for short requests
     ├── stream x 2…256  workers for streams
     ├── scheduler       grants slots
+    ├── children        tells runs of steps that their pipeline has ended
     ├── settings        reads the settings again at SIGHUP
     ├── announce        says that the daemon serves, once the broker does
     ├── on-end          runs the commands that are told of ends
@@ -45,7 +46,7 @@ from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.selecting import NOT_ENDED
 from intendant.executor.service import ServiceReport
-from intendant.executor.stop import DAEMON_STOPPING, Stop
+from intendant.executor.stop import DAEMON_STOPPING, Stop, stop_of
 from intendant.executor.streams import StreamPool
 from intendant.executor.supervise import Supervision
 from intendant.launch.registry import make_launcher
@@ -62,6 +63,7 @@ from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
+from intendant.store.insist import insist
 from intendant.store.lock import lock_folder
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
@@ -109,6 +111,7 @@ class Executor:
         self._lifecycle = Lifecycle()
         self._schedule_wanted = asyncio.Event()
         self._settings_wanted = asyncio.Event()
+        self._pipeline_ended = asyncio.Event()
         self._on_end_wanted = asyncio.Event()
         self._stops: list[asyncio.Task[None]] = []
 
@@ -157,6 +160,7 @@ class Executor:
                 scheduler = Scheduler(desk, tasks)
                 aides = [
                     tasks.create_task(scheduler.run(), name="scheduler"),
+                    tasks.create_task(self._follow_pipelines(desk), name="children"),
                     tasks.create_task(self._follow_settings(desk), name="settings"),
                     tasks.create_task(on_end.run(), name="on-end"),
                     tasks.create_task(self._announce(desk), name="announce"),
@@ -290,6 +294,16 @@ class Executor:
                 self._stops.append(tasks.create_task(stop, name=f"stop-{now}"))
         self._report.stopping()
 
+    async def _follow_pipelines(self, desk: Desk) -> None:
+        """The end of a pipeline cancels the runs of its steps; tell those that are live."""
+        while True:
+            await self._pipeline_ended.wait()
+            self._pipeline_ended.clear()
+            for live in await insist("children", desk.parts.store.live):
+                supervision, stop = desk.live.get(live.run.id), stop_of(live)
+                if supervision is not None and stop is not None:
+                    supervision.stop(stop)
+
     # --- settings --------------------------------------------------------------------------------
 
     async def _follow_settings(self, desk: Desk) -> None:
@@ -338,6 +352,8 @@ class Executor:
         self._report.note_change()
         if any(record.state in _LETS_START for record in records):
             self._schedule_wanted.set()
+        if any(record.kind == "pipeline" and record.outcome is not None for record in records):
+            self._pipeline_ended.set()
         if any(is_wanted(record, self._settings) for record in records):
             self._on_end_wanted.set()
 

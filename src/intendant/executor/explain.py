@@ -30,6 +30,9 @@ class Surroundings:
     queues: Mapping[str, QueueState]
     live: Mapping[str, int]
     """How many slots the runs of each queue hold."""
+    parents: int
+    """How many runs live that hold no slot."""
+    max_parents: int
     is_supervised: bool
     """Whether this run holds one of them."""
     is_present: bool
@@ -114,6 +117,9 @@ def _back_off(run: Circumstances, around: Surroundings) -> Iterator[Reason]:
 def _daemon(around: Surroundings) -> Iterator[Reason]:
     if around.state in (ExecutorState.PRISTINE, ExecutorState.INITIALIZED):
         yield Reason(Situation.DAEMON, "the daemon is still starting")
+    elif around.state is ExecutorState.DRAINING:
+        text = "the daemon is draining and starts nothing new but steps of live pipelines"
+        yield Reason(Situation.DAEMON, text)
     elif around.state is not ExecutorState.RUNNING:
         yield Reason(Situation.DAEMON, f"the daemon is {around.state} and starts nothing new")
 
@@ -126,6 +132,9 @@ def _queue(run: Circumstances, around: Surroundings) -> Iterator[Reason]:
     if queue is not None and queue.paused:
         text = f"queue {name} is paused: 'intendant queue resume {name}' opens it"
         yield Reason(Situation.QUEUE_PAUSED, text)
+    if not run.run.spec.holds_slot and around.parents >= around.max_parents:
+        text = f"{around.parents} of {around.max_parents} pipelines live that only wait for runs"
+        yield Reason(Situation.DAEMON_FULL, text)
     slots = None if queue is None else queue.slots
     in_queue, in_all = around.live.get(name, 0), sum(around.live.values())
     if slots is not None and in_queue >= slots:

@@ -155,7 +155,9 @@ async def on_run_submit(desk: Desk, request: RunSubmitRequest, who: Asker) -> Me
     for run in runs:
         await require_origin(desk, run, who)
     limit = desk.parts.settings.max_queued
-    run_ids = await desk.parts.store.submit(runs, account=who.account, limit=limit)
+    run_ids = await desk.parts.store.submit(
+        runs, account=who.account, limit=limit, for_parents=who.caller.owns_all
+    )
     crash_point("executor.submitted")
     return RunSubmitResponse(run_ids=run_ids)
 
@@ -241,6 +243,8 @@ async def on_run_explain(desk: Desk, request: RunExplainRequest, who: Asker) -> 
             slots=desk.parts.settings.slots,
             queues=desk.queues,
             live=desk.live_by_queue(),
+            parents=len(desk.parents()),
+            max_parents=desk.parts.settings.max_parents,
             is_supervised=supervision is not None,
             is_present=supervision is None or supervision.is_present,
         ),
@@ -369,6 +373,7 @@ async def on_status(desk: Desk, _request: StatusRequest, _: Asker) -> Message:
             started_at=desk.started_at,
             slots=parts.settings.slots,
             live=len(desk.live),
+            parents=len(desk.parents()),
             runs={state: counts.get(state, 0) for state in RunState},
             queues=await parts.store.queues(),
             broker=HelperRecord(pid=parts.broker.pid, restarts=parts.broker.restarts),

@@ -68,6 +68,7 @@ def _take_over(desk: Desk, live: LiveAttempt, claim: Claim) -> Inherited:
         run_id=run.id,
         attempt=run.attempt,
         queue=run.queue,
+        holds_slot=run.spec.holds_slot,
         token_sha256=live.token_sha256,
     )
     if isinstance(claim, ClaimRecord) and (pidfd := _governor(desk, live, claim)) is not None:

@@ -37,15 +37,20 @@ def free_slots(
 
 
 def choose(
-    candidates: Sequence[Candidate], limits: Mapping[str, int], *, free: int
+    candidates: Sequence[Candidate], limits: Mapping[str, int], *, free: int, parents: int = 0
 ) -> list[Candidate]:
-    """Those that start: best first over all queues, none beyond its queue's limit."""
+    """Those that start: best first over all queues, none beyond its queue's limit.
+
+    Beside them up to so many `parents`, which only wait for runs of their own and take no slot.
+    """
     chosen: list[Candidate] = []
     taken: Counter[str] = Counter()
     for candidate in sorted(candidates, key=lambda each: (-each.priority, each.run_id)):
-        if len(chosen) == free:
-            break
-        if taken[candidate.queue] < limits.get(candidate.queue, 0):
+        if candidate.only_waits:
+            if parents > 0 and limits.get(candidate.queue, 0):
+                parents -= 1
+                chosen.append(candidate)
+        elif taken.total() < free and taken[candidate.queue] < limits.get(candidate.queue, 0):
             taken[candidate.queue] += 1
             chosen.append(candidate)
     return chosen

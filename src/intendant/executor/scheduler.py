@@ -41,13 +41,19 @@ class Scheduler:
         while True:
             await desk.schedule_wanted.wait()
             desk.schedule_wanted.clear()
-            if desk.lifecycle.state is not ExecutorState.RUNNING:
+            if not self._may_start:
                 continue
             try:
                 await self._fill_slots()
             except (StoreError, Busy) as error:
                 log.error("not_scheduled", error=str(error))
                 self._wake_in(_TROUBLE_S)
+
+    @property
+    def _may_start(self) -> bool:
+        """Draining, the daemon starts the runs of steps alone: what it waits for needs them."""
+        state = self._desk.lifecycle.state
+        return state in (ExecutorState.RUNNING, ExecutorState.DRAINING)
 
     async def _fill_slots(self) -> None:
         desk = self._desk
@@ -56,12 +62,19 @@ class Scheduler:
         limits = free_slots(desk.queues.values(), taken, slots=slots)
         if not limits:
             return
-        store = desk.parts.store
-        candidates = await store.candidates(limits, exclude=desk.live.keys())
-        if desk.lifecycle.state is not ExecutorState.RUNNING:
+        store, state = desk.parts.store, desk.lifecycle.state
+        room = max(desk.parts.settings.max_parents - len(desk.parents()), 0)
+        candidates = await store.candidates(
+            limits,
+            exclude=desk.live.keys(),
+            parents=room,
+            of=[*desk.live] if state is ExecutorState.DRAINING else None,
+        )
+        if desk.lifecycle.state is not state:
+            desk.schedule_wanted.set()
             return
         # Only this task takes slots, so what was free before the query still is.
-        for candidate in choose(candidates, limits, free=slots - taken.total()):
+        for candidate in choose(candidates, limits, free=slots - taken.total(), parents=room):
             self._grant(candidate)
         if (at := await store.next_eligible_at()) is not None:
             self._wake_in(max((at - utc_now()).total_seconds(), 0.0))
@@ -74,6 +87,7 @@ class Scheduler:
             run_id=candidate.run_id,
             attempt=candidate.attempt + 1,
             queue=candidate.queue,
+            holds_slot=not candidate.only_waits,
             token_sha256=hashlib.sha256(token.encode()).hexdigest(),
         )
         self._begin(supervision, self._launch(supervision, token))

@@ -90,11 +90,18 @@ class Watched:
 class Supervision:
     """One attempt. It holds a slot for as long as `launch` or `adopt` runs.
 
-    One that only waits for other runs gives the slot back as soon as that is known.
+    One that only waits for other runs holds none.
     """
 
     def __init__(
-        self, parts: Parts, *, run_id: int, attempt: int, queue: str, token_sha256: str
+        self,
+        parts: Parts,
+        *,
+        run_id: int,
+        attempt: int,
+        queue: str,
+        token_sha256: str,
+        holds_slot: bool = True,
     ) -> None:
         self._parts = parts
         self.run_id = run_id
@@ -106,7 +113,7 @@ class Supervision:
         self._token_sha256 = token_sha256
         self._ending = Ending(parts, run_id=run_id, attempt=attempt, token_sha256=token_sha256)
         self._spec: RunSpec | None = None
-        self.holds_slot = True
+        self.holds_slot = holds_slot
         self._stop: Stop | None = None
         self._stop_changed = asyncio.Event()
         self._is_started = False
@@ -226,7 +233,7 @@ class Supervision:
 
     def _learn(self, spec: RunSpec) -> None:
         self._spec = spec
-        if not spec.holds_slot:
+        if self.holds_slot and not spec.holds_slot:  # it was queued by an earlier version
             self.holds_slot = False
             self._parts.slot_freed()
 

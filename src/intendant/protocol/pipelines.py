@@ -23,6 +23,7 @@ from intendant.protocol.references import as_text, escape
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
 MAX_STEPS = 100_000
+_CHILD = "pipeline"
 
 StepName = Annotated[
     str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$")
@@ -116,6 +117,24 @@ class Continuation(Model):
     rerun: list[StepName] = Field(
         default_factory=list, description="steps that run again, with all that come after them"
     )
+
+
+def child_key(run_id: int, step: str, attempt: str) -> str:
+    """The submission key of the run that carries out an attempt at a step of run `run_id`."""
+    return f"{_CHILD}/{run_id}/{step}/{attempt}"
+
+
+def children_keys(run_id: int) -> tuple[str, str]:
+    """Between which two texts the keys of all such runs are, by their bytes."""
+    return f"{_CHILD}/{run_id}/", f"{_CHILD}/{run_id}0"  # 0 comes next to the slash
+
+
+def parent_of(submission_key: str) -> int | None:
+    """The run whose step the run with this key carries out, if it is such a key."""
+    match submission_key.split("/"):
+        case [kind, run_id, _, _] if kind == _CHILD and run_id.isdecimal() and len(run_id) < 19:
+            return int(run_id)
+    return None
 
 
 class ContinueOrder(Model):

@@ -151,6 +151,9 @@ class DaemonRecord(Model):
     started_at: datetime
     slots: int
     live: int
+    parents: int = Field(
+        default=0, description="live runs that hold no slot: they only wait for runs of their own"
+    )
     runs: dict[RunState, int]
     queues: list[QueueRecord]
     broker: HelperRecord

@@ -69,6 +69,8 @@ class Candidate:
     attempt: int
     queue: str
     priority: int
+    only_waits: bool = False
+    """Whether it only waits for runs of its own, and holds no slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +125,16 @@ class Store(Protocol):
         """Finish what was asked for, then let the database go."""
 
     async def submit(
-        self, runs: Sequence[Submission], *, account: str, limit: int | None = None
+        self,
+        runs: Sequence[Submission],
+        *,
+        account: str,
+        limit: int | None = None,
+        for_parents: bool = False,
     ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id.
+
+        `for_parents`: what carries out a step of a run, by its key, belongs to that run's account.
 
         Here and below: `Busy` if more than `limit` runs of the account would wait.
         """
@@ -240,9 +249,18 @@ class Store(Protocol):
         """What is known of why the run is where it is; `queues` are those that may start runs."""
 
     async def candidates(
-        self, limits: Mapping[str, int], *, exclude: Collection[int] = ()
+        self,
+        limits: Mapping[str, int],
+        *,
+        exclude: Collection[int] = (),
+        parents: int | None = None,
+        of: Collection[int] | None = None,
     ) -> list[Candidate]:
-        """For each queue named up to so many runs that may start now, best first over all."""
+        """For each queue named up to so many runs that may start now, best first over all.
+
+        Beside them up to so many `parents` (of each queue), which only wait for runs of their own;
+        `None`: these are runs like others. `of`: only what carries out steps of these runs.
+        """
 
     async def next_eligible_at(self) -> datetime | None:
         """When the next back-off ends."""

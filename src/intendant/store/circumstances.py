@@ -80,7 +80,8 @@ def _blamed(execute: Execute, row: RunRow) -> int | None:
 
 _BETTER = """SELECT count(*) FROM (
     SELECT 1 FROM run INDEXED BY {index}
-    WHERE state = 'queued' AND open_dependencies = 0 AND queue = :queue AND {when}
+    WHERE state = 'queued' AND open_dependencies = 0 AND queue = :queue
+    AND only_waits IN (0, 1) AND {when}
     AND (priority > :priority OR (priority = :priority AND id < :id)) LIMIT :limit)"""
 
 

@@ -10,10 +10,10 @@ from intendant.errors import IllegalTransition, InvalidRequest, StaleAttempt, un
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
 from intendant.store.base import Changed
-from intendant.store.cells import Cell
 from intendant.store.dependents import settle
 from intendant.store.queries import queue_records
 from intendant.store.rows import ROW_EVENTS, RunRow
+from intendant.store.stopping import cancel, stop_live
 from intendant.store.transaction import Transaction
 
 Change = Callable[[RunRow], RunRow]
@@ -34,23 +34,12 @@ def request_stop(
 
     def stop(row: RunRow) -> RunRow:
         if row.state in LIVE:
-            return row if only_waiting else _stop_live(tx, row, outcome=outcome, reason=reason)
-        if row.state is RunState.ENDED or outcome is not Outcome.CANCELLED:
-            return row
-        ended: dict[str, Cell] = {"outcome": outcome, "reason": reason, "finished_at": tx.now()}
-        return tx.move(row, RunEvent.STOP_REQUESTED, ended)
+            return row if only_waiting else stop_live(tx, row, outcome=outcome, reason=reason)
+        return cancel(tx, row, reason) if outcome is Outcome.CANCELLED else row
 
     result = _change_each(tx, run_ids, stop)
     settle(tx, [row for row in map(tx.run, result.changed) if row.state is RunState.ENDED])
     return result
-
-
-def _stop_live(tx: Transaction, row: RunRow, *, outcome: Outcome, reason: str) -> RunRow:
-    """A person's word goes over the daemon's; apart from that the first one stays."""
-    if row.state is RunState.STOPPING and row.stop_outcome in (outcome, Outcome.CANCELLED):
-        return row
-    stop = {"stop_outcome": outcome, "stop_reason": reason}
-    return tx.move(row, RunEvent.STOP_REQUESTED, stop)
 
 
 def hold(tx: Transaction, run_ids: Sequence[int], *, lenient: bool = False) -> Changed:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from intendant.errors import InvalidRequest, RunNotFound, StaleAttempt
+from intendant.protocol.pipelines import children_keys
 from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.selectors import MAX_RUN_ID, Selection
@@ -132,26 +133,65 @@ def secrets_of(execute: Execute, run_id: int) -> Secrets:
 
 # --- the queue -----------------------------------------------------------------------------------
 
-_READY = """SELECT id, attempt, queue, priority FROM run INDEXED BY run_ready
+_READY = """SELECT id, attempt, queue, priority, only_waits FROM run INDEXED BY run_ready
     WHERE state = 'queued' AND open_dependencies = 0 AND not_before IS NULL AND queue = :queue
-    ORDER BY priority DESC, id LIMIT :limit"""
+    AND only_waits = :only_waits ORDER BY priority DESC, id LIMIT :limit"""
 
-_RIPE = """SELECT id, attempt, queue, priority FROM run INDEXED BY run_backoff
+_RIPE = """SELECT id, attempt, queue, priority, only_waits FROM run INDEXED BY run_backoff
     WHERE state = 'queued' AND open_dependencies = 0 AND not_before <= :now AND queue = :queue
-    ORDER BY priority DESC, id LIMIT :limit"""
+    AND only_waits = :only_waits ORDER BY priority DESC, id LIMIT :limit"""
+
+_CHILDREN = """SELECT id, attempt, queue, priority, only_waits FROM run INDEXED BY run_key
+    WHERE account = (SELECT account FROM run WHERE id = :run_id)
+    AND submission_key BETWEEN :first_key AND :last_key
+    AND state = 'queued' AND open_dependencies = 0 AND coalesce(not_before, 0) <= :now"""
 
 
 def candidates(
-    execute: Execute, limits: Mapping[str, int], *, exclude: Collection[int], now: datetime
+    execute: Execute,
+    limits: Mapping[str, int],
+    *,
+    exclude: Collection[int],
+    parents: int | None = None,
+    now: datetime,
 ) -> list[Candidate]:
-    """For each queue up to so many runs that may start now, best first over all."""
+    """For each queue up to so many runs that may start now, best first over all.
+
+    Beside them up to so many `parents`; `None`: these are runs like others.
+    """
     found: list[Candidate] = []
     for queue, limit in limits.items():
-        wanted = {"queue": queue, "limit": limit + len(exclude), "now": micros(now)}
-        rows = execute(_READY, wanted).fetchall() + execute(_RIPE, wanted).fetchall()
-        eligible = [Candidate(*values) for values in rows if values[0] not in exclude]
-        found += sorted(eligible, key=_turn)[:limit]
+        for only_waits, most in enumerate((limit, limit if parents is None else parents)):
+            wanted = {"queue": queue, "limit": most + len(exclude), "now": micros(now)}
+            wanted["only_waits"] = only_waits
+            rows = execute(_READY, wanted).fetchall() + execute(_RIPE, wanted).fetchall()
+            found += sorted(_eligible(rows, exclude), key=_turn)[:most]
     return sorted(found, key=_turn)
+
+
+def children(
+    execute: Execute,
+    limits: Mapping[str, int],
+    *,
+    of: Collection[int],
+    exclude: Collection[int],
+    now: datetime,
+) -> list[Candidate]:
+    """Those of the candidates that carry out steps of the runs `of`, best first over all."""
+    found: list[Candidate] = []
+    for run_id in of:
+        first_key, last_key = children_keys(run_id)
+        keys = {"first_key": first_key, "last_key": last_key, "now": micros(now)}
+        found += _eligible(execute(_CHILDREN, {"run_id": run_id, **keys}), exclude)
+    return sorted((one for one in found if one.queue in limits), key=_turn)
+
+
+def _eligible(rows: Iterable[Sequence[Any]], exclude: Collection[int]) -> list[Candidate]:
+    return [
+        Candidate(run_id, attempt, queue, priority, bool(only_waits))
+        for run_id, attempt, queue, priority, only_waits in rows
+        if run_id not in exclude
+    ]
 
 
 def _turn(candidate: Candidate) -> tuple[int, int]:

@@ -75,10 +75,17 @@ class SqliteStore:
     # --- changes ---------------------------------------------------------------------------------
 
     async def submit(
-        self, runs: Sequence[Submission], *, account: str, limit: int | None = None
+        self,
+        runs: Sequence[Submission],
+        *,
+        account: str,
+        limit: int | None = None,
+        for_parents: bool = False,
     ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id."""
-        return await self._writer.write(submit.submit, runs, account=account, limit=limit)
+        return await self._writer.write(
+            submit.submit, runs, account=account, limit=limit, for_parents=for_parents
+        )
 
     async def retry(
         self,
@@ -228,10 +235,22 @@ class SqliteStore:
         )
 
     async def candidates(
-        self, limits: Mapping[str, int], *, exclude: Collection[int] = ()
+        self,
+        limits: Mapping[str, int],
+        *,
+        exclude: Collection[int] = (),
+        parents: int | None = None,
+        of: Collection[int] | None = None,
     ) -> list[Candidate]:
         """For each queue named up to so many runs that may start now, best first over all."""
-        return await self._reader.read(queries.candidates, limits, exclude=exclude, now=self._now())
+        now = self._now()
+        if of is not None:
+            return await self._reader.read(
+                queries.children, limits, of=of, exclude=exclude, now=now
+            )
+        return await self._reader.read(
+            queries.candidates, limits, exclude=exclude, parents=parents, now=now
+        )
 
     async def next_eligible_at(self) -> datetime | None:
         """When the next back-off ends."""

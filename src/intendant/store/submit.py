@@ -13,7 +13,7 @@ from intendant.errors import (
     KeyConflict,
     unknown_queue,
 )
-from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
+from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued, parent_of
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
 from intendant.protocol.study import StudySpec, gone_on
@@ -25,26 +25,47 @@ from intendant.store.transaction import Transaction
 
 
 def submit(
-    tx: Transaction, runs: Sequence[Submission], *, account: str, limit: int | None = None
+    tx: Transaction,
+    runs: Sequence[Submission],
+    *,
+    account: str,
+    limit: int | None = None,
+    for_parents: bool = False,
 ) -> list[int]:
     """The ids, in order; a key that is known gives the id that it had.
 
-    `Busy` if more than `limit` runs of the account would wait.
+    `Busy` if more than `limit` runs of the account would wait. `for_parents`: what carries out a
+    step of a run, by its key, belongs to that run's account.
     """
     run_ids: list[int] = []
     fresh: dict[int, list[str]] = {}
+    owners: set[str] = set()
     for submission in runs:
-        run_id = _known_id(tx, submission, account)
+        owner = (_parents_account(tx, submission) if for_parents else None) or account
+        run_id = _known_id(tx, submission, owner)
         if run_id is None:
-            run_id = _insert(tx, submission, account)
+            run_id = _insert(tx, submission, owner)
             fresh[run_id] = submission.spec.after
+            owners.add(owner)
         run_ids.append(run_id)
-    if fresh:
-        _check_waiting(tx, account, limit)
+    for owner in owners:
+        _check_waiting(tx, owner, limit)
     named = {run.spec.name: run_id for run, run_id in zip(runs, run_ids, strict=True)}
     for run_id, after in fresh.items():
         _depend(tx, run_id, [named[name] for name in dict.fromkeys(after)])
     return run_ids
+
+
+def _parents_account(tx: Transaction, submission: Submission) -> str | None:
+    """Whose the pipeline is whose step this run carries out, if it carries one out."""
+    parent_id = parent_of(submission.submission_key or "")
+    found = tx.execute("SELECT kind FROM run WHERE id = ?", (parent_id,)).fetchall()
+    if found != [("pipeline",)] or parent_id is None:
+        return None
+    parent = tx.run(parent_id)
+    if parent.state is RunState.ENDED:
+        raise IllegalTransition(f"run {parent_id} has ended: none of its steps may start")
+    return parent.account
 
 
 def retry(
@@ -195,9 +216,9 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
     _check_size(spec, text)
     [(run_id,)] = tx.execute(
         "INSERT INTO run (account, submission_key, name, kind, queue, priority, submitted_at, "
-        "state, spec) VALUES (:account, :submission_key, :name, :kind, :queue, :priority, "
-        ":submitted_at, :state, :spec) RETURNING id",
-        {**columns, "state": state, "spec": text},
+        "state, spec, only_waits) VALUES (:account, :submission_key, :name, :kind, :queue, "
+        ":priority, :submitted_at, :state, :spec, :only_waits) RETURNING id",
+        {**columns, "state": state, "spec": text, "only_waits": not spec.holds_slot},
     ).fetchall()
     _insert_secrets(tx, run_id, submission.secrets)
     row = new_row(columns, run_id=run_id, state=state, spec=spec)

@@ -31,7 +31,8 @@ QUEUED = Circumstances(
 )  # fmt: skip
 FREE = Surroundings(
     now=NOW, state=ExecutorState.RUNNING, slots=4,
-    queues={"gpu": QueueState("gpu", 3, paused=False)}, live={}, is_supervised=False,
+    queues={"gpu": QueueState("gpu", 3, paused=False)}, live={}, parents=0, max_parents=2,
+    is_supervised=False,
     is_present=True,
 )  # fmt: skip
 FAILED = AttemptRecord(
@@ -60,7 +61,7 @@ def of_state(state: RunState, *, seen: dict[str, Any] | None = None, **fields: A
          ("not tried again before 2030-01-01T12:02:00.000Z (in 30.0s): "
          "attempt 1 failed (exit_code: 1)")),
         (QUEUED, replace(FREE, state=ExecutorState.DRAINING), "daemon",
-         "the daemon is draining and starts nothing new"),
+         "the daemon is draining and starts nothing new but steps of live pipelines"),
         (QUEUED, replace(FREE, state=ExecutorState.INITIALIZED), "daemon",
          "the daemon is still starting"),
         (QUEUED, replace(FREE, queues=PAUSED), "queue_paused",

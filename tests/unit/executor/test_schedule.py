@@ -55,6 +55,13 @@ def test_queues_share_the_slots_by_priority_alone() -> None:
     assert ids(choose(waiting, {"default": 2, "gpu": 2}, free=2)) == [2, 1]
 
 
+def test_runs_that_only_wait_take_no_slot_and_have_a_bound_of_their_own() -> None:
+    waiting = [a_run(1, only_waits=True), a_run(2), a_run(3, only_waits=True), a_run(4)]
+
+    assert ids(choose(waiting, {"default": 1}, free=1, parents=1)) == [1, 2]
+    assert ids(choose(waiting, {"default": 2}, free=2, parents=0)) == [2, 4]
+
+
 def test_a_queue_without_a_limit_starts_nothing() -> None:
     assert choose([a_run(1, queue="night")], {"default": 4}, free=4) == []
 
@@ -63,8 +70,10 @@ def test_nothing_starts_without_a_slot() -> None:
     assert choose([a_run(1)], {"default": 4}, free=0) == []
 
 
-def a_run(run_id: int, *, queue: str = "default", priority: int = 0) -> Candidate:
-    return Candidate(run_id, attempt=0, queue=queue, priority=priority)
+def a_run(
+    run_id: int, *, queue: str = "default", priority: int = 0, only_waits: bool = False
+) -> Candidate:
+    return Candidate(run_id, attempt=0, queue=queue, priority=priority, only_waits=only_waits)
 
 
 def ids(chosen: list[Candidate]) -> list[int]:

@@ -20,6 +20,7 @@ import structlog
 from intendant.client.async_client import AsyncClient, AsyncRun
 from intendant.client.shapes import RunInfo
 from intendant.errors import PASSING, RequestRefused, ShuttingDown
+from intendant.protocol.pipelines import child_key
 from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop, read_report
 from intendant.workloads.pipeline.step_run import TARGET
@@ -84,7 +85,7 @@ class RunsRunner:
         descriptor = os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({**attempt.order, "is_alone": False}, file)
-        key = f"pipeline/{self._run_id}/{attempt.step}/{folder.name}"
+        key = child_key(int(self._run_id), attempt.step, folder.name)
         return await self._client.submit(self._spec(attempt, order), key=key)
 
     def _spec(self, attempt: Attempt, order: Path) -> dict[str, object]:
