@@ -65,9 +65,14 @@ def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: 
 
 
 def received(asked: socket.socket) -> tuple[socket.socket, socket.socket]:
-    """The channels of a keeper and a leader that the zygote is asked for."""
-    _, descriptors, _, _ = socket.recv_fds(asked, 4096, 2)
-    keeper, leader = (socket.socket(fileno=each) for each in descriptors)
+    """The channels of a keeper that the zygote is asked for, and of its first leader."""
+    keeper = _passed(asked)
+    leader = _passed(keeper)
     keeper.setblocking(False)
     leader.setblocking(False)
     return keeper, leader
+
+
+def _passed(channel: socket.socket) -> socket.socket:
+    _, descriptors, _, _ = socket.recv_fds(channel, 4096, 1)
+    return socket.socket(fileno=descriptors[0])

@@ -1,11 +1,17 @@
-"""A small process that keeps one tree: it forks the leader, and goes when nothing of it is left.
+"""A small process that keeps one tree after another: it forks a leader, and waits until nothing of
+its tree is left.
 
     owner ◀── channel ──▶ keeper ── fork ──▶ leader ── … whatever it starts, wherever that goes
 
 The keeper is a child subreaper, so what leaves the leader's group or session comes to it, and to
 nobody else: the trees of two keepers are never mixed up. It runs none of the leader's code. On the
-channel, a SOCK_SEQPACKET socket, it hears how long to wait from SIGTERM to SIGKILL, as often as the
-owner likes, and says in the end how the leader ended. End-of-file means that the owner is gone.
+channel, a SOCK_SEQPACKET socket, it hears
+
+    {"fresh", "grace_s"} and a descriptor    fork a leader, which gets the descriptor
+    {"grace_s"}                              end the tree; how long to wait from SIGTERM to SIGKILL
+
+and says when nothing of the tree is left how the leader ended. End-of-file means that the owner is
+gone: then the tree ends, and the keeper with it.
 
 It is forked by a process with a single thread, without an event loop.
 """
@@ -14,16 +20,15 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from intendant.process.descendants import descendants, kill_descendants, signal_each
-from intendant.process.identity import exit_code, send_group_signal
+from intendant.process.identity import send_group_signal
 from intendant.process.subreaper import become_subreaper
 
 ORPHANED_GRACE_S = 3.0
@@ -34,36 +39,44 @@ RETRY_MAX_S = 60.0
 _PACKET_BYTES = 4096
 _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+Lead = Callable[[str | None, int], int]
+"""What a leader does: `fresh` of the request, its descriptor; its exit status."""
 
-def be_keeper(
-    channel: socket.socket,
-    lead: Callable[[], int],
-    *,
-    leftover_grace_s: float,
-    leaders_own: Sequence[int] = (),
-) -> None:
-    """Keep a tree whose leader does `lead()`; return when nothing of it is left.
 
-    `leftover_grace_s` is what a leader leaves behind is given from SIGTERM to SIGKILL;
-    `leaders_own` are descriptors that only the leader keeps.
-    """
+def be_keeper(channel: socket.socket, lead: Lead) -> None:
+    """Keep a tree for each request; return when the owner is gone and nothing is left."""
     for signum in _IGNORED:  # it goes with its tree, or with the channel, by nothing else
         signal.signal(signum, signal.SIG_IGN)
     become_subreaper()
-    wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
+    wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake[1], warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that the wake-up pipe hears of it
-    leader = os.fork()
-    if leader == 0:
-        _be_leader(lead, close=(wake_reader, wake_writer), channel=channel)
-    for descriptor in leaders_own:
-        os.close(descriptor)
-    _lead_group(leader)
-    Keeper(channel, leader, wake_reader, leftover_grace_s=leftover_grace_s).run()
+    has_owner = True
+    while has_owner and (request := _request(channel)) is not None:
+        fields, orders = request
+        leader = os.fork()
+        if leader == 0:
+            _be_leader(lead, fields["fresh"], orders, close=(*wake, channel.detach()))
+        os.close(orders)
+        _lead_group(leader)
+        has_owner = Keeper(channel, leader, wake[0], leftover_grace_s=fields["grace_s"]).run()
+
+
+def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The next one; None at end-of-file. A wish that came too late is nothing."""
+    while True:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(channel, _PACKET_BYTES, 1)
+        except ConnectionResetError:  # the owner has gone without having read the last end
+            return None
+        if not data:
+            return None
+        if descriptors:
+            return json.loads(data), descriptors[0]
 
 
 class Keeper:
-    """The keeper's loop: a channel, a wake-up pipe, one deadline."""
+    """The keeping of one tree: a channel, a wake-up pipe, one deadline."""
 
     def __init__(
         self, channel: socket.socket, leader: int, wake: int, *, leftover_grace_s: float
@@ -73,6 +86,8 @@ class Keeper:
         self._wake = wake
         self._leftover_grace_s = leftover_grace_s
         self._status: int | None = None
+        self._user_s = self._system_s = 0.0
+        self._max_rss_kib = 0
         self._has_owner = True
         self._is_leader_asked = self._are_others_asked = False
         self._kill_at: float | None = None
@@ -81,16 +96,18 @@ class Keeper:
         self._poll.register(channel, select.POLLIN)
         self._poll.register(wake, select.POLLIN)
 
-    def run(self) -> None:
-        """Until nothing is left; then the leader's status and what the tree has used are said."""
+    def run(self) -> bool:
+        """Until nothing is left; then the leader's status and what the tree has used are said.
+
+        Whether there is an owner that has heard of it.
+        """
         while self._has_children():
             if self._status is not None and not self._are_others_asked:
                 self._ask_others()
             if self._kill_at is not None and time.monotonic() >= self._kill_at:
                 self._kill()
             self._wait()
-        if self._has_owner:
-            self._say()
+        return self._has_owner and self._say()
 
     def _wait(self) -> None:
         """Until a child ends, the owner says something, or the deadline comes."""
@@ -141,26 +158,29 @@ class Keeper:
         """Whether any child is left; those that have ended are reaped first."""
         while True:
             try:
-                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)  # every child is the tree's
             except ChildProcessError:
                 return False
-            if found is None:
+            if pid == 0:
                 return True
-            if found.si_pid == self._leader:
-                self._status = exit_code(found)
+            if pid == self._leader:
+                self._status = os.waitstatus_to_exitcode(status)
+            self._user_s += used.ru_utime
+            self._system_s += used.ru_stime
+            self._max_rss_kib = max(self._max_rss_kib, used.ru_maxrss)
 
-    def _say(self) -> None:
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    def _say(self) -> bool:
         end: dict[str, Any] = {
             "status": self._status,
-            "user_s": used.ru_utime,
-            "system_s": used.ru_stime,
-            "max_rss_kib": used.ru_maxrss,
+            "user_s": self._user_s,
+            "system_s": self._system_s,
+            "max_rss_kib": self._max_rss_kib,
         }
         try:
             self._channel.send(json.dumps(end).encode())
         except (BrokenPipeError, ConnectionResetError):
-            return
+            return False
+        return True
 
 
 def _lead_group(leader: int) -> None:
@@ -171,9 +191,7 @@ def _lead_group(leader: int) -> None:
         return
 
 
-def _be_leader(
-    lead: Callable[[], int], *, close: tuple[int, int], channel: socket.socket
-) -> NoReturn:
+def _be_leader(lead: Lead, fresh: str | None, orders: int, *, close: tuple[int, ...]) -> NoReturn:
     status = 70
     try:
         os.setpgid(0, 0)
@@ -182,7 +200,6 @@ def _be_leader(
             signal.signal(signum, signal.SIG_DFL)
         for descriptor in close:
             os.close(descriptor)
-        channel.close()
-        status = lead()
+        status = lead(fresh, orders)
     finally:
         os._exit(status)

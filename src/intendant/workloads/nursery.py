@@ -1,7 +1,8 @@
 """Where the processes of steps and trials come from, each with a keeper of its tree.
 
-The zygote (`workloads.zygote`) is asked for a keeper and its leader. The leader is told what to do
-over a socket of its own; its end is the keeper's word, said when nothing of its tree is left.
+The zygote (`workloads.zygote`) is asked for keepers, as many as there are trees at once, and each
+of them for one leader after another. A leader is told what to do over a socket of its own; its end
+is the keeper's word, said when nothing of its tree is left.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -30,11 +32,19 @@ class TreeEnd:
 
 
 class Tree:
-    """A leader and all that it starts, seen from who asked for it."""
+    """A leader and all that it starts, seen from who asked for it.
 
-    def __init__(self, keeper: socket.socket) -> None:
+    `give_back` gets the channel of the keeper when it can take another leader.
+    """
+
+    def __init__(
+        self,
+        keeper: socket.socket,
+        give_back: Callable[[socket.socket], object] = socket.socket.close,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._keeper = keeper
+        self._give_back = give_back
         self.ended: asyncio.Future[TreeEnd] = loop.create_future()
         keeper.setblocking(False)
         loop.add_reader(keeper.fileno(), self._on_keeper)
@@ -51,7 +61,7 @@ class Tree:
         except ConnectionResetError:  # it has ended with a wish unread; what it said comes next
             return
         asyncio.get_running_loop().remove_reader(self._keeper.fileno())
-        self._keeper.close()
+        (self._give_back if packet else socket.socket.close)(self._keeper)
         said: dict[str, Any] = json.loads(packet) if packet else {"status": None}
         status = said.pop("status")
         usage = Usage.model_validate(said) if said else None
@@ -59,10 +69,12 @@ class Tree:
 
 
 class Nursery:
-    """Asks the zygote. One leader is always ready, so that nobody waits for a fork."""
+    """Asks keepers. One leader is always ready, so that nobody waits for a fork."""
 
     def __init__(self, zygote: socket.socket) -> None:
         self._zygote = zygote
+        self._idle: list[socket.socket] = []
+        """The channels of keepers that have no tree to keep."""
         self._spare: tuple[Tree, socket.socket] | None = None
 
     def bear(self, *, fresh: str | None = None) -> tuple[Tree, socket.socket]:
@@ -81,17 +93,46 @@ class Nursery:
         return taken
 
     async def close(self) -> None:
-        """Let the leader go that is ready."""
+        """Let the leader go that is ready, and the keepers."""
         if self._spare is not None:
             tree, orders = self._spare
             orders.close()
             await tree.ended
+        while self._idle:
+            self._idle.pop().close()
 
     def _ask(self, fresh: str | None = None) -> tuple[Tree, socket.socket]:
-        keeper, keeper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        request = json.dumps({"grace_s": LEFTOVER_GRACE_S, "fresh": fresh}).encode()
         orders, orders_end = socket.socketpair()
-        with keeper_end, orders_end:
-            request = json.dumps({"grace_s": LEFTOVER_GRACE_S, "fresh": fresh}).encode()
-            socket.send_fds(self._zygote, [request], [keeper_end.fileno(), orders_end.fileno()])
+        with orders_end:
+            keeper = self._asked_idle_keeper(request, orders_end)
+            if keeper is None:
+                keeper = self._new_keeper()
+                _send(keeper, request, orders_end)
         orders.setblocking(False)
-        return Tree(keeper), orders
+        return Tree(keeper, self._idle.append), orders
+
+    def _asked_idle_keeper(self, request: bytes, orders: socket.socket) -> socket.socket | None:
+        """One that has heard the request; those that somebody has killed go."""
+        while self._idle:
+            keeper = self._idle.pop()
+            if _send(keeper, request, orders):
+                return keeper
+            keeper.close()
+        return None
+
+    def _new_keeper(self) -> socket.socket:
+        """The channel of a keeper; what is sent there waits until it has come to life."""
+        keeper, keeper_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with keeper_end:
+            socket.send_fds(self._zygote, [b"keeper"], [keeper_end.fileno()])
+        return keeper
+
+
+def _send(keeper: socket.socket, request: bytes, orders: socket.socket) -> bool:
+    """Whether there is anybody to hear it; if not, the channel says so too."""
+    try:
+        socket.send_fds(keeper, [request], [orders.fileno()])
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True

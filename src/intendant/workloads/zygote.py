@@ -1,10 +1,10 @@
 """The process that forks steps or trials: a single thread, the user's modules imported once.
 
-    the run's process ── request ──▶ zygote ── fork ──▶ keeper ── fork ──▶ leader
+    the run's process ── request ──▶ zygote ── fork ──▶ keeper ── fork ──▶ leader, after leader
 
-A request is a packet on a SOCK_SEQPACKET socket with two descriptors (SCM_RIGHTS): the keeper's
-channel and the leader's. The keeper (`process.keeper`) makes sure that the leader's tree, one step
-or trial, ends as a whole. `workloads.nursery` is the other side.
+A request is a packet on a SOCK_SEQPACKET socket with a descriptor (SCM_RIGHTS): the channel of a
+keeper. It (`process.keeper`) is asked for leaders over that, and makes sure that the tree of each,
+one step or trial, ends as a whole. `workloads.nursery` is the other side.
 
 It is forked by the run's process before that has threads or an event loop. The modules are
 imported by a zygote of their own below it: if they start threads, which no fork would carry over,
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import gc
 import importlib
-import json
 import os
 import select
 import signal
@@ -25,7 +24,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from intendant.process.keeper import be_keeper
 
@@ -125,14 +124,11 @@ def _serve(control: socket.socket, lead: Lead) -> None:
             os.read(wake_reader, _REQUEST_BYTES)
             _reap_keepers()
         if control.fileno() in ready:
-            data, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 2)
+            data, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 1)
             if not data:
                 return
-            _fork_keeper(
-                lead, json.loads(data), descriptors, close=(wake_reader, wake_writer, control)
-            )
-            for descriptor in descriptors:
-                os.close(descriptor)
+            _fork_keeper(lead, descriptors[0], close=(wake_reader, wake_writer, control))
+            os.close(descriptors[0])
 
 
 def _reap_keepers() -> None:
@@ -142,14 +138,8 @@ def _reap_keepers() -> None:
             pass
 
 
-def _fork_keeper(
-    lead: Lead,
-    request: dict[str, Any],
-    descriptors: list[int],
-    *,
-    close: tuple[int, int, socket.socket],
-) -> None:
-    """Fork it; where that fails the descriptors close, which says so."""
+def _fork_keeper(lead: Lead, channel: int, *, close: tuple[int, int, socket.socket]) -> None:
+    """Fork it; where that fails the channel closes, which says so."""
     try:
         if os.fork() != 0:
             return
@@ -161,13 +151,7 @@ def _fork_keeper(
         for descriptor in wake:
             os.close(descriptor)
         control.close()
-        channel, orders = descriptors
-        be_keeper(
-            socket.socket(fileno=channel),
-            lambda: _lead(lead, request["fresh"], orders),
-            leftover_grace_s=request["grace_s"],
-            leaders_own=[orders],
-        )
+        be_keeper(socket.socket(fileno=channel), lambda fresh, orders: _lead(lead, fresh, orders))
     finally:
         os._exit(0)
 
