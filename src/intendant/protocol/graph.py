@@ -40,6 +40,8 @@ class Graph:
     children: Mapping[str, tuple[str, ...]]
     inferred: Mapping[str, tuple[str, ...]]
     """Of the parents those that only a reference names."""
+    sequence: Sequence[str]
+    """Every step behind its parents."""
 
     def descendants(self, names: Sequence[str]) -> set[str]:
         """Every step that comes, directly or not, after one of these."""
@@ -52,9 +54,9 @@ class Graph:
                     todo.append(child)
         return found
 
-    def order(self) -> list[str]:
+    def order(self) -> Sequence[str]:
         """Every step behind its parents, otherwise as they were given."""
-        return list(TopologicalSorter(self.parents).static_order())
+        return self.sequence
 
 
 def make_graph(steps: Sequence[Node], parameters: Mapping[str, object]) -> Graph:
@@ -77,8 +79,8 @@ def make_graph(steps: Sequence[Node], parameters: Mapping[str, object]) -> Graph
         parents[step.name] = tuple(dict.fromkeys((*named, *meant)))
         inferred[step.name] = tuple(name for name in dict.fromkeys(meant) if name not in named)
     problems.raise_any()
-    _check_order(parents)
-    return Graph(parents, _reversed(parents), inferred)
+    children = _reversed(parents)
+    return Graph(parents, children, inferred, _in_order(parents, children))
 
 
 class _Problems:
@@ -157,13 +159,31 @@ def _no_step(name: str, known: Counter[str]) -> str:
     return f"found {name!r}, expected {expected}"
 
 
-def _check_order(parents: Mapping[str, Sequence[str]]) -> None:
+def _in_order(
+    parents: Mapping[str, Sequence[str]], children: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """Every step behind its parents; `ValueError` names a circle (Kahn's algorithm)."""
+    waits_for = {name: len(several) for name, several in parents.items()}
+    order = [name for name, count in waits_for.items() if count == 0]
+    for name in order:  # which grows meanwhile
+        for child in children[name]:
+            waits_for[child] -= 1
+            if waits_for[child] == 0:
+                order.append(child)
+    if len(order) < len(parents):
+        raise ValueError(f"steps wait for each other in a circle: {_circle(parents)}")
+    return order
+
+
+def _circle(parents: Mapping[str, Sequence[str]]) -> str:
+    """One circle of those that there are, cut where it is long."""
     try:
         TopologicalSorter(parents).prepare()
     except CycleError as error:
         circle: list[str] = error.args[1]
         shown = circle if len(circle) <= MAX_PROBLEMS else [*circle[:MAX_PROBLEMS], "…", circle[0]]
-        raise ValueError(f"steps wait for each other in a circle: {' → '.join(shown)}") from None
+        return " → ".join(shown)
+    raise AssertionError("no circle")
 
 
 def _reversed(parents: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

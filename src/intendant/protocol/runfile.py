@@ -190,6 +190,9 @@ _KINDS_OF_STEPS = {
     "call": _KINDS["call"],
     "base": ("run", {"base"}),
 }
+_KEYS = frozenset(key for _, keys in _KINDS.values() for key in keys)
+_KEYS_OF_STEPS = frozenset(key for _, keys in _KINDS_OF_STEPS.values() for key in keys)
+_EVERY_KIND = {**_KINDS, **_KINDS_OF_STEPS}
 _IN_SPEC = {
     "base": "run",
     "call": "target",
@@ -258,7 +261,7 @@ def _problems_of_form(data: object) -> list[Problem]:
 def _problems_of_kind(table: WorkTable) -> list[Problem]:
     """What keeps a table from saying one thing to do: which, with which keys."""
     kinds = _KINDS if isinstance(table, RunTable) else _KINDS_OF_STEPS
-    given = table.model_dump(exclude_none=True)
+    given = [key for key in table.model_fields_set if getattr(table, key) is not None]
     mine = [key for key in kinds if key in given]
     if not mine:
         others = "a command, or a Python function as `call`"
@@ -266,8 +269,8 @@ def _problems_of_kind(table: WorkTable) -> list[Problem]:
         return [Problem(("argv",), found(None, others))]
     if len(mine) > 1:
         return [Problem((mine[1],), f"found beside `{mine[0]}`, expected one of the two")]
-    of_kinds = {key for _, keys in kinds.values() for key in keys}
-    strange = [key for key in given if key in of_kinds - kinds[mine[0]][1]]
+    of_kinds = _KEYS if isinstance(table, RunTable) else _KEYS_OF_STEPS
+    strange = sorted(key for key in given if key in of_kinds and key not in kinds[mine[0]][1])
     problems = [Problem((key,), _misplaced(key, mine[0], kinds)) for key in strange]
     return problems + _problems_of_steps(table)
 
@@ -325,8 +328,7 @@ def _fields_of_spec(table: RunTable, resumes: Resumes | None) -> dict[str, objec
 
 def _with_workload(given: dict[str, Any]) -> dict[str, Any]:
     """The keys of what is to be done in a table of their own."""
-    kinds = {**_KINDS, **_KINDS_OF_STEPS}
-    [(kind, keys)] = [kinds[key] for key in kinds if key in given]
+    [(kind, keys)] = [_EVERY_KIND[key] for key in _EVERY_KIND if key in given]
     workload = {key: given.pop(key) for key in keys & given.keys()}
     if "retry" in given:
         given["retry"] = _renamed(given["retry"])

@@ -87,7 +87,7 @@ class CallSpec(Model):
             raise ValueError("args and map exclude each other")
         if self.processes is not None and self.map is None:
             raise ValueError("processes are for map")
-        size = len(to_json([self.args, self.map]))
+        size = len(to_json([self.args, self.map])) if self.args or self.map else 0
         if size > MAX_CALL_ARGUMENTS_BYTES:
             raise ValueError(
                 f"the arguments have {size} bytes as JSON; at most {MAX_CALL_ARGUMENTS_BYTES} "

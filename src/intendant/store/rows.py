@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
@@ -18,6 +19,9 @@ from intendant.protocol.specs import RunSpec
 from intendant.store.cells import Cell, micros, moment, optional_moment
 
 # --- runs ----------------------------------------------------------------------------------------
+
+LARGE_SPEC = 64 * 1024
+"""Characters of JSON that take longer to read than all else that happens to a run at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +91,21 @@ def _outcome(text: str | None) -> Outcome | None:
     return None if text is None else Outcome(text)
 
 
+def _read_spec(text: str) -> RunSpec:
+    """A large one, as of a pipeline, is read once: its row is at each of the run's turns."""
+    return _read_large(text) if len(text) > LARGE_SPEC else RunSpec.model_validate_json(text)
+
+
+@lru_cache(maxsize=2)
+def _read_large(text: str) -> RunSpec:
+    return RunSpec.model_validate_json(text)
+
+
 _READ: dict[str, Callable[[Any], object]] = {
     "state": RunState,
     "outcome": _outcome,
     "stop_outcome": _outcome,
-    "spec": RunSpec.model_validate_json,
+    "spec": _read_spec,
 }
 
 

@@ -177,6 +177,11 @@ class StepStore:
         with database_errors(self.path):
             return _steps(self._connection)
 
+    def begun_steps(self) -> list[StepInfo]:
+        """Those of them to which something has happened."""
+        with database_errors(self.path):
+            return _steps(self._connection, "WHERE attempt > 0 OR outcome IS NOT NULL")
+
     def _write(self, change: StepChange, state: StepState, attempt: int) -> None:
         values: dict[str, Cell] = {**change.columns, "state": state}
         assignments = ", ".join(f"{name} = :{name}" for name in values)
@@ -311,8 +316,10 @@ def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) 
         )
 
 
-def _steps(connection: apsw.Connection) -> list[StepInfo]:
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM step ORDER BY position")  # noqa: S608
+def _steps(connection: apsw.Connection, which: str = "") -> list[StepInfo]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM step {which} ORDER BY position"  # noqa: S608  our own words
+    )
     return [_step_info(row) for row in rows]
 
 

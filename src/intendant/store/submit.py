@@ -212,8 +212,8 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
         "submitted_at": tx.now(),
     }
     state = RunState.HELD if spec.hold else RunState.QUEUED
-    text = spec.model_dump_json()
-    _check_size(spec, text)
+    text = spec.model_dump_json(exclude_defaults=True)
+    _check_size(text)
     [(run_id,)] = tx.execute(
         "INSERT INTO run (account, submission_key, name, kind, queue, priority, submitted_at, "
         "state, spec, only_waits) VALUES (:account, :submission_key, :name, :kind, :queue, "
@@ -226,11 +226,9 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
     return row.id
 
 
-def _check_size(spec: RunSpec, text: str) -> None:
-    """Refuse a spec that would not fit into answers; defaults, which do not travel, don't count."""
-    if len(text) <= MAX_SPEC_BYTES:
-        return
-    size = len(spec.model_dump_json(exclude_defaults=True).encode())
+def _check_size(text: str) -> None:
+    """Refuse a spec that would not fit into answers."""
+    size = len(text.encode())
     if size > MAX_SPEC_BYTES:
         raise InvalidRequest(
             f"the spec has {size} bytes as JSON; at most {MAX_SPEC_BYTES} are taken: "

@@ -62,6 +62,8 @@ def kept_steps(
     they come after runs again.
     """
     kept: set[str] = set()
+    if not before:
+        return kept
     again = set(rerun)
     for name in pipeline.graph.order():
         info = before.get(name)

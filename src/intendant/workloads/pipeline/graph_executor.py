@@ -93,7 +93,7 @@ class GraphExecutor:
         self._watchers = (*watchers, callbacks)
         self._run_folder = run.folder
         self._now = now
-        before = {info.name: info for info in store.steps()}
+        before = {info.name: info for info in store.begun_steps()}
         self._attempts = {name: info.attempt for name, info in before.items()}
         self._left = {name: self._left_by(info) for name, info in before.items() if info.outcome}
         kept = {name: info.outcome for name, info in before.items() if info.outcome in GOOD}
@@ -143,7 +143,7 @@ class GraphExecutor:
 
     def _next_attempt(self, name: str) -> Attempt:
         spec = self._specs[name]
-        self._attempts[name] += 1
+        self._attempts[name] = self._attempts.get(name, 0) + 1
         self._tries[name] = self._tries.get(name, 0) + 1
         folder = attempt_folder(name, self._attempts[name])
         change = started(name, attempt=self._attempts[name], folder=folder, at=self._now())
