@@ -139,9 +139,13 @@ def _known_key(key: Key, model: type[BaseModel] | None) -> str:
 
 
 def _own_words(message: str, value: object) -> str:
-    """The sentence of a validator of ours; where it ends in `expected …`, in the usual form."""
-    _, is_usual, expected = message.partition("expected ")
-    return found(value, expected) if is_usual else message
+    """The sentence of a validator of ours; where it ends in `expected …`, in the usual form.
+
+    What is said of a whole table names the part that is meant, so it stays as it is.
+    """
+    before, is_usual, expected = message.partition("expected ")
+    is_of_a_part = isinstance(value, dict | list) and before
+    return found(value, expected) if is_usual and not is_of_a_part else message
 
 
 def _expected(details: ErrorDetails) -> str:

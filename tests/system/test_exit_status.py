@@ -7,9 +7,11 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
 from tests.helpers.daemon import Daemon
+from tests.helpers.waiting import wait_for
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,7 @@ def test_when_the_daemon_is_gone_those_who_follow_end_with_69_and_the_way_back(
     run_id = daemon.submit("sh", "-c", "echo begun; until test -e go; do sleep 0.05; done")
     waiting = daemon.popen("wait", str(run_id))
     following = daemon.popen("logs", "-f", "last")
+    wait_for("it waits", lambda: psutil.Process(waiting.pid).net_connections("unix"))
     assert first_line(following) == "begun\n"
 
     daemon.kill()

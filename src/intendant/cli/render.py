@@ -6,10 +6,10 @@ import json
 import re
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intendant.cli.escapes import visible
 from intendant.protocol.durations import format_duration
@@ -166,6 +166,7 @@ def run_details(details: RunDetails, now: datetime, found: Sequence[StepInfo] = 
         ("reason", run["reason"]),
         ("command", command(run)),
         ("queue", f"{run['queue']}, priority {run['priority']}"),
+        *_conditions(run["spec"]),
         ("account", run["account"]),
         ("submitted", when(run["submitted_at"], now)),
         ("started", when(run["started_at"], now)),
@@ -178,6 +179,19 @@ def run_details(details: RunDetails, now: datetime, found: Sequence[StepInfo] = 
         shown += f" (of {count_steps(found)}; all: show --steps)"
     parts = [_facts(lines), table(_ATTEMPTS_HEAD, attempts) if attempts else "", shown]
     return "\n\n".join(filter(None, parts))
+
+
+def _conditions(spec: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What its owner asked for besides, where it is not the usual."""
+    retry, timeout_s = spec.get("retry") or {}, spec.get("timeout_s")
+    conditions = [
+        ("after", ", ".join(spec.get("after") or ())),
+        ("retry of", str(spec.get("retry_of") or "")),
+        ("timeout", timeout_s and format_duration(timeout_s)),
+        ("retry", retry.get("attempts") and f"{retry['attempts']} times at most"),
+        ("restart", "after an interruption" if spec.get("restartable") else None),
+    ]
+    return [(name, text) for name, text in conditions if text]
 
 
 def queues(found: Sequence[QueueInfo]) -> str:

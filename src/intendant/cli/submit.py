@@ -38,7 +38,7 @@ _OF_ANY_SUBMISSION = ("file", "key", "resume", "wait", "as_json")
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
 @click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,
-              help="Show the N-th argument to the owner alone; may be repeated.")  # fmt: skip
+              help="Show the N-th argument, from 1, to the owner alone; repeatable.")  # fmt: skip
 @click.option("--key", metavar="K", help="The same key again gives the same run.")
 @resume_option
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")

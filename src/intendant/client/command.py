@@ -141,7 +141,8 @@ def submissions(
     submitter: Submitter | None,
 ) -> list[Submission]:
     """The runs of one submission, each with a key of its own."""
-    keys = [f"{key}/{at}" if key else None for at in range(1, len(specs) + 1)]
+    _check_key(key)
+    keys = [None if key is None else f"{key}/{at}" for at in range(1, len(specs) + 1)]
     return [
         submission(spec, key=one, secret_env=secret_env, submitter=submitter)
         for spec, one in zip(specs, keys, strict=True)
@@ -161,12 +162,13 @@ def submission(
     A `submitter` is given where the daemon shares its machine: the run gets its folder, and (with
     the request) its environment. From afar it gets the daemon's.
     """
+    _check_key(key)
     secrets = said({"env": dict(secret_env or {}) or None, "pickle": pickle})
     return said(
         {
             "spec": _at_home(spec, submitter) if submitter else dict(spec),
             "secrets": secrets or None,
-            "submission_key": key or fresh_key(),
+            "submission_key": fresh_key() if key is None else key,
         }
     )
 
@@ -183,7 +185,25 @@ def _at_home(spec: Mapping[str, object], submitter: Submitter) -> dict[str, obje
     if workload.get("kind") in ("call", "pipeline", "study") and submitter.python is not None:
         inherited["python"] = submitter.python
     cwd = Path(submitter.cwd, str(workload.get("cwd") or ""))
-    return {**spec, "workload": {**inherited, **workload, "cwd": str(cwd)}}
+    at_home = {**spec, "workload": {**inherited, **workload, "cwd": str(cwd)}}
+    if on_end := spec.get("on_end"):
+        at_home["on_end"] = _program_at_home(on_end, submitter)
+    return at_home
+
+
+def _program_at_home(argv: object, submitter: Submitter) -> object:
+    """A command whose program is found from anywhere, where it is named by a path."""
+    if not (isinstance(argv, Sequence) and argv and "/" in str(argv[0])):
+        return argv
+    program = Path(submitter.cwd, str(argv[0]))
+    if not os.access(program, os.X_OK):
+        raise InvalidRequest(f"on_end: found {argv[0]}, expected a program that can be executed")
+    return [str(program), *argv[1:]]
+
+
+def _check_key(key: str | None) -> None:
+    if key == "":
+        raise InvalidRequest("key: found nothing, expected 1 to 200 characters")
 
 
 def _described(what: Command | Call | Described | Sequence[str]) -> Command | Call | Described:

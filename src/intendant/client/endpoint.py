@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from intendant.broker.keys import ClientKeys
 
 _IPC = "ipc://"
+_SCHEMES = (_IPC, "tcp://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ def resolve_address(
     if isinstance(endpoint, Address):
         return endpoint
     endpoint = resolve_endpoint(endpoint, environ)
+    if not endpoint.startswith(_SCHEMES):
+        raise SettingsError(f"endpoint: found {endpoint!r}, expected ipc://PATH or tcp://HOST:PORT")
     if is_local(endpoint):
         return Address(endpoint)
     named = (

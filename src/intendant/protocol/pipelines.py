@@ -249,6 +249,9 @@ def continued(pipeline: PipelineSpec, run_id: int, order: ContinueOrder) -> Pipe
     known = {step.name for step in pipeline.steps}
     if strange := [name for name in (*order.rerun, *order.step_parameters) if name not in known]:
         raise ValueError(f"run {run_id}: found {strange[0]!r}, expected the name of a step")
+    if unknown := [name for name in order.parameters if name not in pipeline.parameters]:
+        expected = ", ".join(pipeline.parameters) or "none: the pipeline has no parameters"
+        raise ValueError(f"run {run_id}: parameters: found {unknown[0]!r}, expected {expected}")
     steps = [
         _with_parameters(step, order.step_parameters.get(step.name)) for step in pipeline.steps
     ]

@@ -37,6 +37,15 @@ class CommandSpec(Model):
         description="arguments that only the owner and operators are shown; 1 is the first",
     )
 
+    @model_validator(mode="after")
+    def _hides_what_is_there(self) -> CommandSpec:
+        last = len(self.argv) - 1
+        if beyond := [at for at in self.secret_args if at > last]:
+            raise ValueError(
+                f"secret_args: found {beyond[0]}, but the program has {last} arguments"
+            )
+        return self
+
 
 class CallSpec(Model):
     """A call of a Python function, in an interpreter of its own.

@@ -325,3 +325,11 @@ def test_the_endpoint_may_stand_before_the_verb_or_behind_it(
 
     assert run(args, Session({}, connect=connect)) == 69
     assert capfd.readouterr().err == "intendant: no daemon answers at ipc:///x\n"
+
+
+def test_show_tells_what_a_run_was_asked_besides(shell: Shell) -> None:
+    shell("submit", "--timeout", "90s", "--retry", "2", "--restartable", "--", "make")
+    _, out, _ = shell("show", "1")
+    assert "timeout    1m30s\nretry      2 times at most\nrestart    after an interr" in out
+    shell("submit", "--", "make")
+    assert "retry" not in shell("show", "2")[1]

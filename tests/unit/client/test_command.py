@@ -106,3 +106,24 @@ def test_a_submission_without_a_key_gets_one_of_its_own() -> None:
 
 def test_the_environment_is_not_in_a_repr() -> None:
     assert "PATH" not in repr(HERE)
+
+
+def test_an_empty_key_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="key: found nothing, expected 1 to 200 characters"):
+        submission(Command(["true"]).spec(), key="")
+
+
+def test_a_program_for_the_end_is_found_from_the_submitters_folder(tmp_path: Path) -> None:
+    hook = tmp_path / "hook"
+    hook.touch(0o755)
+    here = Submitter(str(tmp_path), {}, 0o022)
+
+    def on_end(*argv: str) -> object:
+        spec = {**Command(["true"]).spec(), "on_end": list(argv)}
+        return parsed(submission(spec, submitter=here)).spec.on_end
+
+    assert on_end("./hook", "x") == [str(hook), "x"]
+    assert on_end(str(hook)) == [str(hook)]
+    assert on_end("mail", "./hook") == ["mail", "./hook"]
+    with pytest.raises(InvalidRequest, match=r"on_end: found \./other, expected a program"):
+        on_end("./other")

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from intendant.client.endpoint import daemon_lives, is_local, require_life, resolve_endpoint
+from intendant.client.endpoint import (
+    daemon_lives,
+    is_local,
+    require_life,
+    resolve_address,
+    resolve_endpoint,
+)
 from intendant.errors import SettingsError, Unreachable
 
 
@@ -31,6 +37,11 @@ def own_start_time() -> int:
 def test_an_endpoint_named_outright_wins(tmp_path: Path) -> None:
     environ = environ_of(tmp_path, INTENDANT_ENDPOINT="tcp://127.0.0.1:1")
     assert resolve_endpoint("ipc:///a", environ) == "ipc:///a"
+
+
+def test_what_is_no_endpoint_is_refused_wherever_it_is_said(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="endpoint: found 'xx', expected ipc://PATH"):
+        resolve_address(environ_of(tmp_path, INTENDANT_ENDPOINT="xx"))
 
 
 def test_the_environment_wins_over_the_settings(tmp_path: Path) -> None:

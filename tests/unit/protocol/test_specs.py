@@ -285,3 +285,9 @@ def test_runs_that_can_never_all_start_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=complaint):
         check_dependencies(runs)
+
+
+def test_only_an_argument_that_is_there_can_be_secret() -> None:
+    CommandSpec(kind="command", argv=["echo", "a", "b"], secret_args=[1, 2])
+    with pytest.raises(ValidationError, match="found 3, but the program has 2 arguments"):
+        CommandSpec(kind="command", argv=["echo", "a", "b"], secret_args=[3])

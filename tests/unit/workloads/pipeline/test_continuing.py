@@ -71,3 +71,8 @@ def test_a_new_step_is_to_run() -> None:
 def test_a_pipeline_goes_on_only_with_steps_that_it_has() -> None:
     with pytest.raises(ValueError, match="run 17: found 'z', expected the name of a step"):
         continued(SPEC, 17, ContinueOrder(rerun=["z"]))
+
+
+def test_a_parameter_that_the_pipeline_has_not_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"run 17: parameters: found 'bottom', expected .*top"):
+        continued(SPEC, 17, ContinueOrder(parameters={"bottom": 5}))
