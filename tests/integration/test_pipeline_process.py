@@ -24,6 +24,7 @@ LAB = """
 import atexit, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
+from intendant import this_step
 from intendant.workloads.pipeline.step_executor import StepExecutor
 
 LOADED = os.getpid()
@@ -56,6 +57,14 @@ def flaky(path):
     if first: raise OSError("not yet")
     return "at last"
 def exits(code): sys.exit(code)
+def leaves():
+    Path("table.csv").write_text("1,2,3")
+    this_step.add_artifact("table", "table.csv")
+    this_step.add_model(side="input", id="old")
+    this_step.add_model(name="forest", url="file:///forest")
+    return this_step.name()
+def names_nothing_there(): this_step.add_artifact("table", "nowhere.csv")
+def not_today(): this_step.skip("no rows")
 async def later(): return "later"
 
 def created(step, parameters):
@@ -249,6 +258,7 @@ def test_pyperunner_p8_p9_whatever_is_no_success_is_a_failure_and_says_why(
         {"name": "outputs", "workload": ["sh", "-c", "echo [] > $INTENDANT_OUTPUTS"]},
         {"name": "artifact", "workload": ["true"], "artifacts": {"a": "nowhere.txt"}},
         call("reference", "add", parameters={"a": "${good.outputs.z}"}),
+        call("unnamed", "names_nothing_there"),
         call("good", "table"),
     )
     assert status == 1
@@ -267,6 +277,7 @@ def test_pyperunner_p8_p9_whatever_is_no_success_is_a_failure_and_says_why(
         "signal": "signal: SIGSEGV",
         "outputs": "outputs: found list, expected an object",
         "artifact": "artifact: a: ",
+        "unnamed": "artifact: table: ",
         "reference": "reference: ${good.outputs.z}: the value has no 'z'",
     }
     assert {name: reasons[name][: len(text)] for name, text in expected.items()} == expected
@@ -390,6 +401,27 @@ def test_whoever_is_killed_nothing_outlives_the_pipeline_and_it_goes_on_later(
     assert set(conducted.outcomes.values()) == {Out.SUCCEEDED}
     assert conducted.steps["a"] == before, "what was done is not done again"
     assert conducted.steps["b"].attempt == 2
+
+
+@pytest.mark.parametrize("execution", ["processes", "inline"])
+def test_clearml_c9_c18_a_function_names_its_artifacts_and_models_and_can_skip_itself(
+    conducted: Conducted, execution: str
+) -> None:
+    texts = "${a.artifacts.table.size} ${a.models.output.-1.url} ${a.models.input.0.id}"
+    status = conducted.run(
+        call("a", "leaves"),
+        {"name": "b", "workload": ["echo", texts]},
+        call("c", "not_today"),
+        call("after_c", "table", "c"),
+        call("next", "table"),
+        execution=execution,
+    )
+    assert (status, conducted.outputs("a"), conducted.log("b")) == (
+        0, "a", "5 file:///forest old\n",
+    )  # fmt: skip
+    assert (conducted.outcomes["c"], conducted.steps["c"].reason) == (Out.SKIPPED, "step: no rows")
+    assert conducted.outcomes["after_c"] is Out.SKIPPED
+    assert conducted.outcomes["next"] is Out.SUCCEEDED
 
 
 def test_clearml_c18_callbacks_hear_of_steps_and_can_skip_one(conducted: Conducted) -> None:

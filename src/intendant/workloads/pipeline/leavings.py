@@ -1,4 +1,8 @@
-"""What a step leaves beside its outputs: artifacts (files or folders), and models that it names."""
+"""What a step leaves beside its outputs: artifacts (files or folders), and models that it names.
+
+A function says so through `intendant.this_step`, a class of the user's own through
+`StepExecutor.leavings`.
+"""
 
 from __future__ import annotations
 

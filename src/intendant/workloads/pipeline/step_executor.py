@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from intendant import this_step
 from intendant.errors import InvalidRequest, WorkloadNotStarted
 from intendant.protocol.references import expand, expand_to_text
 from intendant.workloads.arguments import bind
@@ -59,7 +60,8 @@ class StepExecutor:
             self.set_up_logging()
             self.refresh_inputs()
             step = self.make_step()
-            value = self.run_step(step)
+            with this_step.being(self.order["step"], self.folder, self.leavings):
+                value = self.run_step(step)
             saved = self.save_outputs(value)
         except BaseException as error:  # noqa: BLE001  the edge around the user's code
             return self._report(**explained(error))
@@ -225,6 +227,9 @@ def explained(error: BaseException) -> dict[str, Any]:
         case WorkloadNotStarted():
             fields = {"outcome": "failed", "reason": error.reason}
             return fields if error.exit_code is None else {**fields, "exit_code": error.exit_code}
+        case this_step.StepSkipped():
+            text = str(error)
+            return {"outcome": "skipped", "reason": reason("step", text) if text else "step"}
         case InputMissing():
             return {"outcome": "failed", "reason": reason("reference", str(error))}
         case SystemExit(code=None | 0):
