@@ -14,7 +14,7 @@ from intendant.executor.access import Asker
 from intendant.executor.bases import require_origin
 from intendant.executor.desk import Desk
 from intendant.protocol.roles import Caller, Role
-from intendant.protocol.run_states import Outcome
+from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.selectors import Selection
 from intendant.protocol.specs import Submission
 from tests.helpers.stores import StoreCase, opened, submission
@@ -196,3 +196,10 @@ async def test_nobody_goes_on_from_anothers_run(
     await require_origin(desk, run, ada)
     with pytest.raises(InvalidRequest, match="no run 1"):
         await require_origin(desk, run, bob)
+
+
+async def test_an_account_counts_its_own_runs_alone(shared: StoreCase) -> None:
+    found = [
+        (await shared.store.counts(owner=who))[RunState.QUEUED] for who in ("ada", "eve", None)
+    ]
+    assert found == [2, 0, 3]

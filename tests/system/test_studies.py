@@ -221,6 +221,9 @@ def test_t3_and_t18_trials_are_listed_added_and_stopped_from_outside(daemon: Dae
     wait_for("the third runs", lambda: running() == {0, 1, 2})
     refused = daemon.run("trial", "add", run, "x=7")
     assert (refused.returncode, "no number from 0 to 1" in refused.stderr) == (1, True)
+    unknown = daemon.run("trial", "stop", run, "2", "999")
+    assert (unknown.returncode, f"run {run} has no trial 999" in unknown.stderr) == (1, True)
+    assert running() == {0, 1, 2}
     daemon.run("trial", "stop", run, "2")
     wait_for("the third is stopped", lambda: running() == {0, 1})
     assert "stopped" in daemon.run("trial", "ls", run).stdout

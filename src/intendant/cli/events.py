@@ -11,6 +11,7 @@ import click
 from intendant.cli import render
 from intendant.cli.parameters import endpoint_option, json_option, runs_argument
 from intendant.cli.session import Session
+from intendant.protocol.selectors import MAX_RUN_ID
 
 Thing = TypeVar("Thing")
 
@@ -18,7 +19,7 @@ Thing = TypeVar("Thing")
 @click.command("events")
 @runs_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
-@click.option("--after", "after_id", metavar="N", type=click.IntRange(0), default=0,
+@click.option("--after", "after_id", metavar="N", type=click.IntRange(0, MAX_RUN_ID), default=0,
               help="Only what came after the event with this id.")  # fmt: skip
 @json_option
 @endpoint_option

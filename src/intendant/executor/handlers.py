@@ -360,10 +360,10 @@ async def on_queue_resume(desk: Desk, request: QueueResumeRequest, _: Asker) -> 
     return QueueResponse(queue=queue)
 
 
-async def on_status(desk: Desk, _request: StatusRequest, _: Asker) -> Message:
-    """What the daemon is doing."""
+async def on_status(desk: Desk, _request: StatusRequest, who: Asker) -> Message:
+    """What the daemon is doing, and how many runs it knows that the asker may know of."""
     parts = desk.parts
-    counts = await parts.store.counts()
+    counts = await parts.store.counts(owner=who.owner)
     return StatusResponse(
         daemon=DaemonRecord(
             version=__version__,

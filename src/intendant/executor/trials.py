@@ -25,7 +25,7 @@ from intendant.protocol.space import completed
 from intendant.protocol.study import StudySpec
 from intendant.protocol.trial_records import TrialOrder
 from intendant.store.trial_orders import ORDERS_FOLDER, leave_order
-from intendant.store.trials import TRIALS_FILE, read_trial_page
+from intendant.store.trials import TRIALS_FILE, read_trial_page, strange_trials
 
 
 async def on_trial_list(desk: Desk, request: TrialListRequest, who: Asker) -> Message:
@@ -64,6 +64,11 @@ async def on_trial_add(desk: Desk, request: TrialAddRequest, who: Asker) -> Mess
 async def on_trial_stop(desk: Desk, request: TrialStopRequest, who: Asker) -> Message:
     """The end of some trials, or of the study."""
     run_id, _ = await _live_study(desk, request, who)
+    path = desk.parts.spool.run_folder(run_id) / TRIALS_FILE
+    if strange := await asyncio.to_thread(strange_trials, path, request.numbers):
+        raise InvalidRequest(
+            f"run {run_id} has no trial {strange[0]}: 'intendant trial ls {run_id}' lists them"
+        )
     orders = [
         TrialOrder(key=f"{request.key}-{number}", number=number) for number in request.numbers
     ]

@@ -30,7 +30,7 @@ class Rule(NamedTuple):
 
 
 RULES: dict[type[m.Message], Rule] = {
-    m.StatusRequest: Rule(Role.OBSERVE),
+    m.StatusRequest: Rule(Role.OBSERVE, Reach.SEEN),
     m.QueueListRequest: Rule(Role.OBSERVE),
     m.RunListRequest: Rule(Role.OBSERVE, Reach.SEEN),
     m.RunShowRequest: Rule(Role.OBSERVE, Reach.SEEN),

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from intendant.protocol.run_states import Outcome
+from intendant.protocol.selectors import MAX_RUN_ID
 
 MAX_ARGUMENT_BYTES = 131_071
 """One argument, or one `K=V` of the environment (execve(2): MAX_ARG_STRLEN, with its NUL)."""
@@ -27,6 +28,10 @@ Name = Annotated[
 QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
 Seconds = Annotated[float, Field(gt=0, le=MAX_DURATION_S, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
+KnownRun = Annotated[int, Field(ge=1, le=MAX_RUN_ID)]
+"""The id of a run."""
+Place = Annotated[int, Field(ge=0, le=MAX_RUN_ID)]
+"""How far a reader has got: an offset, or the id of a row."""
 
 
 class Model(BaseModel):

@@ -13,7 +13,14 @@ from typing import Annotated, Literal
 from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
-from intendant.protocol.fields import MAX_DURATION_S, Model, Priority, QueueName
+from intendant.protocol.fields import (
+    MAX_DURATION_S,
+    KnownRun,
+    Model,
+    Place,
+    Priority,
+    QueueName,
+)
 from intendant.protocol.pipelines import ContinueOrder, StepName
 from intendant.protocol.records import (
     AttemptRecord,
@@ -87,7 +94,7 @@ class RunListRequest(Message):
     queue: QueueName | None = None
     selection: list[str] = Field(default_factory=list, max_length=1000, description="empty: any")
     limit: int = Field(default=100, ge=1, le=1000)
-    before_id: int | None = Field(default=None, ge=1, description="the next page starts below")
+    before_id: KnownRun | None = Field(default=None, description="the next page starts below")
 
 
 class RunListResponse(Message):
@@ -119,7 +126,7 @@ class RunResultRequest(Message):
 
     kind: Literal["run_result_request"] = "run_result_request"
     selection: Selectors
-    offset: int = Field(default=0, ge=0)
+    offset: Place = 0
 
 
 class RunResultResponse(Message):
@@ -144,7 +151,7 @@ class RunStepsRequest(Message):
 
     kind: Literal["run_steps_request"] = "run_steps_request"
     selection: Selectors
-    offset: int = Field(default=0, ge=0)
+    offset: Place = 0
 
 
 class RunStepsResponse(Message):
@@ -165,7 +172,7 @@ class TrialListRequest(Message):
 
     kind: Literal["trial_list_request"] = "trial_list_request"
     selection: Selectors
-    offset: int = Field(default=0, ge=0)
+    offset: Place = 0
     limit: int = Field(default=200, ge=1, le=200)
     best_first: bool = False
 
@@ -197,7 +204,7 @@ class TrialStopRequest(Message):
 
     kind: Literal["trial_stop_request"] = "trial_stop_request"
     selection: Selectors
-    numbers: list[Annotated[int, Field(ge=0)]] = Field(default_factory=list, max_length=1000)
+    numbers: list[Place] = Field(default_factory=list, max_length=1000)
     key: OrderKey
 
 
@@ -295,7 +302,7 @@ class RunPruneRequest(Message):
     kind: Literal["run_prune_request"] = "run_prune_request"
     older_s: float = Field(ge=0, le=MAX_DURATION_S, allow_inf_nan=False)
     selection: list[str] = Field(default_factory=list, max_length=1000, description="empty: any")
-    after_id: int = Field(default=0, ge=0, description="where the page before ended")
+    after_id: Place = Field(default=0, description="where the page before ended")
 
 
 class RunPruneResponse(Message):
@@ -537,7 +544,7 @@ class LogRequest(Message):
     selection: Selectors
     stream: Literal["stdout", "stderr"] = "stdout"
     attempt: int | None = Field(default=None, ge=1, description="the newest when left out")
-    offset: int = Field(default=0, ge=0)
+    offset: Place = 0
     follow: bool = False
     and_later: bool = Field(default=False, description="`attempt` is only where to go on")
     step: StepName | None = Field(
@@ -566,7 +573,7 @@ class EventListRequest(Message):
     """Events after `after_id`, oldest first; `follow` goes on for ever."""
 
     kind: Literal["event_list_request"] = "event_list_request"
-    after_id: int = Field(default=0, ge=0)
+    after_id: Place = 0
     run_ids: list[int] = Field(default_factory=list, max_length=1000, description="empty: any")
     selection: list[str] = Field(
         default_factory=list, max_length=1000, description="these too; pruned runs are still known"

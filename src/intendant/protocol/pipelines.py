@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
 from intendant.protocol.fields import (
+    KnownRun,
     Model,
     PassablePath,
     Priority,
@@ -36,7 +37,7 @@ class BaseSpec(Model):
     """What another run did: the daemon puts its workload here when the pipeline is queued."""
 
     kind: Literal["run"]
-    run: int = Field(ge=1, description="its id")
+    run: KnownRun = Field(description="its id")
 
 
 StepWorkload = Annotated[CommandSpec | CallSpec | BaseSpec, Field(discriminator="kind")]
@@ -113,7 +114,7 @@ def is_pickled(step: StepSpec) -> bool:
 class Continuation(Model):
     """Where a pipeline goes on from: what was done there stays done. Set by `retry`."""
 
-    run_id: int = Field(ge=1, description="the run whose steps are kept")
+    run_id: KnownRun = Field(description="the run whose steps are kept")
     rerun: list[StepName] = Field(
         default_factory=list, description="steps that run again, with all that come after them"
     )

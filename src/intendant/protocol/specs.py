@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.fields import (
     Argv,
+    KnownRun,
     Model,
     Name,
     Priority,
@@ -66,8 +67,8 @@ class RunSpec(Model):
         default=None,
         description="command that the daemon runs when the run has ended, its JSON on stdin",
     )
-    retry_of: int | None = Field(
-        default=None, ge=1, description="the run that this one tries again; set by `retry`"
+    retry_of: KnownRun | None = Field(
+        default=None, description="the run that this one tries again; set by `retry`"
     )
 
     @property

@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
-from intendant.protocol.fields import Argv, Model, PassablePath, Seconds, Target, Variables
+from intendant.protocol.fields import (
+    Argv,
+    KnownRun,
+    Model,
+    PassablePath,
+    Seconds,
+    Target,
+    Variables,
+)
 from intendant.protocol.placeholders import names_in
 from intendant.protocol.space import (
     MAX_PARAMETERS,
@@ -128,8 +136,8 @@ class ResumeSpec(Model):
         max_length=4000,
         description="snapshot folder (a path or an fsspec URL), or the folder of a run",
     )
-    run_id: int | None = Field(
-        default=None, ge=1, description="or a run of this daemon's; set by `retry --continue`"
+    run_id: KnownRun | None = Field(
+        default=None, description="or a run of this daemon's; set by `retry --continue`"
     )
     finished: Again = Field(default="skip", description="what to do with finished trials")
     unfinished: Again = Field(default="resume", description="with those that had not ended")

@@ -271,8 +271,8 @@ class Store(Protocol):
     async def grant_info(self, run_id: int) -> Grant:
         """What a live run's start request needs, once more."""
 
-    async def counts(self) -> dict[RunState, int]:
-        """How many runs are in each state."""
+    async def counts(self, *, owner: str | None = None) -> dict[RunState, int]:
+        """How many runs are in each state; an owner's alone."""
 
     async def events(
         self,

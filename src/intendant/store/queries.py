@@ -225,10 +225,10 @@ def queue_records(execute: Execute) -> list[QueueRecord]:
     ]
 
 
-def counts(execute: Execute) -> dict[RunState, int]:
-    """How many runs are in each state."""
+def counts(execute: Execute, owner: str | None = None) -> dict[RunState, int]:
+    """How many runs are in each state; an owner's alone."""
     total = dict.fromkeys(RunState, 0)
-    for _, state, runs_in_state in _counted(execute):
+    for _, state, runs_in_state in _counted(execute, owner):
         total[RunState(state)] += runs_in_state
     return total
 
@@ -313,8 +313,11 @@ def _ids(rows: Rows) -> list[int]:
     return [run_id for (run_id,) in rows]
 
 
-def _counted(execute: Execute) -> Iterator[tuple[str, str, int]]:
-    return iter(execute("SELECT queue, state, runs FROM run_count"))
+def _counted(execute: Execute, owner: str | None = None) -> Iterator[tuple[str, str, int]]:
+    if owner is None:
+        return iter(execute("SELECT queue, state, runs FROM run_count"))
+    own = "SELECT queue, state, count(*) FROM run WHERE account = ? GROUP BY queue, state"
+    return iter(execute(own, (owner,)))
 
 
 def _in_states(

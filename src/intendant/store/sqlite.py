@@ -264,9 +264,9 @@ class SqliteStore:
         """What a live run's start request needs, once more."""
         return await self._reader.read(queries.grant_info, run_id)
 
-    async def counts(self) -> dict[RunState, int]:
-        """How many runs are in each state."""
-        return await self._reader.read(queries.counts)
+    async def counts(self, *, owner: str | None = None) -> dict[RunState, int]:
+        """How many runs are in each state; an owner's alone."""
+        return await self._reader.read(queries.counts, owner)
 
     async def events(
         self,

@@ -390,6 +390,17 @@ def read_trial_page(
     return TrialPage([_trial_info(row) for row in rows], counts, sum(counts.values()))
 
 
+def strange_trials(path: Path, numbers: Sequence[int]) -> list[int]:
+    """Those of the numbers that no trial has."""
+    with reading(path) as connection:
+        if connection is None:
+            return list(numbers)
+        known = "SELECT number FROM trial WHERE number IN (SELECT value FROM json_each(?))"
+        rows: Rows = connection.execute(known, (json.dumps([*numbers]),))
+        found = {number for (number,) in rows}
+    return [number for number in numbers if number not in found]
+
+
 def read_trials(path: Path) -> list[TrialInfo]:
     """All trials in a study's database, by number."""
     return read_trial_page(path, limit=-1).trials

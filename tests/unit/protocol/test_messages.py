@@ -180,3 +180,16 @@ def test_an_error_of_the_future_can_still_be_read() -> None:
     sent = ErrorResponse(code="from_the_future", message="not today")
 
     assert RESPONSE.validate_json(encode(sent)) == sent
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"kind": "event_list_request", "after_id": %d}',
+        '{"kind": "log_request", "selection": ["1"], "offset": %d}',
+    ],
+)
+def test_a_number_beyond_the_largest_row_is_malformed(text: str) -> None:
+    STREAM_REQUEST.validate_json(text % (2**63 - 1))
+    with pytest.raises(ValidationError):
+        STREAM_REQUEST.validate_json(text % 2**63)

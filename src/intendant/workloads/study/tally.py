@@ -33,12 +33,16 @@ class Tally:
     best: Best | None = None
 
     def consider(self, candidate: Best) -> None:
-        """A trial has ended with a value. One that is complete beats any that was cut short."""
+        """A trial has ended with a value. One that is complete beats any that was cut short.
+
+        Of equals the first, as in every list of trials.
+        """
         if self.best is None or self._rank(candidate) > self._rank(self.best):
             self.best = candidate
 
-    def _rank(self, best: Best) -> tuple[bool, float]:
-        return best.is_complete, best.value if self.mode == "max" else -best.value
+    def _rank(self, best: Best) -> tuple[bool, float, int]:
+        value = best.value if self.mode == "max" else -best.value
+        return best.is_complete, value, -best.number
 
 
 def counts(value: float | None, outcome: TrialOutcome) -> bool:
