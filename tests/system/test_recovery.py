@@ -36,7 +36,6 @@ def kill_daemon(daemon: Daemon) -> None:
     """SIGKILL to the daemon; its helpers must follow within a second."""
     status = daemon.status()
     helpers = [status["broker"]["pid"], status["zygote"]["pid"], *trackers(daemon)]
-    assert len(helpers) == 3
     daemon.kill()
     wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
 

@@ -15,6 +15,9 @@ the broker goes at once.
 
 from __future__ import annotations
 
+from intendant import logs  # before structlog, which it keeps from importing more than is needed
+
+# isort: split
 import asyncio
 import contextlib
 import json
@@ -30,7 +33,6 @@ import structlog
 import zmq
 from setproctitle import setproctitle
 
-from intendant import logs
 from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.auth import Gatekeeper, Keyring
 from intendant.broker.config import BrokerConfig, Endpoint, KeyPair

@@ -16,7 +16,7 @@ import structlog
 from intendant.broker.config import BrokerConfig
 from intendant.broker.server import main as broker_main
 from intendant.errors import HelperLost
-from intendant.process.aio import HelperProcess, tracker_pid
+from intendant.process.aio import HelperProcess, let_go_of_resource_tracker, tracker_pid
 from intendant.process.children import Children
 from intendant.process.waits import heed_cancel
 from intendant.protocol.roles import Caller
@@ -101,9 +101,9 @@ class BrokerLink:
         with theirs:
             process.start()
         self.pid = process.pid
-        for pid in (process.pid, tracker_pid()):
-            if pid is not None:
-                self._children.know(pid)
+        if process.pid is not None:
+            self._children.know(process.pid)
+        self._dismiss_tracker()
         reader, self._control = await asyncio.open_unix_connection(sock=ours)
         for order in self._allowed.values():
             self._tell(order)
@@ -114,6 +114,14 @@ class BrokerLink:
         finally:
             self.ready.clear()
             await self._end(process)
+
+    def _dismiss_tracker(self) -> None:
+        """The broker has no resources that would have to be tracked: 6 MB for nothing."""
+        pid = tracker_pid()
+        if pid is not None:
+            self._children.know(pid)
+            let_go_of_resource_tracker()
+            self._children.forget(pid, is_reaped=False)
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         """Follow what the broker says until it says no more."""

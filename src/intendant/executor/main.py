@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from intendant import logs  # before structlog, which it keeps from importing more than is needed
+
+# isort: split
 import asyncio
 import json
 import os
@@ -12,7 +15,6 @@ from typing import Any
 import setproctitle
 import structlog
 
-from intendant import logs
 from intendant.broker.ports import check_free
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.configuration import Configuration, check_endpoints, configuration

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from intendant import logs  # before structlog, which it keeps from importing more than is needed
+
+# isort: split
 import asyncio
 import hashlib
 import os
@@ -11,7 +14,6 @@ from typing import Any
 import setproctitle
 import structlog
 
-from intendant import logs
 from intendant.governor.governor import Governor
 from intendant.process.cgroup import Cgroup, make_child
 from intendant.process.stub import Stub

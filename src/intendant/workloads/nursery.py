@@ -69,7 +69,7 @@ class Tree:
 
 
 class Nursery:
-    """Asks keepers. One leader is always ready, so that nobody waits for a fork."""
+    """Asks keepers. While more are wanted one leader is ready, so that nobody waits for a fork."""
 
     def __init__(self, zygote: socket.socket) -> None:
         self._zygote = zygote
@@ -77,10 +77,13 @@ class Nursery:
         """The channels of keepers that have no tree to keep."""
         self._spare: tuple[Tree, socket.socket] | None = None
 
-    def bear(self, *, fresh: str | None = None) -> tuple[Tree, socket.socket]:
+    def bear(
+        self, *, fresh: str | None = None, is_last: bool = False
+    ) -> tuple[Tree, socket.socket]:
         """A leader that waits for orders on the socket; if none comes to life, its tree ends.
 
         `fresh` names a module to execute in a new interpreter, with the socket as its argument.
+        After the one that `is_last`, as far as can be known, none is made ready.
         """
         if fresh is not None:
             return self._ask(fresh)
@@ -89,7 +92,8 @@ class Nursery:
             taken[1].close()
             taken = None
         taken = taken or self._ask()
-        self._spare = self._ask()
+        if not is_last:
+            self._spare = self._ask()
         return taken
 
     async def close(self) -> None:

@@ -256,7 +256,7 @@ class Conductor:
         self.wake()
 
     async def _make_process(self) -> TrialProcess:
-        return await TrialProcess.make(self._nursery)
+        return await TrialProcess.make(self._nursery, is_last=not self._loop.has_more_to_start)
 
     def _order(self, start: Start) -> dict[str, Any]:
         folder = self._place.run_folder / TRIALS_FOLDER / str(start.number)

@@ -119,6 +119,12 @@ class StudyLoop:
         """How many trials the searcher has proposed."""
         return self._proposals.count
 
+    @property
+    def has_more_to_start(self) -> bool:
+        """Whether another trial waits, or may be proposed."""
+        waits = bool(self.trials.pending() or self.trials.paused())
+        return self._closing is None and (waits or self._proposals.may_come())
+
     def admit(self, trials: Sequence[Trial], tally: Tally, *, proposed: int) -> None:
         """Take in, before `begin`, what there was earlier: trials that are to go on, the others."""
         self.tally = tally

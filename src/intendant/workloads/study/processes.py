@@ -44,9 +44,9 @@ class TrialProcess:
         tree.ended.add_done_callback(self._on_tree_ended)
 
     @classmethod
-    async def make(cls, nursery: Nursery) -> TrialProcess:
-        """A new one."""
-        tree, channel = nursery.bear()
+    async def make(cls, nursery: Nursery, *, is_last: bool) -> TrialProcess:
+        """A new one; `is_last`: none is likely to follow."""
+        tree, channel = nursery.bear(is_last=is_last)
         process = cls(tree, channel)
         await asyncio.get_running_loop().create_connection(lambda: process._lines, sock=channel)
         return process

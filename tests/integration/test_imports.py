@@ -1,0 +1,17 @@
+"""What the processes of the daemon import, and what not: each megabyte counts once for each."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+MAINS = ("executor.main", "governor.main", "broker.server", "workloads.study.conduct")
+
+
+@pytest.mark.parametrize("main", MAINS)
+def test_no_process_carries_what_only_a_terminal_or_a_sampler_needs(main: str) -> None:
+    code = f"import intendant.{main}, sys; print(*{{'rich', 'optuna', 'numpy'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
