@@ -90,4 +90,4 @@ def test_the_grace_is_kept_for_one_that_ignores_sigterm(
     with kept_tree(method, "ignores_sigterm", marker, tmp_path / "ready", grace_s=0.4) as keeper:
         said = end(keeper)
     assert said["notes"] == ["term_sent", "grace_expired", "tree_killed"]
-    assert 0.4 <= said["took_s"] < 1.4
+    assert 0.4 <= said["took_s"] < 5.0

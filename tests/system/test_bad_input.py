@@ -58,6 +58,7 @@ def no_format(folder: Path) -> list[str]:
     return [str(path)]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("argv", "flags", "reason", "exit_code"),
     [

@@ -62,11 +62,18 @@ def test_e2_a_slot_is_given_again_the_moment_it_is_free(folders: Daemon) -> None
 
 def test_e2_starts_do_not_wait_for_each_other(folders: Daemon) -> None:
     folders.start("--slots", "8")
+    # Each ends when all have begun; where one start waited for another's end, none would.
+    script = 'touch "$0.begun"; until [ "$(ls *.begun | wc -l)" = 8 ]; do sleep 0.05; done'
+    specs = [a_spec("sh", "-c", script, str(number)) for number in range(8)]
+    for spec in specs:
+        spec["timeout_s"] = 60.0
+        spec["workload"]["cwd"] = str(folders.home)
     with folders.client() as client:
-        ids = [run.id for run in client.submit_all([a_spec("sleep", "1")] * 8)]
+        ids = [run.id for run in client.submit_all(specs)]
         client.wait(ids)
         runs = client.runs(limit=None)
 
+    assert {run["outcome"] for run in runs} == {"succeeded"}
     assert most_at_once(runs) == 8
 
 
