@@ -117,6 +117,8 @@ async def test_a_signal_ends_the_daemon_and_says_how_to_go_on(tell: Tell, tmp_pa
 
 async def test_nothing_left_to_continue_is_a_success(tell: Tell, tmp_path: Path) -> None:
     tell()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "intendant.db").touch()
     status, out, err = await run("--continue", "--state-dir", str(tmp_path / "state"))
     assert (status, out, err) == (0, "", "intendant: nothing is left to do\n")
 
