@@ -107,7 +107,9 @@ async def test_a_signal_ends_the_daemon_and_says_how_to_go_on(tell: Tell, tmp_pa
     async with asyncio.timeout(LIMIT_S):
         while not catches(process.pid, signal.SIGTERM):
             await asyncio.sleep(0.01)
-        [daemon] = psutil.Process(process.pid).children()
+        while not (children := psutil.Process(process.pid).children()):
+            await asyncio.sleep(0.01)
+        [daemon] = children
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
     assert process.returncode == 130
