@@ -26,9 +26,9 @@ from intendant.workloads.calling import find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.results import keep, to_json
 from intendant.workloads.study.conductor import Conductor, Place, serve_reports
-from intendant.workloads.study.hooks import Callbacks
+from intendant.workloads.study.hooks import Callbacks, Stopper
 from intendant.workloads.study.keeping import Past, Policy, best_as_json
-from intendant.workloads.study.loop import Stopper, StudyLoop
+from intendant.workloads.study.loop import StudyLoop
 from intendant.workloads.study.making import make_searcher_and_scheduler
 from intendant.workloads.study.resources import Resources
 

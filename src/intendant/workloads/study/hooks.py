@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ParamSpec, Protocol, TypeVar
+from typing import ParamSpec, Protocol, TypeAlias, TypeVar
 
 import structlog
 
@@ -129,6 +129,10 @@ class Callbacks:
 
     def on_study_end(self) -> None:
         """Nothing will happen any more."""
+
+
+Stopper: TypeAlias = Callable[[Trial, Result], bool]
+"""A function of somebody's own that says whether to stop a trial."""
 
 
 class Hooks:

@@ -416,7 +416,7 @@ def test_t14_without_room_it_goes_to_the_end_of_the_line_and_the_scheduler_hears
     study = a_study(proposals=2, at_once=1, max_failures=1)
     study.loop.add_trial({"x": 0.5})
     study.take()
-    resources = study.loop._resources
+    resources = study.loop._study.resources
     resources._at_once = 0  # the room has gone meanwhile
     assert study.fails(0) == []
     assert study.scheduler.told[-2:] == [("error", 0), ("add", 0)]
