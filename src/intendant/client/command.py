@@ -207,7 +207,13 @@ def _check_key(key: str | None) -> None:
 
 
 def _described(what: Command | Call | Described | Sequence[str]) -> Command | Call | Described:
-    return Command(what) if isinstance(what, Sequence) else what
+    if isinstance(what, Sequence):
+        return Command(what)
+    if not hasattr(what, "spec"):
+        raise InvalidRequest(
+            f"found {what!r:.100}, expected a command, a call, a pipeline, a study"
+        )
+    return what
 
 
 def _workload(spec: Mapping[str, object]) -> Mapping[str, object]:

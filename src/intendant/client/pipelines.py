@@ -228,10 +228,24 @@ class Pipeline:
             raise InvalidRequest(f"found {name!r}, expected a parameter of the pipeline")
         return Promise("pipeline", (name,))
 
+    def verify(self) -> None:
+        """Check it as a whole, as the daemon will: `InvalidRequest` says what is wrong."""
+        from pydantic import ValidationError
+
+        from intendant.problems import explain_validation_error
+        from intendant.protocol.specs import RunSpec
+
+        try:
+            RunSpec.model_validate(self.spec())
+        except ValidationError as error:
+            raise InvalidRequest(explain_validation_error(error, source=self.name)) from None
+
     def spec(self) -> dict[str, object]:
         """The run spec that holds this pipeline."""
         from intendant.client.call import sha256_of
 
+        if not self._steps:
+            raise InvalidRequest(f"pipeline {self.name!r}: found no step, expected one at least")
         workload = {
             "kind": "pipeline",
             "steps": list(self._steps.values()),
@@ -257,10 +271,12 @@ class Pipeline:
     ) -> PipelineResults:
         """Carry it out under a private daemon; what the steps returned.
 
-        `RunFailed` if it did not succeed. The state is kept where `state_dir` is given.
+        `RunFailed` if it did not succeed, `InvalidRequest`, before any process starts, if something
+        is wrong with it. The state is kept where `state_dir` is given.
         """
         from intendant.client.pipeline_results import run_embedded
 
+        self.verify()
         return run_embedded(self, None if state_dir is None else Path(state_dir), slots=slots)
 
     def _add(

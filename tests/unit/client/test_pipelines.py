@@ -31,6 +31,21 @@ def spec(pipeline: Pipeline) -> PipelineSpec:
     return found
 
 
+def test_pyperunner_p1_what_is_no_sound_pipeline_is_refused_before_any_process() -> None:
+    for nothing in (None, 3, object()):
+        with pytest.raises(InvalidRequest, match="expected a command, a call, a pipeline"):
+            submitted(nothing)  # type: ignore[arg-type]  # that is the point
+    with pytest.raises(InvalidRequest, match="pipeline 'empty': found no step"):
+        submitted(Pipeline("empty"))
+    circle = Pipeline("circle")
+    circle.command(["true"], name="a", after=["b"])
+    circle.command(["true"], name="b", after=["a"])
+    with pytest.raises(InvalidRequest, match="wait for each other in a circle"):
+        circle.run()
+    with pytest.raises(InvalidRequest, match="found a step of this name"):
+        circle.command(["true"], name="a")
+
+
 def test_outside_of_a_pipeline_a_step_is_its_function() -> None:
     assert collect("lib") == {"lib": 1}
 

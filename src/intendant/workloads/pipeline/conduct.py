@@ -14,7 +14,7 @@ from typing import Any
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
-from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.pipelines import Execution, PipelineSpec
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.caching import Caching
@@ -76,9 +76,7 @@ async def _conduct(
         "inline": InlineRunner(nursery),
         "runs": RunsRunner(run.label),
     }
-    at_once = run.pipeline.processes or os.cpu_count() or 1
-    room = {"processes": at_once, "inline": 1, "runs": RUNS_AT_ONCE}
-    executor = make_executor(runners=runners, room=room)
+    executor = make_executor(runners=runners, room=room_for(run.pipeline))
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
         failure = await executor.run()
@@ -86,6 +84,12 @@ async def _conduct(
         is_asked = asked.done()
         asked.cancel()
     return failure, is_asked
+
+
+def room_for(pipeline: PipelineSpec) -> dict[Execution, int]:
+    """How many steps at once there are in each model of execution."""
+    at_once = pipeline.processes or os.cpu_count() or 1
+    return {"processes": at_once, "inline": 1, "runs": RUNS_AT_ONCE}
 
 
 async def _stop_when_asked(executor: GraphExecutor, life_fd: int) -> None:
