@@ -1,15 +1,19 @@
-"""Carrying out a graph on disk: pauses between attempts, with attempts that the tests play."""
+"""Carrying out a graph on disk, with attempts that the tests play."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.step_states import StepOutcome as Out
+from intendant.store.steps import STEPS_FILE, read_steps
 from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun
@@ -23,20 +27,30 @@ class Runner:
 
     def __init__(self, play: Play) -> None:
         self._play = play
+        self.story: list[str] = []
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
-        return AttemptEnd(await self._play(attempt, stop), None)
+        outcome = await self._play(attempt, stop)
+        self.story.append(attempt.step)
+        return AttemptEnd(outcome, None)
 
     async def close(self) -> None:
-        """Nothing to close."""
+        self.story.append("closed")
 
 
 def carry_out(folder: Path, play: Play, steps: list[dict[str, Any]]) -> dict[str, Out | None]:
+    """Carry out commands; how each step ended."""
+    return carried_out_by(Runner(play), folder, steps)
+
+
+def carried_out_by(
+    runner: Runner, folder: Path, steps: list[dict[str, Any]], *, fail_fast: bool = True
+) -> dict[str, Out | None]:
     work = {"kind": "command", "argv": ["true"]}
     spec = PipelineSpec.model_validate(
         {
             "kind": "pipeline",
-            "fail_fast": True,
+            "fail_fast": fail_fast,
             "steps": [{"workload": work, **step} for step in steps],
         }
     )
@@ -46,7 +60,7 @@ def carry_out(folder: Path, play: Play, steps: list[dict[str, Any]]) -> dict[str
             executor = GraphExecutor(
                 PipelineRun(spec, "1.1", folder, folder, {}),
                 store,
-                runners={"processes": Runner(play)},
+                runners={"processes": runner},
                 room={"processes": 4},
                 callbacks=callbacks,
             )
@@ -80,3 +94,61 @@ def test_a_step_that_timed_out_is_tried_again_after_a_pause(tmp_path: Path) -> N
         return Out.SUCCEEDED
 
     assert carry_out(tmp_path, play, [retried("a", "timed_out")]) == {"a": Out.SUCCEEDED}
+
+
+def test_clearml_c14_what_starts_is_on_disk_before_it_starts_and_so_is_what_ended(
+    tmp_path: Path,
+) -> None:
+    seen: dict[str, dict[str, str]] = {}
+
+    async def play(attempt: Attempt, _: Stop) -> Out:
+        steps = read_steps(tmp_path / STEPS_FILE)
+        seen[attempt.step] = {info.name: info.outcome or info.state for info in steps}
+        return Out.SUCCEEDED
+
+    carry_out(tmp_path, play, [{"name": "a"}, {"name": "b"}, {"name": "c", "after": ["a", "b"]}])
+    assert seen["a"] == {"a": "running", "b": "running", "c": "pending"}, "one wave"
+    assert seen["c"] == {"a": "succeeded", "b": "succeeded", "c": "running"}
+
+
+def test_lsst_l3_before_anything_starts_every_step_is_laid_out(tmp_path: Path) -> None:
+    work = {"kind": "command", "argv": ["true"]}
+    steps = [{"name": name, "workload": work} for name in ("b", "a")]
+    spec = PipelineSpec.model_validate({"kind": "pipeline", "steps": steps})
+    open_store(spec, tmp_path).close()
+    infos = read_steps(tmp_path / STEPS_FILE)
+    assert [(info.name, info.state, info.attempt) for info in infos] == [
+        ("b", "pending", 0), ("a", "pending", 0),
+    ]  # fmt: skip
+    assert all(info.fingerprint for info in infos)
+
+
+def test_clearml_c27_a_launch_that_is_refused_fails_its_step_once_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    launches = []
+
+    async def play(attempt: Attempt, _: Stop) -> Out:
+        launches.append(attempt.step)
+        if attempt.step == "a":
+            raise OSError(errno.EMFILE, "Too many open files")
+        return Out.SUCCEEDED
+
+    steps: list[dict[str, Any]] = [{"name": "a"}, {"name": "b", "after": ["a"]}, {"name": "c"}]
+    outcomes = carried_out_by(Runner(play), tmp_path, steps, fail_fast=False)
+    assert outcomes == {"a": Out.FAILED, "b": Out.NOT_RUN, "c": Out.SUCCEEDED}
+    assert sorted(launches) == ["a", "c"]
+    [a, *_] = read_steps(tmp_path / STEPS_FILE)
+    assert str(a.reason).startswith("launch: ")
+
+
+@pytest.mark.parametrize("outcome", [Out.SUCCEEDED, Out.FAILED])
+def test_lsst_l8_a_model_of_execution_hears_of_the_end_of_the_graph_once_and_last(
+    tmp_path: Path, outcome: Out
+) -> None:
+    async def play(*_: object) -> Out:
+        return outcome
+
+    runner = Runner(play)
+    carried_out_by(runner, tmp_path, [{"name": "a"}, {"name": "b", "after": ["a"]}])
+    assert runner.story == (["a", "b"] if outcome is Out.SUCCEEDED else ["a"]) + ["closed"]

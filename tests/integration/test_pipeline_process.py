@@ -39,6 +39,7 @@ def unprintable():
     raise Odd
 def opaque(): return object()
 def large(size): return "x" * size
+def length(text): return len(text)
 def chatty(size): sys.stdout.write("x" * size); sys.stdout.flush()
 def dies(code): os._exit(code)
 def dies_at_exit(): atexit.register(os._exit, 3)
@@ -86,6 +87,30 @@ class Loud(StepExecutor):
         with open("hooks", "a") as file: file.write(hook + "\\n")
 """
 
+GRAPHS = """
+import os
+from pathlib import Path
+
+from intendant.workloads.pipeline.graph_executor import GraphExecutor
+
+def completed(step):
+    with open("open", "a") as file: file.write(f"{len(os.listdir('/proc/self/fd'))}\\n")
+
+class Noting:
+    def __init__(self, model): self.model = model
+    async def run(self, attempt, stop):
+        with open("noted", "a") as file: file.write(attempt.step + "\\n")
+        return await self.model.run(attempt, stop)
+    async def close(self): await self.model.close()
+
+class Mine(GraphExecutor):
+    def __init__(self, *args, runners, **more):
+        super().__init__(*args, runners={name: Noting(runners[name]) for name in runners}, **more)
+
+class Crashing(GraphExecutor):
+    async def run(self): raise RuntimeError("no such graph")
+"""
+
 
 class Conducted:
     """One pipeline's process, its folder, and what became of its steps."""
@@ -95,6 +120,7 @@ class Conducted:
         self.run_folder = folder / "17"
         self.run_folder.mkdir()
         (folder / "lab.py").write_text(LAB)
+        (folder / "graphs.py").write_text(GRAPHS)
         self.process: subprocess.Popen[bytes] | None = None
         self._life: int | None = None
         self._report = folder / "report"
@@ -241,7 +267,7 @@ def test_inline_steps_share_a_process_until_one_ends_it(conducted: Conducted) ->
     assert conducted.steps["dies"].reason == "exit_code: 3"
 
 
-def test_pyperunner_p8_p9_whatever_is_no_success_is_a_failure_and_says_why(
+def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_that_say_why(
     conducted: Conducted,
 ) -> None:
     status = conducted.run(
@@ -291,8 +317,14 @@ def test_pyperunner_p7_large_results_and_100_mb_of_output_block_nothing(
     conducted.run(
         call("large", "large", parameters={"size": 20_000_000}),
         call("chatty", "chatty", parameters={"size": 100_000_000}),
+        call("given", "length", parameters={"text": "${large.outputs}"}),
+        {"name": "unsaid", "workload": ["echo", "${given.parameters.text}"]},
     )
-    assert set(conducted.outcomes.values()) == {Out.SUCCEEDED}
+    assert conducted.steps["unsaid"].reason == (
+        "reference: ${given.parameters.text}: the value has no 'text'"
+    )
+    assert conducted.outputs("given") == 20_000_000
+    assert {*conducted.outcomes.values()} == {Out.SUCCEEDED, Out.FAILED}
     assert len(conducted.outputs("large")) == 20_000_000
 
 
@@ -344,7 +376,9 @@ def test_what_a_step_leaves_running_ends_with_it(conducted: Conducted) -> None:
     assert not psutil.pid_exists(int(conducted.text("stray")))
 
 
-def test_a_retry_follows_a_failure_and_the_steps_story_has_both(conducted: Conducted) -> None:
+def test_pyperunner_p18_a_retry_follows_a_failure_and_the_steps_story_has_both(
+    conducted: Conducted,
+) -> None:
     conducted.run(
         call("a", "flaky", parameters={"path": "mark"}, retry={"attempts": 2, "backoff_s": 0.01}),
         call("b", "add", parameters={"a": 1, "b": "${a.attempt}"}) | {"parameters": {"a": 1}},
@@ -367,7 +401,7 @@ def test_fail_fast_ends_what_runs_and_starts_nothing_more(conducted: Conducted) 
     assert conducted.outcomes == {"hang": Out.ABORTED, "bad": Out.FAILED, "later": Out.NOT_RUN}
 
 
-def test_asked_to_end_it_lets_steps_clean_up_and_says_so(conducted: Conducted) -> None:
+def test_clearml_c22_asked_to_end_it_lets_steps_clean_up_and_says_so(conducted: Conducted) -> None:
     conducted.start(call("a", "cleans_up", parameters={"path": "begun"}), call("b", "table", "a"))
     wait_for("the step begins", (conducted.folder / "begun").exists)
     conducted.ask()
@@ -454,6 +488,30 @@ def test_lsst_l4_l5_the_five_hooks_are_called_in_order_in_each_model(conducted: 
         step_executor="lab:Loud",
     )
     assert conducted.text("hooks").split() == hooks * 3
+
+
+def test_lsst_l6_a_class_of_the_users_carries_the_graph_out_in_every_model(
+    conducted: Conducted,
+) -> None:
+    steps = [call("a", "table"), call("b", "table", "a", execution="inline")]
+    assert conducted.run(*steps, graph_executor="graphs:Mine") == 0
+    assert conducted.text("noted").split() == ["a", "b"]
+
+
+def test_clearml_c27_a_crash_of_what_carries_the_graph_out_fails_the_run(
+    conducted: Conducted,
+) -> None:
+    assert conducted.run(call("a", "table"), graph_executor="graphs:Crashing") == 1
+    assert "RuntimeError: no such graph" in str(conducted.reason)
+    assert conducted.outcomes == {"a": None}, "nothing is said to have run"
+
+
+def test_pyperunner_p17_ended_steps_leave_no_descriptor_open(conducted: Conducted) -> None:
+    steps = [call(f"s{number}", "where") for number in range(40)]
+    assert conducted.run(*steps, on_step_completed="graphs:completed", processes=2) == 0
+    counts = [int(line) for line in conducted.text("open").split()]
+    assert len(counts) == 40
+    assert max(counts) - min(counts) < 20, "less than one for each step"
 
 
 def test_a_module_that_ends_its_process_ends_the_steps_that_import_it_alone(

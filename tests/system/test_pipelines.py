@@ -73,6 +73,26 @@ def test_c19_a_failure_is_the_pipelines_and_other_branches_go_on(daemon: Daemon)
     }
 
 
+def test_c12_c21_the_time_limit_of_a_pipeline_ends_its_steps_and_asking_twice_starts_one(
+    daemon: Daemon,
+) -> None:
+    steps = [
+        {"name": "slow", "argv": ["sh", "-c", "echo $$ > slow; exec sleep 600"]},
+        {"name": "later", "argv": ["true"], "after": ["slow"]},
+    ]
+    (daemon.home / "p.json").write_text(json.dumps({"timeout": "8s", "steps": steps}))
+    ids = {daemon.run("submit", "--key", "once", "p.json").stdout for _ in range(2)}
+    assert len(ids) == 1
+    run_id = int(ids.pop())
+    assert daemon.run("wait", str(run_id)).returncode == 124
+    assert daemon.show(run_id)["outcome"] == "timed_out"
+    assert outcomes(daemon, run_id) == {"slow": "aborted", "later": "not_run"}
+    assert not is_alive(int((daemon.home / "slow").read_text()))
+    with daemon.client() as client:
+        [(slow, later)] = [client.steps([run_id])]
+    assert (slow["reason"], later["reason"]) == ("aborted: the pipeline ends",) * 2
+
+
 RUNS = """
 name = "as runs"
 execution = "runs"
@@ -103,7 +123,7 @@ def start_runs(daemon: Daemon) -> int:
     return int(daemon.run("submit", "runs.toml").stdout)
 
 
-def test_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
+def test_c25_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
     folders.start("--slots", "1")
     (folders.home / "runs.toml").write_text(RUNS)
     refused = folders.run("submit", "runs.toml")
@@ -119,6 +139,9 @@ def test_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon)
     }
     assert json.loads((run_folder(folders, run_id) / "steps/c/1/outputs.json").read_text()) == 42
     runs = {run["name"]: run for run in folders.json("ls", "--all")}
+    assert {name for name in runs if name.startswith(f"{run_id}/")} == {
+        f"{run_id}/{step}" for step in ("a", "b", "c", "bad")
+    }
     assert runs[f"{run_id}/b"]["queue"] == "other"
     assert runs[f"{run_id}/bad"]["reason"] == "exit_code: 3"
     with folders.client() as client:

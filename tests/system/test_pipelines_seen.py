@@ -26,7 +26,7 @@ argv = ["echo", "${a.id} done"]
 """
 
 
-def test_steps_are_seen_while_they_run_and_afterwards(daemon: Daemon) -> None:
+def test_c23_steps_are_seen_while_they_run_and_afterwards(daemon: Daemon) -> None:
     (daemon.home / "seen.toml").write_text(STEPS)
     run_id = int(daemon.run("submit", "seen.toml").stdout)
     seen = []

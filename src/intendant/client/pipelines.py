@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MAX_TEXT = 2 * 1024 * 1024
+"""Characters of one argument; a whole pipeline has no more bytes."""
+
 _current: contextvars.ContextVar[Pipeline | None] = contextvars.ContextVar("pipeline", default=None)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_\-]{0,99}")
 
@@ -193,7 +196,7 @@ class Pipeline:
         made = what if isinstance(what, Step) else Step(what)
         name = self._free_name(made.settings.get("name"), made.function.__name__)
         given = _by_name(made.function, args, kwargs, step=name)
-        parameters = {key: _visible(value) for key, value in given.items()}
+        parameters = {key: _shown(name, key, value) for key, value in given.items()}
         hidden = {key: value for key, value in given.items() if parameters[key] is _HIDDEN}
         from intendant.client.call import sha256_of
         from intendant.client.pickles import pack_call
@@ -219,7 +222,10 @@ class Pipeline:
     def command(self, argv: Sequence[str | Promise], **options: Unpack[StepOptions]) -> Promise:
         """Add a command; promises among its arguments, or in their text, are replaced."""
         name = self._free_name(options.get("name"), Path(str(argv[0])).stem)
-        texts = [str(argument) for argument in argv]
+        try:
+            texts = [_bounded(str(argument)) for argument in argv]
+        except ValueError as error:
+            raise InvalidRequest(f"step {name!r}: argv: {error}") from None
         return self._add(name, {"kind": "command", "argv": texts}, options, {})
 
     def parameter(self, name: str) -> Promise:
@@ -352,12 +358,28 @@ def _by_name(
     return named
 
 
+def _shown(step: str, parameter: str, value: object) -> object:
+    try:
+        return _visible(value)
+    except ValueError as error:
+        raise InvalidRequest(f"step {step!r}: parameter {parameter!r}: {error}") from None
+
+
+def _bounded(text: str) -> str:
+    """The text if it can travel; nothing is made of one that can't."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(
+            f"found {len(text)} characters, expected {MAX_TEXT} at most: data belongs into files"
+        )
+    return text
+
+
 def _visible(value: object) -> object:
     """The value as the spec shows it, promises as references; or that it must be hidden."""
     if isinstance(value, Promise):
         return str(value)
     if isinstance(value, str):
-        return value.replace("${", "$${")
+        return _bounded(value).replace("${", "$${")
     if type(value) is list:
         several = [_visible(each) for each in value]
         return _HIDDEN if _HIDDEN in several else several

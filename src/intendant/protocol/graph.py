@@ -96,6 +96,13 @@ class _Problems:
         else:
             self._more += 1
 
+    def no_step(self, name: str, known: Counter[str]) -> str:
+        """What is said of a name that no step has; the search for one like it takes its time."""
+        has_room = len(self._texts) < MAX_PROBLEMS
+        near = get_close_matches(name, list(known)[:1000], n=1) if has_room else []
+        expected = f"{near[0]!r} perhaps" if near else "the name of a step"
+        return f"found {name!r}, expected {expected}"
+
     def raise_any(self) -> None:
         if self._texts:
             more = [f"and {self._more} more"] if self._more else []
@@ -104,7 +111,7 @@ class _Problems:
 
 def _is_step(step: Node, name: str, known: Counter[str], problems: _Problems) -> bool:
     if name not in known:
-        problems.add(f"step {step.name!r}: after: {_no_step(name, known)}")
+        problems.add(f"step {step.name!r}: after: {problems.no_step(name, known)}")
     elif name == step.name:
         problems.add(f"step {step.name!r}: after: found itself, expected another step")
     else:
@@ -120,7 +127,7 @@ def _steps_meant(
     for field, value in step.texts():
         try:
             for reference in references_in(value):
-                if wrong := _wrong(step, reference, known, parameters):
+                if wrong := _wrong(step, reference, known, parameters, problems):
                     problems.add(f"step {step.name!r}: {field}: {reference.text}: {wrong}")
                 elif reference.is_of_step:
                     found.append(reference.step)
@@ -130,7 +137,11 @@ def _steps_meant(
 
 
 def _wrong(
-    step: Node, reference: Reference, known: Counter[str], parameters: Mapping[str, object]
+    step: Node,
+    reference: Reference,
+    known: Counter[str],
+    parameters: Mapping[str, object],
+    problems: _Problems,
 ) -> str | None:
     """What is wrong with a well-formed reference, in this step."""
     if reference.step == "pipeline":
@@ -141,7 +152,7 @@ def _wrong(
         return None if _is_in(mine, reference) else _no_parameter(reference, mine)
     if reference.step == step.name:
         return "found the step itself, expected one before it"
-    return None if reference.step in known else _no_step(reference.step, known)
+    return None if reference.step in known else problems.no_step(reference.step, known)
 
 
 def _is_in(parameters: Mapping[str, object], reference: Reference) -> bool:
@@ -151,12 +162,6 @@ def _is_in(parameters: Mapping[str, object], reference: Reference) -> bool:
 def _no_parameter(reference: Reference, parameters: Mapping[str, object]) -> str:
     known = ", ".join(map(repr, list(parameters)[:10])) or "none"
     return f"found {reference.path[0]!r}, expected a parameter: there is {known}"
-
-
-def _no_step(name: str, known: Counter[str]) -> str:
-    near = get_close_matches(name, list(known)[:1000], n=1)
-    expected = f"{near[0]!r} perhaps" if near else "the name of a step"
-    return f"found {name!r}, expected {expected}"
 
 
 def _in_order(

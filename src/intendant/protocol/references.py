@@ -31,6 +31,9 @@ KINDS = ("outputs", "parameters", "artifacts", "models", "id")
 MODEL_SIDES = ("input", "output")
 MODEL_PROPERTIES = ("id", "name", "url", "framework", "comment")
 
+MAX_EXPANDED = 64 * 1024 * 1024
+"""Characters that references put into one text."""
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _DOT = re.compile(r"(?<!\\)\.")
 
@@ -169,8 +172,15 @@ def _expand_text(text: str, look_up: Callable[[Reference], object]) -> object:
     if alone is not None and alone[1] is not None:
         return look_up(parse_reference(text))
 
+    room = MAX_EXPANDED
+
     def put(match: re.Match[str]) -> str:
-        return "${" if match[1] is None else as_text(look_up(parse_reference(match[0])))
+        nonlocal room
+        put = "${" if match[1] is None else as_text(look_up(parse_reference(match[0])))
+        room -= len(put)
+        if room < 0:
+            raise ValueError(f"with its references a text has more than {MAX_EXPANDED} characters")
+        return put
 
     return _REFERENCE.sub(put, text)
 

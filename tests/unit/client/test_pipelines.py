@@ -89,6 +89,30 @@ def test_c1_a_second_step_of_one_name_is_refused_and_changes_nothing() -> None:
     assert spec(pipeline).steps[0].parameters == {"folder": "x"}
 
 
+class Endless(str):
+    """A text of a billion characters, which nobody may ask for."""
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __str__(self) -> str:
+        return self
+
+    def replace(self, *_: object) -> str:
+        raise AssertionError("it was copied")
+
+
+@pytest.mark.parametrize("argument", [Endless(), [Endless()], {"x": Endless()}])
+def test_a_parameter_of_a_billion_characters_is_refused_before_it_is_held(argument: Any) -> None:
+    pipeline = Pipeline("endless")
+    with pytest.raises(InvalidRequest, match="parameter 'files': found 1000000000 characters"):
+        pipeline.add(parse, argument)
+    with pytest.raises(InvalidRequest, match="step 'true': argv: found 1000000000 characters"):
+        pipeline.command(["true", Endless()])
+    with pytest.raises(InvalidRequest, match="found no step"):
+        pipeline.spec()
+
+
 def test_a_promise_beside_what_json_does_not_know_is_refused() -> None:
     pipeline = Pipeline("p")
     with pytest.raises(InvalidRequest, match="step 'parse': parameter 'files' holds a promise"):

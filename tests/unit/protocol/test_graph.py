@@ -98,6 +98,17 @@ def test_c2_what_can_be_no_base_is_refused_with_the_step(workload: dict[str, obj
         based(StepSpec.model_validate(spec), RunSpec.model_validate({"workload": workload}))
 
 
+def test_a_million_edges_make_a_graph_and_very_many_wrong_ones_a_short_refusal() -> None:
+    names = [f"s{number}" for number in range(1415)]
+    steps = [step(name, after=names[:at]) for at, name in enumerate(names)]
+    graph = pipeline(*steps).graph
+    assert sum(map(len, graph.parents.values())) > 1_000_000
+    assert graph.order() == names
+    text = refusal(step("a", after=[f"z{number}" for number in range(100_000)]))
+    assert text.endswith("and 99980 more")
+    assert len(text) < 5000
+
+
 def test_names_with_a_meaning_of_their_own_are_refused() -> None:
     assert "step 'pipeline': name" in refusal(step("pipeline"))
 

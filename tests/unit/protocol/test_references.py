@@ -99,6 +99,12 @@ def test_a_value_is_never_expanded_again() -> None:
     assert expand("${a.outputs}", lambda _: "${b.outputs}") == "${b.outputs}"
 
 
+def test_many_references_to_something_large_are_refused_before_the_text_is_held() -> None:
+    large = "x" * 1_000_000
+    with pytest.raises(ValueError, match="more than 67108864 characters"):
+        expand("${a.outputs} " * 1000, lambda _: large)
+
+
 def test_a_doubled_dollar_is_a_plain_one() -> None:
     assert list(references_in("$${HOME} $$${a}b")) == []
     assert expand("echo $${HOME} ${a.outputs.x}", path_of) == "echo ${HOME} a.x"

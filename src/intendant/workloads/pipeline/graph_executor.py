@@ -178,7 +178,7 @@ class GraphExecutor:
         name = attempt.step
         end = await self._unwanted(attempt)
         if end is None:
-            end = await self._runners[self._lanes[name]].run(attempt, self._stops[name])
+            end = await self._launched(attempt)
         pause_s = self._pause_s(self._specs[name], end.outcome)
         self._note_end(attempt, end, is_retried=pause_s is not None)
         if pause_s is None:
@@ -187,6 +187,15 @@ class GraphExecutor:
             self._schedule.leave(name)
             await self._pause(name, pause_s)
         self._woken.set()
+
+    async def _launched(self, attempt: Attempt) -> AttemptEnd:
+        """Have it carried out; a launch that the system refuses is this attempt's failure alone."""
+        runner = self._runners[self._lanes[attempt.step]]
+        try:
+            return await runner.run(attempt, self._stops[attempt.step])
+        except OSError as error:
+            log.error("step_not_launched", step=attempt.step, error=str(error))
+            return AttemptEnd(StepOutcome.FAILED, reason("launch", str(error)))
 
     async def _unwanted(self, attempt: Attempt) -> AttemptEnd | None:
         """The end of an attempt that does not begin, because a callback does not want it to."""

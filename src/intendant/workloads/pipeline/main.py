@@ -47,12 +47,20 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
         import traceback
 
         traceback.print_exception(error)
-        failure, is_asked = reason("pipeline", f"{type(error).__name__}: {error}"), False
+        cause = _alone(error)
+        failure, is_asked = reason("pipeline", f"{type(cause).__name__}: {cause}"), False
     if is_asked:
         return ASKED
     report = {} if failure is None else {"reason": failure}
     os.pwrite(report_fd, json.dumps(report).encode(), 0)
     return 0 if failure is None else FAILED
+
+
+def _alone(error: Exception) -> Exception:
+    """What a task group has raised, where it is one thing."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _calls(order: dict[str, Any]) -> dict[str, str]:

@@ -40,6 +40,8 @@ Order: TypeAlias = Mapping[str, Any]
 """One attempt at a step, as `workloads.pipeline.orders` makes it."""
 
 REPORT_FILE = "report.json"
+MAX_PARAMETERS = 2 * 1024 * 1024
+"""Characters of all parameters that a report holds."""
 
 
 class StepExecutor:
@@ -286,14 +288,40 @@ def _check_outputs(path: Path) -> str | None:
 
 
 def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters as the report can hold them: a value without JSON as what `repr` says of it."""
+    """Parameters as the report can hold them: a value without JSON as what `repr` says of it.
+
+    One that is too large for a report is left out: whoever refers to it hears that it is not there.
+    """
     plain = {}
+    room = MAX_PARAMETERS
     for name, value in parameters.items():
+        if (size := extent(value, up_to=room)) > room:
+            continue
+        room -= size
         try:
             plain[name] = json.loads(json.dumps(value, allow_nan=False))
         except (TypeError, ValueError, RecursionError):
             plain[name] = repr(value)[:1000]
     return plain
+
+
+def extent(value: object, *, up_to: int) -> int:
+    """About how many characters a value takes as JSON; counting ends beyond `up_to`."""
+    total = 0
+    todo = [value]
+    while todo and total <= up_to:
+        match todo.pop():
+            case str() as text:
+                total += len(text) + 3
+            case list() | tuple() as items:
+                total += 2
+                todo += items
+            case dict() as table:
+                total += 2
+                todo += [*table, *table.values()]
+            case _:
+                total += 8
+    return total
 
 
 async def _awaited(result: Any) -> object:

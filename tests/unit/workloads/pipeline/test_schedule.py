@@ -50,7 +50,7 @@ def test_c17_p4_a_step_starts_when_all_its_parents_have_succeeded_not_before() -
     assert plan.take() == ["c"]
 
 
-def test_c17_all_ready_steps_start_at_once_within_the_limit_p3() -> None:
+def test_c17_p3_p16_all_ready_steps_start_at_once_within_the_limit() -> None:
     plan = schedule(chain("a b c d"), room=3)
     assert plan.take() == ["a", "b", "c"]
     plan.end("b", Out.SUCCEEDED)
