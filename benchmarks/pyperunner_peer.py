@@ -16,7 +16,7 @@ from pyperunner import Pipeline, Runner, Task, run  # type: ignore[import-not-fo
 class Noop(Task):  # type: ignore[misc]
     """Does nothing."""
 
-    @run  # type: ignore[untyped-decorator]
+    @run
     def run(self):  # type: ignore[no-untyped-def]
         """What a task's work is."""
         return 1

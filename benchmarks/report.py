@@ -6,13 +6,14 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.row import Result
+from benchmarks.row import Result, Row
 
+_LIST_HEADINGS = ("row", "unit", "aim", "peer")
 HEADINGS = (
     "row", "unit", "ours", "min", "max", "peer", "ratio", "aim", "met", "peer is",
 )  # fmt: skip
@@ -22,11 +23,20 @@ _MET = {True: "yes", False: "no", None: ""}
 
 def table(results: Sequence[Result]) -> str:
     """A line for each result; figures to the right."""
-    lines = [HEADINGS, *(_cells(result) for result in results)]
+    return _aligned([HEADINGS, *map(_cells, results)], to_the_right=range(2, 7))
+
+
+def listing(rows: Sequence[Row]) -> str:
+    """A line for each row there is."""
+    told = [(row.name, row.unit, row.aim.text if row.aim else "", row.peer_name) for row in rows]
+    return _aligned([_LIST_HEADINGS, *told])
+
+
+def _aligned(lines: Sequence[Sequence[str]], *, to_the_right: Collection[int] = ()) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if 2 <= at <= 6 else cell.ljust(width)
+            cell.rjust(width) if at in to_the_right else cell.ljust(width)
             for at, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines

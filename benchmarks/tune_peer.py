@@ -9,7 +9,7 @@ import tempfile
 import time
 
 import ray  # type: ignore[import-not-found]  # in an environment of its own
-from ray import tune  # type: ignore[import-not-found]
+from ray import tune
 
 
 def objective(config: dict) -> dict:  # type: ignore[type-arg]
