@@ -167,6 +167,10 @@ class NotGranted(SupervisionError):
     """The intent to start a run could not be put on disk; the run is still queued."""
 
 
+class LeftToRecovery(SupervisionError):
+    """What can't be put on disk while the daemon ends; the next one finds it in the spool."""
+
+
 class HelperLost(SupervisionError):
     """The broker or the zygote can't be kept alive."""
 

@@ -58,6 +58,9 @@ def test_e18_runs_go_on_and_are_recorded_when_there_is_room_again(
         wait_for("it has ended", lambda: not is_alive(pid))
         wait_for("its record is there", (daemon.attempt_folder(run_id) / "exit.json").exists)
         assert daemon.show(run_id)["state"] == "running"
+        wait_for("the trouble is told", lambda: "trouble" in daemon.status())
+        assert f"run {run_id}: its end can't be recorded" in daemon.status()["trouble"]
+        assert "its end can't be recorded" in daemon.run("explain", str(run_id)).stdout
         set_disk(daemon, is_full=False)
         run = daemon.wait_state(run_id, "ended")
     assert (run["outcome"], run["exit_code"]) == ("failed", 3)
@@ -96,6 +99,18 @@ def test_a_full_disk_keeps_no_run_alive_and_two_signals_end_the_daemon(
     assert (again.run_id, again.attempt) == (run_id, 2)
     assert daemon.run("cancel", "--now", str(run_id)).returncode == 0
     daemon.wait_state(run_id, "ended")
+
+
+def test_a_daemon_that_ends_does_not_wait_for_room(daemon: Daemon, witness: Witness) -> None:
+    [run_id] = daemon.submit_scripts(witness.cooperative())
+    witness.wait_started()
+    daemon.wait_state(run_id, "running")
+    set_disk(daemon, is_full=True)
+    assert daemon.stop(signal.SIGTERM, within_s=60.0) == 143
+    daemon.start("--slots", "4")
+    run = daemon.wait_state(run_id, "ended")
+    assert run["outcome"] == "interrupted"
+    assert run["reason"].startswith("daemon_stopping")
 
 
 @contextmanager

@@ -212,6 +212,7 @@ def daemon(info: DaemonInfo, now: datetime) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in info["runs"].items() if count)
     lines = [
         ("daemon", f"{state}, version {info['version']}, pid {info['pid']}"),
+        *([("trouble", info["trouble"])] if info.get("trouble") else []),
         ("since", when(info["started_at"], now)),
         ("slots", f"{info['live'] - info.get('parents', 0)} of {info['slots']} taken"),
         ("runs", counts or "none"),

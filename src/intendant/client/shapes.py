@@ -179,6 +179,7 @@ class DaemonInfo(TypedDict):
     slots: int
     live: int
     parents: NotRequired[int]
+    trouble: NotRequired[str]
     runs: dict[str, int]
     queues: list[QueueInfo]
     broker: HelperInfo

@@ -10,6 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import structlog
+
+from intendant.errors import LeftToRecovery
 from intendant.executor.access import Audit
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
@@ -17,6 +20,8 @@ from intendant.executor.parts import Parts
 from intendant.executor.schedule import QueueState
 from intendant.executor.supervise import Supervision
 from intendant.protocol.records import QueueRecord
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -64,6 +69,8 @@ class Desk:
         """Live an attempt's life; its slot, taken before, is given back at the end of it."""
         try:
             await life
+        except LeftToRecovery as error:
+            log.critical("run_left_to_recovery", run_id=supervision.run_id, error=str(error))
         finally:
             del self.live[supervision.run_id]
             self.slot_freed.set()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import structlog
 from pydantic import JsonValue
@@ -22,10 +23,11 @@ from intendant.process.crashpoints import crash_point
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.store.base import AttemptEnd
-from intendant.store.insist import insist
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 Claim: TypeAlias = ClaimRecord | DamagedClaim
 """The attempt may have started."""
@@ -55,11 +57,14 @@ class Ending:
 
     async def find(self, *, by: str) -> Over | Claim:
         """What the attempt has come to; where nothing says, it is given up (`by`) here and now."""
-        return await insist("spool", lambda: asyncio.to_thread(self._find, by))
+        act = partial(asyncio.to_thread, self._find, by)
+        return await self._insist("fate", act, can_be_left=True)
 
     async def give_up(self, *, by: str) -> bool:
         """Whether the attempt is burnt now; False where a claim was first."""
-        found = await insist("tombstone", lambda: asyncio.to_thread(self._claim_or_tombstone, by))
+        found = await self._insist(
+            "tombstone", partial(asyncio.to_thread, self._claim_or_tombstone, by)
+        )
         return isinstance(found, TombstoneRecord)
 
     def _find(self, by: str) -> Over | Claim:
@@ -91,7 +96,8 @@ class Ending:
     async def record(self, end: AttemptEnd) -> None:
         """Record the end; then, and only then, it has one."""
         store = self._parts.store
-        await insist("end", lambda: store.ended(self._run_id, self._attempt, end=end))
+        act = partial(store.ended, self._run_id, self._attempt, end=end)
+        await self._insist("end", act, can_be_left=True)
         crash_point("executor.ended")
         self._recorded.set()
         self._log.info("attempt_ended", outcome=end.outcome, reason=end.reason)
@@ -104,11 +110,16 @@ class Ending:
         is_daemons = daemon_lost or (stop is not None and stop.is_by_daemon)
         store = self._parts.store
         try:
-            await insist(
+            await self._insist(
                 "tombstone",
-                lambda: store.tombstoned(
-                    self._run_id, self._attempt, reason=reason, daemon_lost=is_daemons
+                partial(
+                    store.tombstoned,
+                    self._run_id,
+                    self._attempt,
+                    reason=reason,
+                    daemon_lost=is_daemons,
                 ),
+                can_be_left=True,
             )
         except IllegalTransition:
             await self.record(loss(stop, is_certain=False, reason="claim_missing"))
@@ -134,13 +145,20 @@ class Ending:
             claim,
             likely_cgroup=cgroup,
             end_orphans=end_orphans,
-            on_unkillable=lambda: insist("note", lambda: self.note(RunNote.UNKILLABLE)),
+            on_unkillable=lambda: self._insist("note", partial(self.note, RunNote.UNKILLABLE)),
         )
         await self.record(loss(stop, is_certain=is_certain, reason=reason))
 
     async def note(self, event: RunNote, **detail: JsonValue) -> None:
         """Append something to the run's events that changes no state."""
         await self._parts.store.note(self._run_id, self._attempt, event=event, detail=detail)
+
+    async def _insist(
+        self, what: str, act: Callable[[], Awaitable[T]], *, can_be_left: bool = False
+    ) -> T:
+        """Until it is done. It can be left where the governor is gone, or has told of its end."""
+        troubles = self._parts.troubles
+        return await troubles.insist(what, act, run_id=self._run_id, can_be_left=can_be_left)
 
     async def clear_cgroup(self) -> None:
         """Remove its group, if there is one: a governor that died could not."""

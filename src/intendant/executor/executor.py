@@ -49,6 +49,7 @@ from intendant.executor.service import ServiceReport
 from intendant.executor.stop import DAEMON_STOPPING, Stop, stop_of
 from intendant.executor.streams import StreamPool
 from intendant.executor.supervise import Supervision
+from intendant.executor.troubles import Troubles
 from intendant.launch.registry import make_launcher
 from intendant.logs import set_level
 from intendant.process.cgroup import Cgroup, make_child, own_cgroup
@@ -219,6 +220,7 @@ class Executor:
             umask=self._umask,
             is_embedded=self._life_line is not None,
             client_endpoint=client_endpoint(self._runtime_dir),
+            troubles=Troubles(utc_now),
             slot_freed=self._schedule_wanted.set,
         )
         return Desk(
@@ -283,6 +285,7 @@ class Executor:
                 lifecycle.on(ExecutorEvent.DONE)
                 continue
             before, now = lifecycle.state, lifecycle.obey(order)
+            desk.parts.troubles.hurry()
             self._report.note_change()
             if now is not before and now in (ExecutorState.STOPPING, ExecutorState.KILLING):
                 is_hurried = now is ExecutorState.KILLING

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from intendant.executor.schedule import QueueState
+from intendant.executor.troubles import Trouble
 from intendant.protocol.durations import format_duration
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.messages import RunExplainResponse
@@ -37,6 +38,8 @@ class Surroundings:
     """Whether this run holds one of them."""
     is_present: bool
     """Whether its governor is heard of on the bus."""
+    trouble: Trouble | None = None
+    """What can't be done of this run for the moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,16 @@ def explain(run: Circumstances, around: Surroundings) -> RunExplainResponse:
 
 def _reasons(run: Circumstances, around: Surroundings) -> list[Reason]:
     """At least one."""
+    return [*_trouble(around), *_circumstances(run, around)]
+
+
+def _trouble(around: Surroundings) -> Iterator[Reason]:
+    if (trouble := around.trouble) is not None:
+        text = f"{trouble.text} {_since(trouble.since, around)}; it is tried again"
+        yield Reason(Situation.TROUBLE, text, since=trouble.since)
+
+
+def _circumstances(run: Circumstances, around: Surroundings) -> list[Reason]:
     match run.run.state:
         case RunState.HELD:
             return [_held(run, around), *_dependency(run)]

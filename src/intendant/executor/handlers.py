@@ -41,6 +41,7 @@ from intendant.executor.retention import forget, sweep
 from intendant.executor.selecting import select, select_one, selection_of
 from intendant.executor.stop import Stop
 from intendant.executor.trials import on_trial_add, on_trial_list, on_trial_stop
+from intendant.executor.troubles import in_a_line
 from intendant.problems import Problem, problems_of
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.executor_states import Cause
@@ -247,6 +248,7 @@ async def on_run_explain(desk: Desk, request: RunExplainRequest, who: Asker) -> 
             max_parents=desk.parts.settings.max_parents,
             is_supervised=supervision is not None,
             is_present=supervision is None or supervision.is_present,
+            trouble=desk.parts.troubles.of(run_id),
         ),
     )
 
@@ -374,6 +376,7 @@ async def on_status(desk: Desk, _request: StatusRequest, who: Asker) -> Message:
             slots=parts.settings.slots,
             live=len(desk.live),
             parents=len(desk.parents()),
+            trouble=in_a_line(parts.troubles.all()),
             runs={state: counts.get(state, 0) for state in RunState},
             queues=await parts.store.queues(),
             broker=HelperRecord(pid=parts.broker.pid, restarts=parts.broker.restarts),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from intendant.broker.client import ConnectionPool
 from intendant.executor.broker_link import BrokerLink
+from intendant.executor.troubles import Troubles
 from intendant.launch.base import Launcher
 from intendant.process.cgroup import Cgroup
 from intendant.process.children import Children
@@ -39,6 +40,7 @@ class Parts:
     """Whether its runs must not outlive this daemon."""
     client_endpoint: str
     """Where runs find the daemon that carries them out."""
+    troubles: Troubles
     slot_freed: Callable[[], None]
     """To be called when a run that lives turns out to hold no slot."""
 

@@ -110,7 +110,9 @@ class Scheduler:
             await supervision.launch(token)
         except NotGranted as error:
             log.error("not_granted", run_id=supervision.run_id, error=str(error))
-            await asyncio.sleep(_TROUBLE_S)
+            troubles = self._desk.parts.troubles
+            with troubles.shown("start", error, run_id=supervision.run_id):
+                await asyncio.sleep(_TROUBLE_S)
 
     def _wake_in(self, delay_s: float) -> None:
         if self._timer is not None:

@@ -28,12 +28,13 @@ class ServiceReport:
         """Report until cancelled. That this task gets its turn is what the watchdog is told."""
         if not self._manager.is_there:
             return
+        pause_s, rest_s = waits(self._manager.beat_s)
         while True:
             self._changed.clear()
             self._manager.tell(f"STATUS={_status(desk)}", "WATCHDOG=1")
-            await asyncio.sleep(min(PAUSE_S, self._manager.beat_s or PAUSE_S))
+            await asyncio.sleep(pause_s)
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._manager.beat_s):
+                async with asyncio.timeout(rest_s):
                     await self._changed.wait()
 
     def ready(self) -> None:
@@ -43,6 +44,14 @@ class ServiceReport:
     def stopping(self) -> None:
         """The daemon ends: what takes too long from here on may be killed."""
         self._manager.tell("STOPPING=1")
+
+
+def waits(beat_s: float | None) -> tuple[float, float | None]:
+    """Between two signs of life: how long in any case, and then at most (`None`: for ever)."""
+    if beat_s is None:
+        return PAUSE_S, None
+    pause_s = min(PAUSE_S, beat_s)
+    return pause_s, beat_s - pause_s
 
 
 def _status(desk: Desk) -> str:

@@ -12,11 +12,12 @@ import asyncio
 import hashlib
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -57,15 +58,17 @@ from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
 from intendant.store.base import Grant, LiveAttempt
-from intendant.store.insist import insist
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 GOVERNOR_LEAVES_S = 15.0
 """How long a governor may take to go once its end is recorded: longer than it waits for us."""
 FINISHED_WAIT_S = 10.0
 """How long a governor is kept waiting for its end to be recorded; it does not wait any longer."""
+STOPPED_LAUNCH_S = 2.0
 KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
@@ -116,6 +119,7 @@ class Supervision:
         self.holds_slot = holds_slot
         self._stop: Stop | None = None
         self._stop_changed = asyncio.Event()
+        self._launching: asyncio.Timeout | None = None
         self._is_started = False
         self.is_present = True
         """Whether the governor is heard of on the bus; a silent one may still do its work."""
@@ -131,6 +135,7 @@ class Supervision:
         if stop != self._stop:
             self._stop = stop
             self._stop_changed.set()
+            self._hurry_launch()
 
     def notice(self, *, is_present: bool) -> None:
         """The broker hears of the governor (again), or no longer."""
@@ -208,10 +213,12 @@ class Supervision:
         watched = Watched(claim.pid, pidfd, is_child=False)
         store = self._parts.store
         try:
-            await insist("adoption", lambda: self._ending.note(RunNote.ADOPTED, pid=claim.pid))
+            await self._insist(
+                "adoption", partial(self._ending.note, RunNote.ADOPTED, pid=claim.pid)
+            )
             grant = None
             if not self._is_started:
-                grant = await insist("adoption", lambda: store.grant_info(self.run_id))
+                grant = await self._insist("adoption", partial(store.grant_info, self.run_id))
             self.expect_word()
             await self._follow(watched, grant)
         finally:
@@ -225,6 +232,9 @@ class Supervision:
             await self._ending.conclude(found, self._stop)
         else:
             await self._ending.lose(claim, self._stop, end_orphans=None)
+
+    async def _insist(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
+        return await self._parts.troubles.insist(what, act, run_id=self.run_id)
 
     def _take_up(self, live: LiveAttempt) -> None:
         self._learn(live.run.spec)
@@ -244,8 +254,10 @@ class Supervision:
     # --- the governor's life ---------------------------------------------------------------------
 
     async def _launch_governor(self, token: str) -> Watched | None:
+        deadline_s = self._parts.settings.start_deadline_s
         try:
-            async with asyncio.timeout(self._parts.settings.start_deadline_s):
+            async with asyncio.timeout(deadline_s) as self._launching:
+                self._hurry_launch()
                 launched = await self._parts.launcher.launch(self._launch_request(token))
         except (LaunchFailed, TimeoutError, OSError) as error:
             reason = f"launch: {str(error) or 'no governor came to life in time'}"
@@ -254,8 +266,17 @@ class Supervision:
             await self._ending.burn(reason, self._stop)
             await self._ending.clear_cgroup()
             return None
+        finally:
+            self._launching = None
         crash_point("executor.launched")
         return Watched(launched.pid, launched.pidfd, is_child=True)
+
+    def _hurry_launch(self) -> None:
+        """Nobody waits long for the birth of a governor that is to end: the launcher may hang."""
+        if self._stop is None or self._launching is None:
+            return
+        at = asyncio.get_running_loop().time() + STOPPED_LAUNCH_S
+        self._launching.reschedule(min(at, self._launching.when() or at))
 
     def _launch_request(self, token: str) -> LaunchRequest:
         settings, home = self._parts.settings, self._parts.cgroup_home
@@ -317,7 +338,7 @@ class Supervision:
             if self.is_present is not was_present:
                 was_present = self.is_present
                 event = RunNote.RECONNECTED if was_present else RunNote.DISCONNECTED
-                await insist("presence", partial(self._ending.note, event))
+                await self._insist("presence", partial(self._ending.note, event))
 
     async def _see_off(self, watched: Watched) -> None:
         """Wait until the governor is gone; one that lingers has nothing left to lose."""
@@ -356,10 +377,8 @@ class Supervision:
         crash_point("executor.start_answered")
         if answer.error is None and answer.pid is not None:
             at, pid = answer.started_at or utc_now(), answer.pid
-            await insist(
-                "start",
-                lambda: self._parts.store.started(self.run_id, self.attempt, at=at, pid=pid),
-            )
+            started = self._parts.store.started
+            await self._insist("start", partial(started, self.run_id, self.attempt, at=at, pid=pid))
         crash_point("executor.started")
         self._is_started = True
 

@@ -154,6 +154,9 @@ class DaemonRecord(Model):
     parents: int = Field(
         default=0, description="live runs that hold no slot: they only wait for runs of their own"
     )
+    trouble: str | None = Field(
+        default=None, description="what the daemon can't do for the moment, and tries again"
+    )
     runs: dict[RunState, int]
     queues: list[QueueRecord]
     broker: HelperRecord

@@ -82,6 +82,7 @@ class Situation(StrEnum):
     STOPPING = "stopping"
     DISCONNECTED = "disconnected"
     UNKILLABLE = "unkillable"
+    TROUBLE = "trouble"
     ENDED = "ended"
 
 
