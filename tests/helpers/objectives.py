@@ -74,6 +74,12 @@ def deaf(x: float) -> None:
         time.sleep(0.02)
 
 
+def lingering(x: float) -> float:
+    """The first trial does not come to an end, the others take a second."""
+    time.sleep(600 if trial.number() == 0 else 1.0)
+    return x
+
+
 def backwards(x: float) -> None:
     """Reports an earlier step after a later one."""
     trial.report(step=5, loss=x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from intendant.protocol.roles import Caller, Role
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.selectors import Selection
 from intendant.protocol.specs import Submission
+from intendant.store.spool import Spool
 from tests.helpers.stores import StoreCase, opened, submission
 
 
@@ -178,20 +180,30 @@ async def test_a_spec_that_is_too_large_is_refused_with_its_size(tmp_path: Path)
         assert await case.add(argv=argv[:20]) == 1
 
 
+def a_study(**resume: object) -> dict[str, object]:
+    space = {"x": {"type": "uniform", "low": 0, "high": 1}}
+    study = {"kind": "study", "trials": 1, "space": space, "metric": "loss", "argv": ["true"]}
+    return study | {"resume": resume}
+
+
 @pytest.mark.parametrize(
     "going_on",
     [
         {"kind": "pipeline", "continues": {"run_id": 1}, "steps": [
             {"name": "a", "workload": {"kind": "command", "argv": ["true"]}}]},
-        {"kind": "study", "trials": 1, "resume": {"run_id": 1}, "space":
-            {"x": {"type": "uniform", "low": 0, "high": 1}}, "metric": "loss", "argv": ["true"]},
+        a_study(run_id=1),
+        a_study(source="SPOOL/1"),
+        a_study(source="file://SPOOL/2/../1/"),
+        {**a_study(source="../spool/1/trials"), "cwd": "SPOOL"},
     ],
 )  # fmt: skip
 async def test_nobody_goes_on_from_anothers_run(
     shared: StoreCase, going_on: dict[str, Any]
 ) -> None:
-    desk = cast(Desk, SimpleNamespace(parts=SimpleNamespace(store=shared.store)))
-    run = Submission.model_validate({"spec": {"workload": going_on}})
+    spool = Spool(shared.path.parent / "spool")
+    desk = cast(Desk, SimpleNamespace(parts=SimpleNamespace(store=shared.store, spool=spool)))
+    text = json.dumps({"spec": {"workload": going_on}}).replace("SPOOL", str(spool.root))
+    run = Submission.model_validate_json(text)
     ada, bob = (Asker(Caller(name, Role.SUBMIT), owner=name) for name in ("ada", "bob"))
     await require_origin(desk, run, ada)
     with pytest.raises(InvalidRequest, match="no run 1"):
@@ -203,3 +215,14 @@ async def test_an_account_counts_its_own_runs_alone(shared: StoreCase) -> None:
         (await shared.store.counts(owner=who))[RunState.QUEUED] for who in ("ada", "eve", None)
     ]
     assert found == [2, 0, 3]
+
+
+@pytest.mark.parametrize("source", ["s3://bucket/1", "/elsewhere/1", "1"])
+async def test_a_study_goes_on_from_what_is_no_run_of_the_daemons(
+    shared: StoreCase, source: str
+) -> None:
+    spool = Spool(shared.path.parent / "spool")
+    desk = cast(Desk, SimpleNamespace(parts=SimpleNamespace(store=shared.store, spool=spool)))
+    run = Submission.model_validate({"spec": {"workload": a_study(source=source)}})
+
+    await require_origin(desk, run, Asker(Caller("bob", Role.SUBMIT), owner="bob"))

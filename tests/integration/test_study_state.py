@@ -68,6 +68,20 @@ def test_t20_a_study_goes_on_with_its_searchers_and_schedulers_state(folder: Pat
     assert row.proposed == 4
 
 
+def test_a_hook_that_can_not_save_its_state_does_not_end_the_study(folder: Path) -> None:
+    def fail() -> bytes:
+        raise RuntimeError("no state")
+
+    some_trials(folder)
+    with TrialStore(folder / TRIALS_FILE) as store:
+        study = a_study(proposals=1)
+        study.loop.searcher.save = fail  # type: ignore[method-assign]  # a custom one may do so
+        keep(study, store)
+        row = store.study()
+    assert row is not None
+    assert row.searcher == b"searcher"
+
+
 def go_on(folder: Path, policy: Policy) -> Desk:
     """The study that goes on from the folder, begun."""
     study = a_study(proposals=0, at_once=9, begin=False)

@@ -23,7 +23,9 @@ from tests.helpers.waiting import wait_for
 SPACE = {"x": {"type": "uniform", "low": 0, "high": 1}}
 
 
-def submit(daemon: Daemon, *, wait: bool = True, retry: Any = None, **study: Any) -> int:
+def submit(
+    daemon: Daemon, *, wait: bool = True, hold: bool = False, retry: Any = None, **study: Any
+) -> int:
     """The id of a run that is a study, when it has ended."""
     function = study.pop("call", "square")
     given: dict[str, Any] = {
@@ -33,7 +35,7 @@ def submit(daemon: Daemon, *, wait: bool = True, retry: Any = None, **study: Any
     if "argv" not in given:
         given["call"] = f"tests.helpers.objectives:{function}"
     root = str(Path(__file__).parents[2])
-    run = {"study": given, "cwd": root} | ({"retry": retry} if retry else {})
+    run = {"study": given, "cwd": root, "hold": hold} | ({"retry": retry} if retry else {})
     (daemon.home / "study.json").write_text(json.dumps(run))
     done = daemon.run("submit", "study.json", *(["--wait"] if wait else []))
     assert done.stdout, done.stderr
@@ -127,6 +129,25 @@ def test_warm_processes_are_used_again_unless_something_is_left_running(served: 
 
 def pids(daemon: Daemon, run_id: int) -> set[float]:
     return {row[3]["pid"] for row in rows(daemon, run_id)}
+
+
+def test_a_stopped_trial_takes_no_other_with_it_that_has_its_process(served: Daemon) -> None:
+    run_id = submit(served, call="lingering", trials=2, at_once=1, reuse=True, wait=False,
+                    trial_grace="0.3s")  # fmt: skip
+    running = partial(served.json, "trial", "ls", str(run_id), "--json")
+    wait_for("the first runs", lambda: [one for one in running() if one["state"] == "running"])
+    served.run("trial", "stop", str(run_id), "0")
+    assert served.run("wait", str(run_id)).returncode == 0
+    assert outcomes(served, run_id) == ["stopped", "completed"]
+    assert [one.starts for one in trials_of(served, run_id)] == [1, 1]
+
+
+def test_a_stop_that_came_before_the_study_began_ends_it(served: Daemon) -> None:
+    run_id = submit(served, call="lingering", trials=1, wait=False, hold=True)
+    assert served.run("trial", "stop", str(run_id)).returncode == 0
+    served.run("release", str(run_id))
+    served.wait_state(run_id, "ended")
+    assert outcomes(served, run_id) == ["cancelled"]
 
 
 def test_a_trial_that_ignores_everything_is_killed_with_all_it_started(served: Daemon) -> None:

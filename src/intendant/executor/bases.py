@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+from pathlib import Path
+
 from intendant.errors import InvalidRequest, RunNotFound
 from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
@@ -31,22 +35,38 @@ async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submissi
 
 async def require_origin(desk: Desk, submission: Submission, who: Asker) -> None:
     """`InvalidRequest` if it goes on from a run that `who` may not see, or that is not there."""
-    run_id = _origin(submission.spec.workload)
-    if run_id is None:
+    origin = await asyncio.to_thread(_origin, submission.spec.workload, desk.parts.spool.root)
+    if origin is None:
         return
     try:
-        await select_one(desk, [str(run_id)], who)
+        await select_one(desk, [origin], who)
     except RunNotFound as error:
         raise InvalidRequest(f"it can't go on: {error}") from error
 
 
-def _origin(workload: Workload) -> int | None:
+def _origin(workload: Workload, spool: Path) -> str | None:
     """The run whose steps or trials are taken over."""
     if isinstance(workload, PipelineSpec) and workload.continues is not None:
-        return workload.continues.run_id
+        return str(workload.continues.run_id)
     if isinstance(workload, StudySpec) and workload.resume is not None:
-        return workload.resume.run_id
+        run_id, source = workload.resume.run_id, workload.resume.source
+        return _inside(spool, source, workload.cwd) if source is not None else str(run_id)
     return None
+
+
+def _inside(spool: Path, source: str, cwd: str | None) -> str | None:
+    """The run in whose folder `source` is, a path or a URL; `None`: it is somewhere else."""
+    scheme, separator, path = source.rpartition("::")[2].rpartition("://")
+    if separator and scheme not in ("file", "local"):
+        return None
+    place = Path(cwd or "/") / os.path.expanduser(path)  # noqa: PTH111  this one never raises
+    found = Path(os.path.realpath(place))
+    if not found.is_relative_to(home := Path(os.path.realpath(spool))):
+        return None
+    run_id = next(iter(found.relative_to(home).parts), "")
+    if not run_id.isdecimal():
+        raise InvalidRequest(f"it can't go on from {source!r}: that is no run's folder")
+    return run_id
 
 
 async def _with_base(desk: Desk, step: StepSpec, who: Asker) -> StepSpec:

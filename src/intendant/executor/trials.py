@@ -1,12 +1,13 @@
 """Requests about the trials of a study: its database is read, what is asked of it is left for it.
 
 The study's own process acts on orders, also on those that came while it did not run
-(`workloads/study/inbox.py`); so they are files in the run's folder.
+(`workloads/study/conductor.py`); so they are files in the run's folder.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 from intendant.errors import InvalidRequest
@@ -24,7 +25,7 @@ from intendant.protocol.messages import (
 from intendant.protocol.space import completed
 from intendant.protocol.study import StudySpec
 from intendant.protocol.trial_records import TrialOrder
-from intendant.store.trial_orders import ORDERS_FOLDER, leave_order
+from intendant.store.trial_orders import ORDERS_FOLDER, leave_orders
 from intendant.store.trials import TRIALS_FILE, read_trial_page, strange_trials
 
 
@@ -70,7 +71,7 @@ async def on_trial_stop(desk: Desk, request: TrialStopRequest, who: Asker) -> Me
             f"run {run_id} has no trial {strange[0]}: 'intendant trial ls {run_id}' lists them"
         )
     orders = [
-        TrialOrder(key=f"{request.key}-{number}", number=number) for number in request.numbers
+        TrialOrder(key=_key_of(request.key, number), number=number) for number in request.numbers
     ]
     await _leave(desk, run_id, orders or [TrialOrder(key=request.key)])
     return TrialOrderResponse(run_id=run_id)
@@ -78,8 +79,12 @@ async def on_trial_stop(desk: Desk, request: TrialStopRequest, who: Asker) -> Me
 
 async def _leave(desk: Desk, run_id: int, orders: list[TrialOrder]) -> None:
     folder: Path = desk.parts.spool.run_folder(run_id) / ORDERS_FOLDER
-    for order in orders:
-        await asyncio.to_thread(leave_order, folder, order)
+    await asyncio.to_thread(leave_orders, folder, orders)
+
+
+def _key_of(key: str, number: int) -> str:
+    """A key of its own for one of a request's orders, no longer than a key may be."""
+    return hashlib.sha256(f"{key}-{number}".encode()).hexdigest()
 
 
 async def _study(

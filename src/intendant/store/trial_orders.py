@@ -5,11 +5,13 @@ An order is a file whose name is its key, so that one that is sent twice is one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from intendant.errors import Busy
 from intendant.protocol.trial_records import TrialOrder
 from intendant.store.disk import DISK, closing
 
@@ -18,10 +20,18 @@ MAX_ORDERS = 10_000
 """That wait at once."""
 
 
-def leave_order(folder: Path, order: TrialOrder) -> None:
-    """Put an order on disk, whole or not at all."""
+def leave_orders(folder: Path, orders: Sequence[TrialOrder]) -> None:
+    """Put orders on disk, each whole or not at all; `Busy` if too many would wait."""
     DISK.make_folder(folder.parent)
     DISK.make_folder(folder)
+    waiting = sum(1 for _ in folder.glob("*.json"))
+    if waiting + len(orders) > MAX_ORDERS:
+        raise Busy(f"{waiting} orders wait for the study, at most {MAX_ORDERS} may")
+    for order in orders:
+        _leave(folder, order)
+
+
+def _leave(folder: Path, order: TrialOrder) -> None:
     draft = folder / f".{order.key}.new"
     with closing(DISK.open(draft)) as descriptor:
         DISK.write(descriptor, order.model_dump_json(exclude_none=True).encode())

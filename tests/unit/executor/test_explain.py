@@ -10,6 +10,7 @@ import pytest
 
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.schedule import QueueState
+from intendant.executor.troubles import Trouble
 from intendant.protocol.executor_states import ExecutorState
 from intendant.protocol.records import AttemptRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunNote, RunState
@@ -147,6 +148,18 @@ def test_a_tree_that_can_not_be_killed_is_named() -> None:
     run = of_state(RunState.STOPPING, seen={"notes": {RunNote.UNKILLABLE: NOW}})
 
     assert explain(run, FREE).code == "unkillable"
+
+
+def test_what_can_not_be_recorded_comes_first() -> None:
+    trouble = Trouble("end", 7, "database or disk is full", NOW - timedelta(seconds=30))
+
+    found = explain(of_state(RunState.RUNNING), replace(FREE, trouble=trouble))
+
+    assert found.code == "trouble"
+    assert found.text.startswith(
+        "its end can't be recorded (database or disk is full) since 2030-01-01T12:01:00.000Z "
+        "(for 30.0s); it is tried again; attempt 2 is running"
+    )
 
 
 def test_a_restartable_run_that_was_interrupted_too_often_says_so() -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from intendant import logs
-from intendant.errors import IntendantError
 from intendant.process.readiness import wait_readable
 from intendant.protocol.study import StudySpec
 from intendant.store.trials import TRIALS_FILE, StudyRow, TrialStore
@@ -33,10 +32,6 @@ from intendant.workloads.study.making import make_searcher_and_scheduler
 from intendant.workloads.study.resources import Resources
 
 SOCKET = "reports.sock"
-
-
-class StudyRefused(IntendantError):
-    """The study can't go on from what it was told to go on from."""
 
 
 @dataclass(frozen=True, slots=True)

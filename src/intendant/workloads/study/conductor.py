@@ -12,7 +12,6 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, assert_never
@@ -49,6 +48,7 @@ TRIALS_FOLDER = "trials"
 BY_HAND = "by hand"
 AFTER_STOP_GRACE_S = 1.0
 """From SIGTERM to SIGKILL for a trial that has not stopped although it was told to."""
+_SHOWN_BYTES = 100
 _NO_METRICS = frozenset({"step", "checkpoint", "metrics", "trial"})
 
 
@@ -247,7 +247,7 @@ class Conductor:
             process.end(grace_s)
         ending = await process.carry_out(self._order(start))
         del self._running[number]
-        self._aside.pop(number, None)
+        self._say(number, {"refused": f"trial {number} has ended"})  # if somebody waits aside
         if (grace := self._graces.pop(number, None)) is not None:
             grace.cancel()
         if process.is_warm:
@@ -325,9 +325,27 @@ async def serve_reports(
         if not answered.done():
             answered.set_result(what)
 
-    with suppress(ConnectionError, ValueError):
-        said = json.loads(await reader.readline())
-        conductor.hear(int(said["trial"]), said, answer)
+    try:
+        said = _parsed(await reader.readline())
+        if isinstance(said, str):
+            answer({"refused": said})
+        else:
+            conductor.hear(said["trial"], said, answer)
         writer.write(json.dumps(await answered).encode() + b"\n")
         await writer.drain()
-    writer.close()
+    except (ConnectionError, ValueError):  # it is gone, or its line has no end
+        pass
+    finally:
+        writer.close()
+
+
+def _parsed(line: bytes) -> Mapping[str, Any] | str:
+    """The report on a line, with the number of its trial; or what is wrong with it."""
+    try:
+        said = json.loads(line)
+    except (ValueError, RecursionError):
+        said = None
+    number = said.get("trial") if isinstance(said, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool):
+        return f"found {line[:_SHOWN_BYTES]!r}, expected a JSON object with the number of a trial"
+    return dict(said)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import structlog
 
 from intendant.protocol.study import StudySpec
 from intendant.protocol.trial_states import FINISHED, TrialOutcome, TrialState
@@ -17,10 +20,12 @@ from intendant.store.trials import (
     TrialStore,
 )
 from intendant.workloads.study.actions import Action, Changes, Drop
-from intendant.workloads.study.hooks import History
+from intendant.workloads.study.hooks import History, Hooks, Searcher, TrialScheduler
 from intendant.workloads.study.loop import StudyLoop
 from intendant.workloads.study.tally import Best, Tally, counts
 from intendant.workloads.study.trials import Checkpoint, Metric, Result, Trial
+
+log = structlog.get_logger()
 
 
 def write(
@@ -40,9 +45,9 @@ def write(
         "elapsed_s": loop.elapsed_s,
     }
     if changes.has_searched:
-        study["searcher"] = loop.searcher.save()
+        study |= _saved("searcher", loop.searcher)
     if changes.has_scheduled:
-        study["scheduler"] = loop.scheduler.save()
+        study |= _saved("scheduler", loop.scheduler)
     store.write(
         TrialChanges(
             trials=[_row(trial, metric) for trial in changes.trials.values()],
@@ -57,6 +62,15 @@ def write(
             study=study,
         )
     )
+
+
+def _saved(name: str, hook: Searcher | TrialScheduler) -> dict[str, bytes]:
+    """What it wants to be kept; if it can't say, what is kept already stays."""
+    state = Hooks(time.monotonic).call_quietly(hook.save)
+    if state is not None and not isinstance(state, bytes):
+        log.warning("hook_failed", hook=name, error=f"save gave a {type(state).__name__}")
+        return {}
+    return {} if state is None else {name: state}
 
 
 def _row(trial: Trial, metric: str) -> TrialRow:

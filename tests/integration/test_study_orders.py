@@ -1,0 +1,79 @@
+"""What comes to a study from outside: orders in its folder, reports at its socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from intendant.errors import Busy
+from intendant.executor.trials import _key_of
+from intendant.protocol.trial_records import TrialOrder
+from intendant.store import trial_orders
+from intendant.store.trial_orders import leave_orders, waiting_orders
+from intendant.workloads.study.conductor import Conductor, serve_reports
+from intendant.workloads.study.processes import Hear
+
+LIMIT_S = 20.0
+
+
+def test_no_more_orders_wait_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial_orders, "MAX_ORDERS", 2)
+    leave_orders(tmp_path / "orders", [TrialOrder(key="a")])
+
+    with pytest.raises(Busy, match="1 orders wait for the study, at most 2 may"):
+        leave_orders(tmp_path / "orders", [TrialOrder(key="b"), TrialOrder(key="c")])
+
+    leave_orders(tmp_path / "orders", [TrialOrder(key="b")])
+    assert {order.key for order in waiting_orders(tmp_path / "orders")} == {"a", "b"}
+
+
+class Listener:
+    """Hears reports as a study does, and answers each."""
+
+    def hear(self, number: int, said: Mapping[str, Any], answer: Hear) -> None:
+        answer({"heard": number, "loss": said.get("loss")})
+
+
+@pytest.mark.parametrize(
+    ("line", "answered"),
+    [
+        (b'{"trial": 3, "loss": 0.5}', {"heard": 3, "loss": 0.5}),
+        (b'{"loss": 0.5}', "expected a JSON object with the number of a trial"),
+        (b"[3]", "expected a JSON object"),
+        (b'{"trial": "x"}', "expected a JSON object"),
+        (b"[" * 20_000, "expected a JSON object"),
+        (b"\xff", "expected a JSON object"),
+    ],
+)
+async def test_whatever_comes_to_the_socket_of_a_study_is_answered(
+    tmp_path: Path, line: bytes, answered: dict[str, object] | str
+) -> None:
+    troubles: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
+    listener = cast(Conductor, Listener())
+    path = str(tmp_path / "s.sock")
+    async with asyncio.timeout(LIMIT_S):
+        server = await asyncio.start_unix_server(lambda *ends: serve_reports(listener, *ends), path)
+        async with server:
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(line + b"\n")
+            found = json.loads(await reader.readline())
+            writer.close()
+
+    if isinstance(answered, dict):
+        assert found == answered
+    else:
+        assert answered in found["refused"]
+    assert troubles == []
+
+
+def test_each_order_of_a_request_has_a_key_of_its_own_however_long_that_was() -> None:
+    keys = {TrialOrder(key=_key_of("k" * 100, number), number=number).key for number in range(3)}
+
+    assert len(keys) == 3
