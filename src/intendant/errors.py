@@ -23,6 +23,7 @@ IntendantError
 ├── SupervisionError       a process did not do what it must
 │   ├── LaunchFailed
 │   ├── NotGranted
+│   ├── LeftToRecovery
 │   ├── HelperLost
 │   └── TreeSurvived
 ├── StoreError             the disk or the database
