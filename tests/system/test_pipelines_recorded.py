@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from intendant import Pipeline, PipelineResults, step
+from intendant.errors import RunFailed
 from tests.helpers.daemon import Daemon
 
 
@@ -36,7 +37,15 @@ def census(start: int) -> Pipeline:
 def carried_out(daemon: Daemon, pipeline: Pipeline) -> Path:
     with daemon.client() as client:
         run = client.submit(pipeline, secret_env={"HIDDEN": "s3cret"})
-        run.wait()
+        if run.wait()["outcome"] == "succeeded":
+            assert dict(cast(PipelineResults, run.result())) == {
+                "collect": [0, 1, 2, 3],
+                "add": 106,
+            }
+        else:
+            with pytest.raises(RunFailed) as failed:
+                run.result()
+            assert dict(cast(PipelineResults, failed.value.results)) == {"collect": [0, 1, 2, 3]}
         return Path(client.show([run.id])["folder"])
 
 

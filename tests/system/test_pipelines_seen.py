@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +81,46 @@ def test_run_shows_each_end_and_the_output_of_the_last_steps(daemon: Daemon) -> 
     assert done.stdout == "1/a done\n", "b has failed, a is not the last"
     assert "[1/3] step a succeeded" in done.stderr
     assert "its stderr:\noops\n" in done.stderr
+
+
+RESULTS = """
+name = "results"
+
+[[steps]]
+name = "text"
+argv = ["sh", "-c", '''echo '{"n": 5}' > $INTENDANT_OUTPUTS''']
+
+[[steps]]
+name = "double"
+call = "operator:mul"
+args = ["${text.outputs.n}", 2]
+
+[[steps]]
+name = "pickled"
+call = "operator:neg"
+args = ["${double.outputs}"]
+result = "pickle"
+"""
+
+
+def test_what_the_steps_of_a_private_daemon_left_can_be_looked_up_afterwards(
+    folders: Daemon,
+) -> None:
+    (folders.home / "results.toml").write_text(RESULTS)
+    done = folders.run("run", "results.toml")
+    assert done.returncode == 0, done.stderr
+    [hint] = re.findall(r"what run 1 returned: intendant (result --state-dir (\S+) 1)$",
+                        done.stderr, re.MULTILINE)  # fmt: skip
+    state = Path(hint[1])
+    try:
+        found = folders.run(*hint[0].split())
+        assert json.loads(found.stdout) == {"text": {"n": 5}, "double": 10}, found.stderr
+        last = folders.run("result", "--state-dir", str(state), "last", "--json")
+        assert json.loads(last.stdout)["result"]["double"] == 10
+        unknown = folders.run("result", "--state-dir", str(state), "2")
+        assert (unknown.returncode, unknown.stderr) == (1, "intendant: no run 2\n")
+    finally:
+        shutil.rmtree(state.parent)
 
 
 def test_a_report_is_one_page_about_a_pipeline_and_refused_of_anything_else(

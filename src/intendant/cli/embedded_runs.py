@@ -40,7 +40,9 @@ from intendant.cli.step_output import StepOutput
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.result import WITH_RESULT
 from intendant.client.shapes import RunInfo
+from intendant.client.wire import selectors
 from intendant.errors import SupervisionError
 from intendant.protocol.run_states import Outcome, RunState
 
@@ -87,6 +89,15 @@ class Account:
             return exit_status.SIGNALLED + self.interrupted_by
         return exit_status.of_runs(self.runs.values())
 
+    @property
+    def with_result(self) -> list[int]:
+        """The runs that left more than an exit code, by id."""
+        return sorted(
+            run["id"]
+            for run in self.runs.values()
+            if run["kind"] in WITH_RESULT and run["outcome"] == "succeeded"
+        )
+
 
 def run_embedded(
     submissions: Sequence[Sequence[Mapping[str, object]]],
@@ -104,7 +115,7 @@ def run_embedded(
                 continue_unfinished(client)
             plan = make_plan(client, submissions, secret_env=secret_env)
         account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
-        daemon.keep_state = account.status != exit_status.DONE
+        daemon.keep_state = account.status != exit_status.DONE or bool(account.with_result)
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
     _say_how_it_ended(account, len(plan.run_ids))
     _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
@@ -283,9 +294,15 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
 
 
 def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_named: bool) -> None:
-    if kept is None or account.status == exit_status.DONE:
+    if kept is None:
         return
     place = shlex.quote(str(kept))
+    if with_result := account.with_result:
+        which = f"run{'s'[: len(with_result) > 1]} {','.join(selectors(with_result))}"
+        look = f"intendant result --state-dir {place} {with_result[0]}"
+        click.echo(f"intendant: what {which} returned: {look}", err=True)
+    if account.status == exit_status.DONE:
+        return
     ended = sum(run["outcome"] is not None for run in account.runs.values())
     if ended < planned or account.interrupted_by is not None:
         click.echo(f"intendant: to go on: intendant run --continue --state-dir {place}", err=True)

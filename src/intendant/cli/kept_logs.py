@@ -29,10 +29,10 @@ def kept_log(
     """
     spool = Spool(state_dir / "spool")
     run_ids = spool.run_ids() if spool.root.is_dir() else []
-    ids = parse_selection([run]).ids or run_ids[-1:]
-    if not (ids and ids[0] in run_ids):
+    ids = parse_selection([run]).ids or _newest(state_dir)
+    if ids[0] not in run_ids:
         found = f"the runs {','.join(selectors(run_ids))}" if run_ids else "no runs"
-        raise RunNotFound(f"{state_dir}: found {found}, expected run {run}")
+        raise RunNotFound(f"{state_dir}: found {found}, expected run {ids[0]}")
     if step is not None:
         return _step_log(spool.run_folder(ids[0]), step, stream=stream, attempt=attempt)
     attempts = spool.attempts(ids[0])
@@ -43,6 +43,13 @@ def kept_log(
             f"run {ids[0]}: found {found}, expected {f'attempt {attempt}' if attempt else 'one'}"
         )
     return _pieces(spool.attempt(ids[0], chosen).log(stream))
+
+
+def _newest(state_dir: Path) -> tuple[int, ...]:
+    """The last run that was queued, which may not have a folder yet."""
+    from intendant.cli.kept_runs import newest_run
+
+    return (newest_run(state_dir),)
 
 
 def _step_log(

@@ -20,12 +20,18 @@ from intendant.errors import InvalidRequest
 @run_argument
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Write it to a file, as it is; also a pickle.")  # fmt: skip
+@click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path),
+              help="Read it from this folder; needs no daemon.")  # fmt: skip
 @json_option
 @endpoint_option
 @click.pass_obj
-def verb(session: Session, *, selection: str, output: Path | None, as_json: bool) -> None:
-    """Print what a call returned, as JSON.
+def verb(
+    session: Session, *, selection: str, output: Path | None, state_dir: Path | None, as_json: bool
+) -> None:
+    """Print what a run returned, as JSON.
 
+    That is what a function returned, the best trial of a study, or an object of what the steps of
+    a pipeline left, by step: those that left JSON, 1 MiB of it at most; the run's folder has all.
     With --json it comes in an object, together with how the run ended.
 
     \b
@@ -34,9 +40,9 @@ def verb(session: Session, *, selection: str, output: Path | None, as_json: bool
       intendant result last | jq .score
       intendant result 17 -o model.pickle
       intendant result 17 --json
+      intendant result --state-dir state last
     """
-    with session.client() as client:
-        found = client.result(client.show(selection)["run"]["id"])
+    found = _found(session, selection, state_dir)
     data = _bytes_of(found)
     if output is not None:
         output.write_bytes(data)
@@ -46,6 +52,15 @@ def verb(session: Session, *, selection: str, output: Path | None, as_json: bool
         click.echo(render.as_json(_described(found)))
     elif output is None:
         copy_log([data, b"\n"], sys.stdout)
+
+
+def _found(session: Session, selection: str, state_dir: Path | None) -> RunResult:
+    if state_dir is not None:
+        from intendant.cli.kept_runs import kept_result
+
+        return kept_result(state_dir, selection)
+    with session.client() as client:
+        return client.result(client.show(selection)["run"]["id"])
 
 
 def _described(found: RunResult) -> dict[str, object]:

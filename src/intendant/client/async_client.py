@@ -28,7 +28,6 @@ from intendant.client.command import (
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
-from intendant.client.result import WITH_RESULT, result_of
 from intendant.client.resuming import CUT_OFF, Resumption
 from intendant.client.run import Selection, Stream
 
@@ -284,14 +283,10 @@ class AsyncRun:
         return self._info
 
     async def result(self) -> object:
-        """Wait, then give what a call returned or a study has found, or a command's exit code.
-
-        `RunFailed` says how it failed; an exception that travelled as a pickle is raised itself.
-        """
+        """Wait, then give what the run was worth, as `Run.result` does."""
         info = await self.wait()
-        leaves_more = info["kind"] in WITH_RESULT
-        found = await self._client.result(self.id) if leaves_more else result_of(info)
-        return found.value(may_unpickle=self._is_own)
+        is_here = is_local(self._client.endpoint)
+        return await self._client.converse(talk.worth(info, is_own=self._is_own, is_here=is_here))
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None

@@ -193,6 +193,11 @@ class Client:
         latest = {info["id"]: info for info in self.watch(selection, any=any, timeout_s=timeout_s)}
         return [latest[run_id] for run_id in sorted(latest)]
 
+    def worth(self, info: RunInfo, *, is_own: bool) -> object:
+        """What a run that has ended was worth, as `Run.result` gives it."""
+        is_here = is_local(self.endpoint)
+        return self._converse(talk.worth(info, is_own=is_own, is_here=is_here))
+
     def retry(
         self,
         selection: Selection,

@@ -8,6 +8,7 @@ conversations and readings and nothing else: what can be asked, and how, is said
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from intendant.client import wire
@@ -16,6 +17,7 @@ from intendant.errors import ProtocolError
 
 if TYPE_CHECKING:
     from intendant.client.command import Submitter
+    from intendant.client.pipeline_results import PipelineResults
     from intendant.client.result import RunResult
     from intendant.client.shapes import (
         Change,
@@ -223,6 +225,27 @@ def result(run_id: int) -> Conversation[RunResult]:
         encoding=cast(str | None, said["encoding"]),
         data=bytes(data),
     )
+
+
+def worth(info: RunInfo, *, is_own: bool, is_here: bool) -> Conversation[object]:
+    """What a run that has ended returned, or its exit code; raises what made it fail.
+
+    `is_own`: this program submitted it, so that pickles are its own; `is_here`: to a daemon on its
+    machine, so that a pipeline's folder is at hand.
+    """
+    from intendant.client.result import WITH_RESULT, result_of
+
+    if info["kind"] == "pipeline" and is_own and is_here:
+        return (yield from _pipeline_results(info))
+    found = (yield from result(info["id"])) if info["kind"] in WITH_RESULT else result_of(info)
+    return found.value(may_unpickle=is_own)
+
+
+def _pipeline_results(info: RunInfo) -> Conversation[PipelineResults]:
+    from intendant.client.pipeline_results import results_in
+
+    folder = Path((yield from show(info["id"]))["folder"])
+    return results_in(folder, info, (yield from steps(info["id"])))
 
 
 def cancel(

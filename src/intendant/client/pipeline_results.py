@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -96,15 +96,23 @@ def run_embedded(
     `RunFailed` says what failed; its `results` are what there is all the same.
     """
     with EmbeddedDaemon(state_dir, slots=slots) as daemon, daemon.client() as client:
-        run = client.submit(pipeline)
-        info = run.wait()
-        folder = Path(client.show(run.id)["folder"])
-        steps = {step["name"]: step for step in client.steps(run.id)}
-        outputs = {name: found for name, step in steps.items() if (found := _read(folder, step))}
-    results = PipelineResults(info, steps, outputs)
+        return cast(PipelineResults, client.submit(pipeline).result())
+
+
+def results_in(folder: Path, info: RunInfo, steps: Sequence[StepInfo]) -> PipelineResults:
+    """What the steps of a run that has ended left in its folder.
+
+    `RunFailed` says what failed; its `results` are what there is all the same.
+    """
+    by_name = {step["name"]: step for step in steps}
+    outputs = {name: found for name, step in by_name.items() if (found := _read(folder, step))}
+    results = PipelineResults(info, by_name, outputs)
     if info["outcome"] != "succeeded":
         failure = RunFailed(
-            run.id, outcome=str(info["outcome"]), reason=info["reason"], exit_code=info["exit_code"]
+            info["id"],
+            outcome=str(info["outcome"]),
+            reason=info["reason"],
+            exit_code=info["exit_code"],
         )
         failure.results = results
         raise failure

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from intendant.client.shapes import RunInfo
 from intendant.errors import InvalidRequest, RunFailed
 
-WITH_RESULT = frozenset({"call", "study"})
+WITH_RESULT = frozenset({"call", "pipeline", "study"})
 """Kinds of runs that leave more than an exit code."""
 
 

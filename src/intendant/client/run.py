@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from intendant.client import wire
 
 if TYPE_CHECKING:
-    from intendant.client.result import RunResult
     from intendant.client.shapes import Change, RunDetails, RunInfo
 
 Stream = Literal["stdout", "stderr"]
@@ -32,7 +31,7 @@ class RunService(Protocol):
         self, selection: Selection, *, any: bool = False, timeout_s: float | None = None
     ) -> list[RunInfo]: ...
 
-    def result(self, run_id: int) -> RunResult: ...
+    def worth(self, info: RunInfo, *, is_own: bool) -> object: ...
 
     def logs(
         self,
@@ -93,13 +92,11 @@ class Run:
     def result(self, timeout_s: float | None = None) -> object:
         """Wait, then give what a call returned or a study has found, or a command's exit code.
 
+        Of a pipeline: what its steps returned, by their names. That are `PipelineResults` where
+        this program submitted it to a daemon on its own machine; elsewhere what is small and JSON.
         `RunFailed` says how it failed; an exception that travelled as a pickle is raised itself.
         """
-        from intendant.client.result import WITH_RESULT, result_of
-
-        info = self.wait(timeout_s)
-        found = self._service.result(self.id) if info["kind"] in WITH_RESULT else result_of(info)
-        return found.value(may_unpickle=self._is_own)
+        return self._service.worth(self.wait(timeout_s), is_own=self._is_own)
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None

@@ -24,7 +24,6 @@ def state(tmp_path: Path) -> Path:
     ("args", "text"),
     [
         (["1"], "one"),
-        (["last"], "last"),
         (["2", "--attempt", "2"], "second"),
         (["2", "--stderr"], "wrong"),
         (["1", "--stderr"], ""),
@@ -56,4 +55,4 @@ def test_what_is_not_there_is_said(
 
 def test_a_folder_that_is_none_of_ours_holds_no_runs(shell: Shell, tmp_path: Path) -> None:
     status, _, err = shell("logs", "--state-dir", str(tmp_path), "last")
-    assert (status, err) == (1, f"intendant: {tmp_path}: found no runs, expected run last\n")
+    assert (status, err) == (1, f"intendant: {tmp_path}: found no runs, expected a state folder\n")
