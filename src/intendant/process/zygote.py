@@ -11,7 +11,6 @@ At end-of-file of the request socket the executor is gone, and so is the zygote.
 from __future__ import annotations
 
 import errno
-import gc
 import importlib
 import json
 import os
@@ -31,6 +30,7 @@ from intendant.process.double_fork import (
     failure,
     load_entry,
 )
+from intendant.process.sharing import settle
 
 
 def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
@@ -43,8 +43,7 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
     run = load_entry(entry)
     for module in preload:
         importlib.import_module(module)
-    gc.collect()
-    gc.freeze()  # the objects made so far stay on pages that the children share
+    settle()
     with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
         control.send(b"ready")
         _serve(control, run)

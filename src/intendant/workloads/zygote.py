@@ -13,7 +13,6 @@ or end the process, the first one goes on without them, and each leader imports 
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import select
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias
 
 from intendant.process.keeper import be_keeper
+from intendant.process.sharing import settle
 
 Lead: TypeAlias = Callable[[socket.socket], int]
 """What a leader does with its channel; its exit status."""
@@ -110,8 +110,7 @@ def _is_single_threaded() -> bool:
 
 
 def _serve(control: socket.socket, lead: Lead) -> None:
-    gc.collect()
-    gc.freeze()  # the objects made so far stay on pages that the children share
+    settle()
     wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that the wake-up pipe hears of it
