@@ -150,7 +150,7 @@ class GraphExecutor:
         self._changes.append(change)
         self._stops[name] = Stop()
         path = self._run_folder / folder
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folder(path)
         order = make_order(
             self._pipeline,
             spec,
@@ -294,3 +294,10 @@ class GraphExecutor:
             self._run_folder, info.name, outcome=info.outcome, folder=info.folder,
             report=info.report,
         )  # fmt: skip
+
+
+def _make_folder(path: Path) -> None:
+    """The folder of an attempt, in that of its step; either may be there."""
+    path.parent.parent.mkdir(exist_ok=True, mode=0o700)
+    for folder in (path.parent, path):
+        folder.mkdir(exist_ok=True, mode=0o700)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -69,12 +70,26 @@ class Stop:
     def __init__(self) -> None:
         self.why: Why | None = None
         self._wished = asyncio.Event()
+        self._end: Callable[[], None] | None = None
 
     def wish(self, why: Why) -> None:
         """The first wish says why."""
         if self.why is None:
             self.why = why
             self._wished.set()
+            if self._end is not None:
+                self._end()
+
+    @contextmanager
+    def ending(self, end: Callable[[], None]) -> Iterator[None]:
+        """Have `end` called when it is wished, or at once if it has been, as long as this lasts."""
+        self._end = end
+        if self.why is not None:
+            end()
+        try:
+            yield
+        finally:
+            self._end = None
 
     async def wait(self) -> None:
         """Return once it is wished."""
@@ -88,24 +103,23 @@ class Leader:
         self._tree = tree
         self._orders = orders
         self._over: asyncio.Future[None] | None = None
+        self._is_last = False
         self.ended = tree.ended
-        self.ended.add_done_callback(lambda _: self.dismiss())
+        self.ended.add_done_callback(self._on_ended)
         asyncio.get_running_loop().add_reader(orders.fileno(), self._on_orders)
 
     async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> None:
         """Have an order carried out; return when it is over, or the leader has ended."""
         loop = asyncio.get_running_loop()
-        self._over = loop.create_future()
-        sending = loop.sock_sendall(self._orders, frame(order))
-        try:
-            await sending
+        self._over = over = loop.create_future()
+        self._is_last = is_last
+        if self.ended.done():
+            return
+        with suppress(OSError):  # it has ended, as its keeper will say
+            await loop.sock_sendall(self._orders, frame(order))
             if is_last:
                 self._orders.shutdown(socket.SHUT_WR)
-        except OSError:  # it has ended, as its keeper says
-            await asyncio.wait([self.ended])
-            return
-        waits: list[asyncio.Future[Any]] = [self.ended] if is_last else [self.ended, self._over]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        await over
 
     def end(self, grace_s: float) -> None:
         """SIGTERM to its group, SIGKILL to its tree when the grace is over."""
@@ -121,7 +135,15 @@ class Leader:
         """One byte for each order that is over; end-of-file: it ends, as its keeper will say."""
         if self._orders.recv(_PACKET_BYTES) != OVER:
             asyncio.get_running_loop().remove_reader(self._orders.fileno())
-        elif self._over is not None and not self._over.done():
+        elif not self._is_last:
+            self._on_over()
+
+    def _on_ended(self, _: asyncio.Future[TreeEnd]) -> None:
+        self.dismiss()
+        self._on_over()
+
+    def _on_over(self) -> None:
+        if self._over is not None and not self._over.done():
             self._over.set_result(None)
 
 
@@ -174,23 +196,16 @@ class InlineRunner:
 
 async def _bounded(leader: Leader, attempt: Attempt, stop: Stop, *, is_last: bool) -> None:
     """Have the attempt carried out, up to its time limit or a wish that it ends."""
-    loop = asyncio.get_running_loop()
     timer = None
     if attempt.timeout_s is not None:
+        loop = asyncio.get_running_loop()
         timer = loop.call_later(attempt.timeout_s, stop.wish, "timed_out")
-    wish = asyncio.ensure_future(stop.wait())
-
-    def end(wish: asyncio.Future[None]) -> None:
-        if not wish.cancelled():
-            leader.end(attempt.grace_s)
-
-    wish.add_done_callback(end)
-    try:
-        await leader.carry_out({**attempt.order, "is_alone": is_last}, is_last=is_last)
-    finally:
-        wish.cancel()
-        if timer is not None:
-            timer.cancel()
+    with stop.ending(lambda: leader.end(attempt.grace_s)):
+        try:
+            await leader.carry_out({**attempt.order, "is_alone": is_last}, is_last=is_last)
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
 def read_report(attempt: Attempt) -> StepReport | None:
@@ -204,7 +219,7 @@ def read_report(attempt: Attempt) -> StepReport | None:
 
 def judge(attempt: Attempt, end: TreeEnd, why: Why | None, report: StepReport | None) -> AttemptEnd:
     """How the attempt ended: why it was ended first, then its report, then the exit status."""
-    if report is not None:
+    if report is not None and end.usage is not None:
         report = report.model_copy(update={"usage": end.usage})
     if why == "timed_out":
         limit = f"time_limit: {attempt.timeout_s:g} s"
