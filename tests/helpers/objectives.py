@@ -30,9 +30,12 @@ def square(x: float) -> float:
 
 
 def curve(x: float, steps: int = 9) -> None:
-    """Reports a falling loss, and heeds what it is told."""
+    """Reports a falling loss, and heeds what it is told; leaves a file when it is to stop."""
     for step in range(1, steps + 1):
-        if trial.report(step=step, loss=x + 1 / step) is not trial.Decision.CONTINUE:
+        decision = trial.report(step=step, loss=x + 1 / step)
+        if decision is trial.Decision.STOP:
+            (trial.folder() / "model").touch()
+        if decision is not trial.Decision.CONTINUE:
             return
 
 

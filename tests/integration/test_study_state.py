@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -188,6 +189,26 @@ async def test_t19_only_the_latest_snapshot_is_kept(folder: Path, tmp_path: Path
         await snapshots.make()
     assert len(list((tmp_path / "there/state").iterdir())) == 1
     assert len(list((tmp_path / "there/checkpoints").iterdir())) == 1
+
+
+async def test_t19_snapshots_are_made_at_most_once_in_a_period(
+    folder: Path, tmp_path: Path
+) -> None:
+    some_trials(folder)
+    there = tmp_path / "there"
+    snapshots = Snapshots(Place(str(there)), folder, period_s=3600)
+    async with asyncio.TaskGroup() as tasks:
+        keeping = tasks.create_task(snapshots.keep())
+        snapshots.on_written()
+        while not (there / LATEST).exists():
+            await asyncio.sleep(0.01)
+        first = (there / LATEST).read_bytes()
+        snapshots.on_written()
+        await asyncio.sleep(0)
+        keeping.cancel()
+    assert (there / LATEST).read_bytes() == first
+    await snapshots.make()  # as in the end, whatever the period
+    assert (there / LATEST).read_bytes() != first
 
 
 async def test_t19_a_snapshot_in_any_storage_that_fsspec_knows(folder: Path) -> None:
