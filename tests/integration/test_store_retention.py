@@ -9,7 +9,7 @@ from typing import Any
 import apsw
 import pytest
 
-from intendant.errors import RunNotFound
+from intendant.errors import KeyConflict, RunNotFound
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.selectors import parse_selection
@@ -80,9 +80,30 @@ async def test_what_an_unfinished_run_depends_on_stays(tmp_path: Path) -> None:
         await case.complete(build, Outcome.SUCCEEDED)
 
         assert await prune(case, case.clock()) == []
+        named = await case.store.prune([build, test], before=case.clock(), detail={})
+        assert named == []
+        assert [one.run_id for one in await case.store.candidates({"default": 9})] == [test]
 
         await case.complete(test, Outcome.SUCCEEDED)
         assert await prune(case, case.clock()) == [build, test]
+
+
+async def test_the_key_of_a_pruned_run_stands_for_a_new_one(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        old = await ended(case, key="nightly")
+        with pytest.raises(KeyConflict):
+            await case.add("another", key="nightly")
+        await prune(case, case.clock())
+
+        new = await case.add("another", key="nightly")
+
+        assert new == old + 1
+        assert await case.add("another", key="nightly") == new
+        assert await case.store.retry([await ended(case)], account="ada", key="k") == [new + 2]
+        [again] = await case.store.retry([new + 1], account="ada", key="k")
+        await case.complete(again, Outcome.SUCCEEDED)
+        assert await prune(case, case.clock(), str(again)) == [again]
+        assert await case.store.retry([new + 1], account="ada", key="k") == [again + 1]
 
 
 async def test_an_environment_that_another_run_has_stays(tmp_path: Path) -> None:
