@@ -42,7 +42,7 @@ def _make_searcher(spec: StudySpec, seed: int, study: OptunaStudy | None) -> Sea
         case "custom":
             return cast(Searcher, _made_by(spec.search.target, spec))
         case _:
-            from intendant.workloads.study.optuna_study import OptunaSearcher
+            from intendant.workloads.study.optuna_hooks import OptunaSearcher
 
             assert study is not None  # noqa: S101  it was made for this method
             return OptunaSearcher(study)
@@ -63,7 +63,7 @@ def _make_scheduler(spec: StudySpec, seed: int, study: OptunaStudy | None) -> Tr
         case "custom":
             return cast(TrialScheduler, _made_by(spec.scheduler.target, spec))
         case _:
-            from intendant.workloads.study.optuna_study import PruningScheduler
+            from intendant.workloads.study.optuna_hooks import PruningScheduler
 
             assert study is not None  # noqa: S101  it was made for this method
             return PruningScheduler(study)
@@ -71,7 +71,7 @@ def _make_scheduler(spec: StudySpec, seed: int, study: OptunaStudy | None) -> Tr
 
 def _make_optuna_study(spec: StudySpec, seed: int) -> OptunaStudy:
     try:
-        from intendant.workloads.study import optuna_study
+        from intendant.workloads.study import optuna_hooks, optuna_study
     except ImportError as error:
         raise SettingsError(
             f"the search {spec.search.method} with the scheduler {spec.scheduler.method} needs "
@@ -83,8 +83,8 @@ def _make_optuna_study(spec: StudySpec, seed: int) -> OptunaStudy:
         spec.space,
         metric=spec.metric,
         mode=spec.mode,
-        sampler=None if own_search else optuna_study.make_sampler(spec.search, seed),
-        pruner=None if own_scheduler else optuna_study.make_pruner(spec.scheduler),
+        sampler=None if own_search else optuna_hooks.make_sampler(spec.search, seed),
+        pruner=None if own_scheduler else optuna_hooks.make_pruner(spec.scheduler),
     )
 
 

@@ -1,4 +1,4 @@
-"""Optuna as searcher and as scheduler, through its ask-and-tell interface.
+"""A study of Optuna's that follows ours, through its ask-and-tell interface.
 
 Samplers and pruners look at one study of Optuna's in memory, which mirrors ours: trial numbers are
 the same, so the same seed gives the suggestions and the prunings of Optuna run by itself. The truth
@@ -15,18 +15,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
-from pydantic_core import to_json
 
-from intendant.errors import SettingsError
 from intendant.protocol.space import (
     Choice,
     Fixed,
@@ -40,11 +32,11 @@ from intendant.protocol.space import (
     in_order,
     last_rung,
 )
-from intendant.protocol.study import Mode, SchedulerSpec, SearchSpec
-from intendant.protocol.trial_states import Decision, TrialOutcome
+from intendant.protocol.study import Mode
+from intendant.protocol.trial_states import TrialOutcome
 from intendant.workloads.study.hooks import History
-from intendant.workloads.study.schedulers import FifoScheduler
-from intendant.workloads.study.trials import Params, Result, Trial, Trials
+from intendant.workloads.study.optuna_space import as_choice, choices, distribution_of
+from intendant.workloads.study.trials import Params, Trial
 
 NAME = "intendant"
 """Of the study in memory: Hyperband's brackets are dealt out by it."""
@@ -206,7 +198,7 @@ class OptunaStudy:
         }
         return create_trial(
             state=state,
-            params={name: _as_choice(self.space[name], value) for name, value in known.items()},
+            params={name: as_choice(self.space[name], value) for name, value in known.items()},
             distributions={name: self._distributions[name] for name in known},
             **rest,
         )
@@ -216,8 +208,8 @@ class OptunaStudy:
             case Fixed():
                 return parameter.value
             case Choice() | Grid():
-                chosen = asked.suggest_categorical(name, _choices(parameter))
-                return parameter.values[_choices(parameter).index(chosen)]
+                chosen = asked.suggest_categorical(name, choices(parameter))
+                return parameter.values[choices(parameter).index(chosen)]
             case Uniform():
                 return asked.suggest_float(
                     name, parameter.low, last_rung(parameter), step=parameter.step
@@ -245,151 +237,3 @@ class OptunaStudy:
         notes = self._storage.get_trial(self._storage.number_of(trial)).system_attrs
         if notes:
             trial.notes[NOTES] = dict(notes)
-
-
-class OptunaSearcher:
-    """A sampler of Optuna's."""
-
-    def __init__(self, study: OptunaStudy) -> None:
-        self._study = study
-        self._is_finished = False
-
-    def suggest(self, trial: Trial) -> Params | None:
-        """What the sampler proposes."""
-        return None if self._is_finished else self._study.ask(trial)
-
-    def is_finished(self) -> bool:
-        """Only when it was told so."""
-        return self._is_finished
-
-    def set_finished(self) -> None:
-        """Propose nothing any more."""
-        self._is_finished = True
-
-    def on_trial_result(self, trial: Trial, result: Result) -> None:
-        """What some samplers learn from before the end."""
-        value = result.number(self._study.metric)
-        if value is not None:
-            self._study.add(trial)
-            self._study.report(trial, result.step, value)
-
-    def on_trial_complete(self, trial: Trial, result: Result | None, *, error: bool) -> None:
-        """The value, or that there is none."""
-        self._study.add(trial)
-        value = None if result is None else result.number(self._study.metric)
-        if error or value is None or value != value:
-            self._study.tell(trial, TrialState.FAIL, None)
-        else:
-            self._study.tell(trial, TrialState.COMPLETE, value)
-
-    def save(self) -> bytes:
-        """The sampler."""
-        return self._study.save_sampler()
-
-    def restore(self, state: bytes, trials: Iterable[History]) -> None:
-        """The sampler, and the trials that it learns from."""
-        self._study.restore_sampler(state)
-        self._study.restore_trials(trials)
-
-
-class PruningScheduler(FifoScheduler):
-    """A pruner of Optuna's."""
-
-    def __init__(self, study: OptunaStudy) -> None:
-        self._study = study
-
-    def on_trial_add(self, trials: Trials, trial: Trial) -> None:  # noqa: ARG002
-        """Optuna counts it."""
-        self._study.add(trial)
-
-    def on_trial_result(self, trials: Trials, trial: Trial, result: Result) -> Decision:  # noqa: ARG002
-        """STOP what the pruner gives up."""
-        value = result.number(self._study.metric)
-        if value is None:
-            return Decision.CONTINUE
-        self._study.report(trial, result.step, value)
-        if not self._study.should_prune(trial):
-            return Decision.CONTINUE
-        self._study.tell(trial, TrialState.PRUNED, None)
-        return Decision.STOP
-
-    def on_trial_complete(self, trials: Trials, trial: Trial, result: Result | None) -> None:  # noqa: ARG002
-        """What the others are compared with."""
-        value = None if result is None else result.number(self._study.metric)
-        if value is not None and value == value:
-            self._study.tell(trial, TrialState.COMPLETE, value)
-
-    def save(self) -> bytes:
-        """The pruner."""
-        return self._study.save_pruner()
-
-    def restore(self, state: bytes, trials: Iterable[History]) -> None:
-        """The pruner, and the trials that it compares."""
-        self._study.restore_pruner(state)
-        self._study.restore_trials(trials)
-
-
-_SAMPLERS = {
-    "tpe": "TPESampler",
-    "cmaes": "CmaEsSampler",
-    "qmc": "QMCSampler",
-    "nsgaii": "NSGAIISampler",
-}
-_PRUNERS = {
-    "asha": "SuccessiveHalvingPruner",
-    "hyperband": "HyperbandPruner",
-    "median": "MedianPruner",
-}
-
-
-def make_sampler(spec: SearchSpec, seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler that the spec names; `SettingsError` for options that it does not take."""
-    maker = getattr(optuna.samplers, _SAMPLERS[spec.method])
-    options = {**spec.options, "seed": seed}
-    sampler: optuna.samplers.BaseSampler = _made(maker, options, f"search: {spec.method}")
-    return sampler
-
-
-def make_pruner(spec: SchedulerSpec) -> optuna.pruners.BasePruner:
-    """The pruner that the spec names; `SettingsError` for options that it does not take."""
-    maker = getattr(optuna.pruners, _PRUNERS[spec.method])
-    pruner: optuna.pruners.BasePruner = _made(maker, spec.options, f"scheduler: {spec.method}")
-    return pruner
-
-
-def _made(maker: Any, options: Mapping[str, Any], what: str) -> Any:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental, says Optuna of many
-            return maker(**options)
-    except (TypeError, ValueError, ImportError) as error:
-        raise SettingsError(f"{what}: {error}") from error
-
-
-def distribution_of(parameter: Parameter) -> BaseDistribution:
-    """A parameter's values in Optuna's words."""
-    match parameter:
-        case Fixed():
-            return CategoricalDistribution([_as_choice(parameter, parameter.value)])
-        case Choice() | Grid():
-            return CategoricalDistribution(_choices(parameter))
-        case Uniform():
-            return FloatDistribution(parameter.low, last_rung(parameter), step=parameter.step)
-        case LogUniform():
-            return FloatDistribution(parameter.low, parameter.high, log=True)
-        case Integer():
-            return IntDistribution(
-                parameter.low, int(last_rung(parameter)), step=parameter.step, log=parameter.log
-            )
-
-
-def _choices(parameter: Choice | Grid) -> list[Any]:
-    return [_as_choice(parameter, value) for value in parameter.values]
-
-
-def _as_choice(parameter: Parameter, value: JsonValue) -> Any:
-    """Optuna stores plain values; a list or a table is its JSON there."""
-    is_plain = value is None or isinstance(value, str | int | float | bool)
-    if isinstance(parameter, Choice | Grid | Fixed) and not is_plain:
-        return to_json(value).decode()
-    return value
