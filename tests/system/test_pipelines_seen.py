@@ -7,8 +7,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.daemon import Daemon
 
 STEPS = """
@@ -55,22 +53,50 @@ def test_c23_steps_are_seen_while_they_run_and_afterwards(daemon: Daemon) -> Non
     assert kept.stdout == "from a\n"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (["--step", "z"], "has no step 'z'"),
-        (["--step", "a", "--attempt", "7"], "has no attempt 7"),
-        (["--step", "a", "-f"], "expected it without"),
-    ],
-)
-def test_logs_of_a_step_that_is_not_there_are_refused(
-    daemon: Daemon, arguments: list[str], complaint: str
-) -> None:
+def test_logs_of_a_step_that_is_not_there_are_refused(daemon: Daemon) -> None:
     (daemon.home / "one.json").write_text(
         json.dumps({"name": "one", "steps": [{"name": "a", "argv": ["true"]}]})
     )
     run_id = daemon.run("submit", "one.json", "--wait").stdout.strip()
-    assert complaint in daemon.run("logs", run_id, *arguments).stderr
+    for arguments, complaint in (
+        (["--step", "z"], "has no step 'z'"),
+        (["--step", "z", "-f"], "has no step 'z'"),
+        (["--step", "a", "--attempt", "7"], "has no attempt 7"),
+        (["--step", "a", "--attempt", "7", "-f"], "has no attempt 7"),
+    ):
+        refused = daemon.run("logs", run_id, *arguments)
+        assert (refused.returncode, complaint in refused.stderr) == (1, True), refused.stderr
+
+
+FOLLOWED = """
+name = "followed"
+
+[[steps]]
+name = "gated"
+argv = ["sh", "-c", "until [ -e go ]; do sleep 0.02; done; true"]
+
+[[steps]]
+name = "twice"
+argv = ["sh", "-c", "echo begun; until [ -e go-on ]; do sleep 0.02; done; echo over; exit 1"]
+after = ["gated"]
+retry = { attempts = 1, backoff = 0 }
+"""
+
+
+def test_a_step_is_followed_from_before_it_begins_to_its_last_attempt(daemon: Daemon) -> None:
+    (daemon.home / "followed.toml").write_text(FOLLOWED)
+    run_id = daemon.run("submit", "followed.toml").stdout.strip()
+    following = daemon.popen("logs", "-f", run_id, "--step", "twice")
+    assert following.stdout is not None
+    (daemon.home / "go").touch()
+    assert following.stdout.readline() == "begun\n"
+    first = daemon.popen("logs", "-f", run_id, "--step", "twice", "--attempt", "1")
+    (daemon.home / "go-on").touch()
+    assert following.communicate(timeout=60)[0] == "over\nbegun\nover\n"
+    assert first.communicate(timeout=60)[0] == "begun\nover\n"
+    own = daemon.run("logs", run_id)
+    assert (own.returncode, own.stdout) == (0, "")
+    assert f"intendant logs {run_id} --step NAME" in own.stderr
 
 
 def test_run_shows_each_end_and_the_output_of_the_last_steps(daemon: Daemon) -> None:

@@ -18,6 +18,7 @@ from intendant.cli.parameters import (
 )
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
+from intendant.client.client import Client
 from intendant.client.run import Stream
 from intendant.errors import DaemonLost
 
@@ -65,7 +66,7 @@ def verb(
       intendant logs 17
       intendant logs -f last
       intendant logs --stderr --attempt 1 17 > errors.txt
-      intendant logs 17 --step parse --stderr
+      intendant logs -f 17 --step parse --stderr
       intendant logs --system -f --level warning
     """
     _refuse_mixed(ctx, _OF_ONE_RUN if system else _OF_THE_SYSTEM)
@@ -77,8 +78,6 @@ def verb(
         return
     run = one_run(ctx, selection)
     stream: Stream = "stderr" if of_stderr else "stdout"
-    if follow and step is not None:
-        raise click.UsageError("found --follow with --step, expected it without", ctx)
     if state_dir is None:
         _copy(ctx.obj, run, follow=follow, stream=stream, attempt=attempt, step=step)
     elif follow:
@@ -101,9 +100,20 @@ def _copy(
     with session.client() as client:
         try:
             pieces = client.logs(run, follow=follow, stream=stream, attempt=attempt, step=step)
-            copy_log(pieces, sys.stdout)
+            size = copy_log(pieces, sys.stdout)
         except DaemonLost as error:
             raise gone(error, f"logs {'-f ' if follow else ''}{run}") from error
+        if size == 0 and step is None:
+            _say_where_steps_write(client, run)
+
+
+def _say_where_steps_write(client: Client, run: str) -> None:
+    """A pipeline itself writes little."""
+    info = client.show(run)["run"]
+    if info["kind"] == "pipeline":
+        steps = f"'intendant show {info['id']} --steps' lists them"
+        look = f"intendant logs {info['id']} --step NAME"
+        click.echo(f"intendant: what a step wrote: {look}; {steps}", err=True)
 
 
 def _refuse_mixed(ctx: click.Context, others: dict[str, str]) -> None:

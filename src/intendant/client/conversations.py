@@ -359,7 +359,7 @@ def logs(
 ) -> Reading[bytes]:
     """The bytes of a run's output; `follow` until it has ended, without loss or repetition.
 
-    `step`: what this step of a pipeline has written so far, `attempt` being the step's then.
+    `step`: what this step of a pipeline has written, `attempt` being the step's then.
     """
     from intendant.client.logs import LogCursor
 

@@ -7,10 +7,8 @@ Silent streams send a tick from time to time, which is how the broker learns tha
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import structlog
@@ -21,9 +19,10 @@ from intendant.executor.access import Asker, admit
 from intendant.executor.answers import fitting
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import parse, refused
-from intendant.executor.hub import Subscription
+from intendant.executor.run_logs import on_log
 from intendant.executor.selecting import NOT_ENDED, select, select_one, selection_of
 from intendant.executor.system_log import SystemLogReader
+from intendant.executor.ticking import changes, ticking
 from intendant.process.file_changes import FileChanges
 from intendant.process.waits import first_of
 from intendant.protocol.messages import (
@@ -31,9 +30,7 @@ from intendant.protocol.messages import (
     EventBatch,
     EventListRequest,
     EventListResponse,
-    LogChunk,
     LogRequest,
-    LogResponse,
     Message,
     RunsChanged,
     RunWaitRequest,
@@ -41,7 +38,6 @@ from intendant.protocol.messages import (
     StepsChanged,
     StepWatchRequest,
     StepWatchResponse,
-    StreamTick,
     SystemLogBatch,
     SystemLogRequest,
     SystemLogResponse,
@@ -55,13 +51,10 @@ from intendant.store.steps import (
     CHANGES_FILE,
     STEPS_FILE,
     read_changed_steps,
-    read_step,
-    step_folder,
 )
 
 log = structlog.get_logger()
 
-CHUNK_BYTES = 64 * 1024
 EVENTS_AT_ONCE = 500
 IDLE_WORKERS = 2
 LINES_AT_ONCE = 50
@@ -136,7 +129,7 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who
                 await request.partial(encode(RunsChanged(runs=[*map(who.shown, page)])))
             if not open_ids or (message.any and len(open_ids) < len(run_ids)):
                 return RunWaitResponse(run_ids=run_ids)
-            changed = await _changes(desk, request, subscription)
+            changed = await changes(desk, request, subscription)
 
 
 def _is_news(run: RunRecord, message: RunWaitRequest) -> bool:
@@ -156,9 +149,9 @@ async def on_step_watch(
     with desk.hub.subscribe([run_id]) as subscription:
         # Before its first attempt there is no folder, and afterwards it may be pruned.
         while not folder.is_dir() and run.state is not RunState.ENDED:
-            await _changes(desk, request, subscription)
+            await changes(desk, request, subscription)
             run = await desk.parts.store.run(run_id)
-        with FileChanges(folder) if folder.is_dir() else nullcontext() as changes:
+        with FileChanges(folder) if folder.is_dir() else nullcontext() as written:
             while True:
                 run = await desk.parts.store.run(run_id)
                 found, last_id = await asyncio.to_thread(
@@ -167,10 +160,10 @@ async def on_step_watch(
                 for at in range(0, len(found), STEPS_AT_ONCE):
                     page = StepsChanged(steps=found[at : at + STEPS_AT_ONCE])
                     await request.partial(encode(page))
-                if run.state is RunState.ENDED or changes is None:
+                if run.state is RunState.ENDED or written is None:
                     return StepWatchResponse(run_id=run_id)
-                async with _ticking(desk, request):
-                    await first_of(changes.wait_written(CHANGES_FILE), subscription.wait_changes())
+                async with ticking(desk, request):
+                    await first_of(written.wait_written(CHANGES_FILE), subscription.wait_changes())
 
 
 async def on_event_list(
@@ -194,7 +187,7 @@ async def on_event_list(
                 return EventListResponse(last_id=last_id)
             else:
                 last_id = max(last_id, newest_id)  # those before it are not looked at again
-                await _changes(desk, request, subscription)
+                await changes(desk, request, subscription)
 
 
 async def on_system_log(
@@ -217,7 +210,7 @@ async def on_system_log(
                 await request.partial(encode(batch))
             if not message.follow:
                 return SystemLogResponse()
-            async with _ticking(desk, request):
+            async with ticking(desk, request):
                 await first_of(reader.wait_change(), subscription.wait_changes())
 
 
@@ -231,133 +224,6 @@ async def _attempts_to_follow(desk: Desk, selection: Selection | None) -> list[t
     recent, _ = await store.runs(limit=RECENT_RUNS)
     live = [(run_id, one.attempt) for run_id, one in desk.live.items()]
     return sorted({*live[-RECENT_RUNS:], *((run.id, run.attempt) for run in recent if run.attempt)})
-
-
-async def on_log(desk: Desk, message: LogRequest, request: Request, who: Asker) -> Message:
-    """The bytes of a log; with `follow` as they are written, from attempt to attempt."""
-    if message.step is not None:
-        return await _on_step_log(desk, message, message.step, request, who)
-    goes_on = message.follow and (message.attempt is None or message.and_later)
-    run_id = await select_one(desk, message.selection, who)
-    with desk.hub.subscribe([run_id]) as subscription:
-        run = await desk.parts.store.run(run_id)
-        attempt = message.attempt or run.attempt
-        offset = message.offset
-        while True:
-            is_there = 1 <= attempt <= run.attempt
-            if is_there:
-                reader = _LogReader(desk, message, request, run_id=run_id, attempt=attempt)
-                offset = await reader.send(offset, subscription)
-                run = await desk.parts.store.run(run_id)
-            if goes_on and run.attempt > attempt:
-                attempt, offset = attempt + 1, 0
-            elif run.state is RunState.ENDED or not message.follow or (is_there and not goes_on):
-                break
-            else:
-                await _changes(desk, request, subscription)
-                run = await desk.parts.store.run(run_id)
-    if message.attempt is not None and not is_there:
-        raise InvalidRequest(f"run {run_id} has no attempt {attempt}")
-    return LogResponse(attempt=max(attempt, 1), size=offset)
-
-
-async def _on_step_log(
-    desk: Desk, message: LogRequest, step: str, request: Request, who: Asker
-) -> Message:
-    """What one attempt at a step has written so far."""
-    if message.follow:
-        raise InvalidRequest("found follow with a step, expected it without")
-    run_id = await select_one(desk, message.selection, who)
-    folder = desk.parts.spool.run_folder(run_id)
-    info = await asyncio.to_thread(read_step, folder / STEPS_FILE, step)
-    if info is None:
-        raise InvalidRequest(f"run {run_id} has no step {step!r}")
-    attempt = message.attempt or info.attempt
-    if attempt > info.attempt:
-        raise InvalidRequest(f"step {step!r} of run {run_id} has no attempt {attempt}")
-    path = step_folder(folder, step, attempt) / f"{message.stream}.log"
-    offset = message.offset
-    while data := await asyncio.to_thread(_read, path, offset):
-        chunk = LogChunk(attempt=max(attempt, 1), offset=offset, size=len(data))
-        await request.partial(encode(chunk), data)
-        offset += len(data)
-    return LogResponse(attempt=max(attempt, 1), size=offset)
-
-
-class _LogReader:
-    """Sends one attempt's log."""
-
-    def __init__(
-        self, desk: Desk, message: LogRequest, request: Request, *, run_id: int, attempt: int
-    ) -> None:
-        self._desk = desk
-        self._request = request
-        self._follow = message.follow
-        self._run_id = run_id
-        self._attempt = attempt
-        self._path = desk.parts.spool.attempt(run_id, attempt).log(message.stream)
-
-    async def send(self, offset: int, subscription: Subscription) -> int:
-        """Send from `offset` to the end, with `follow` to the attempt's end; where that was."""
-        if not self._follow:
-            return await self._send_available(offset)
-        if not self._path.parent.is_dir():
-            raise InvalidRequest(f"the logs of run {self._run_id} are no longer kept")
-        with FileChanges(self._path.parent) as changes:
-            while True:
-                # Asked before the file is read: what is written later is no longer this attempt's.
-                is_over = await self._is_over()
-                offset = await self._send_available(offset)
-                if is_over:
-                    return offset
-                async with _ticking(self._desk, self._request):
-                    await first_of(changes.wait_change(), subscription.wait_changes())
-
-    async def _send_available(self, offset: int) -> int:
-        while data := await asyncio.to_thread(_read, self._path, offset):
-            chunk = LogChunk(attempt=self._attempt, offset=offset, size=len(data))
-            await self._request.partial(encode(chunk), data)
-            offset += len(data)
-        return offset
-
-    async def _is_over(self) -> bool:
-        run = await self._desk.parts.store.run(self._run_id)
-        if run.state in (RunState.ENDED, RunState.QUEUED, RunState.HELD):
-            return True
-        return run.attempt > self._attempt
-
-
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return b""
-    try:
-        return os.pread(descriptor, CHUNK_BYTES, offset)
-    finally:
-        os.close(descriptor)
-
-
-async def _changes(desk: Desk, request: Request, subscription: Subscription) -> list[RunRecord]:
-    async with _ticking(desk, request):
-        return await subscription.wait_changes()
-
-
-@asynccontextmanager
-async def _ticking(desk: Desk, request: Request) -> AsyncIterator[None]:
-    """Send ticks while the block waits."""
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(desk.parts.settings.heartbeat_s)
-            await request.partial(encode(StreamTick()))
-
-    async with asyncio.TaskGroup() as tasks:
-        ticking = tasks.create_task(tick())
-        try:
-            yield
-        finally:
-            ticking.cancel()
 
 
 Stream = Callable[[Desk, Any, Request, Asker], Awaitable[Message]]

@@ -12,6 +12,10 @@ class FileChanges:
 
     def __init__(self, folder: Path) -> None:
         self._inotify = Inotify()
+        self.watch_folder(folder)
+
+    def watch_folder(self, folder: Path) -> None:
+        """Watch this folder too; once more changes nothing. `FileNotFoundError` if it is not."""
         self._inotify.add_watch(
             folder, Mask.MODIFY | Mask.CREATE | Mask.CLOSE_WRITE | Mask.MOVED_TO
         )

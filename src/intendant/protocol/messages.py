@@ -548,7 +548,7 @@ class LogRequest(Message):
     follow: bool = False
     and_later: bool = Field(default=False, description="`attempt` is only where to go on")
     step: StepName | None = Field(
-        default=None, description="of a pipeline: `attempt` is this step's then; not with `follow`"
+        default=None, description="of a pipeline: `attempt` is this step's then"
     )
 
 
