@@ -175,7 +175,7 @@ def test_a_run_file_and_an_embedded_daemon_know_it(folders: Daemon) -> None:
     [
         (["sh", "-c", "exit 3"], "exit status 3"),
         (["sh", "-c", "kill -9 $$"], "ended by signal 9"),
-        (["/no/such/program"], "not started"),
+        (["no-such-program"], "not started"),
         (["sleep", "60"], "killed: not over after 0.3 s"),
     ],
 )
