@@ -29,10 +29,11 @@ def ls_cold(folder: Path) -> Iterator[Contest]:
             spec = {"workload": {"kind": "command", "argv": ["true"]}, "queue": QUEUE}
             client.submit_all([spec] * 100)
         ls = [INTENDANT, "--endpoint", embedded.endpoint, "ls"]
-        yield lambda: median_of(_ms(ls)), lambda: median_of(_ms(IMPORTS))
+        yield lambda: median_of(command_ms(ls)), lambda: median_of(command_ms(IMPORTS))
 
 
-def _ms(command: Sequence[str]) -> Iterator[float]:
+def command_ms(command: Sequence[str]) -> Iterator[float]:
+    """The times from the start of a program to its end, a few in a row."""
     for _ in range(AT_ONCE):
         began = time.perf_counter()
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True, env=dict(os.environ))

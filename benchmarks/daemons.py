@@ -30,7 +30,7 @@ class Served:
 
     def __init__(self, state_dir: Path, runtime_dir: Path) -> None:
         self._folders = ["--state-dir", str(state_dir), "--runtime-dir", str(runtime_dir)]
-        self._endpoint = client_endpoint(runtime_dir)
+        self.endpoint = client_endpoint(runtime_dir)
         self._log = runtime_dir / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -61,7 +61,7 @@ class Served:
 
     def client(self) -> Client:
         """A new client of it."""
-        return Client(self._endpoint)
+        return Client(self.endpoint)
 
     def fill(self, argv: list[str]) -> None:
         """Have a hundred runs of it running."""

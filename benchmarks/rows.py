@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks import queued
 from benchmarks.bus import (
     BARE_LOOP,
     NAIVE,
@@ -44,6 +45,8 @@ LARGE = Load(size=65_536, window=16, count=5_000)
 ONE_BY_ONE = Load(window=1, workers=1, count=5_000)
 NAIVE_IS = "naive zmq.asyncio broker"
 FLUSH = "4 KiB append + fdatasync"
+A_THOUSAND = "the same with 1,000 queued"
+MILLION = 1_000_000
 
 ROWS = (
     Row("start_to_response", "ms", "posix_spawn + wait", start_to_response(median_of, 20),
@@ -63,6 +66,18 @@ ROWS = (
         at_least_where_peer(3000, peer_limit=3000, share=0.8)),
     Row("submissions_per_s_64_clients", "submissions/s", FLUSH, submissions(64, 6400),
         at_least_where_peer(8000, peer_limit=3000, share=0.8)),
+    Row("pick_1000_queued", "µs", "one row by its id", queued.picks(queued.FEW)),
+    *(Row(f"pick_{count}_queued", "µs", A_THOUSAND, queued.picks(count), at_most_times_peer(1.5))
+      for count in (10_000, 100_000, MILLION)),
+    Row("list_1000_queued", "ms", "status", queued.pages(queued.FEW)),
+    *(Row(f"list_{count}_queued", "ms", A_THOUSAND, queued.pages(count), at_most_times_peer(1.5))
+      for count in (10_000, 100_000, MILLION)),
+    Row("start_1000000_queued", "ms", "start of an idle daemon", queued.start_up(MILLION),
+        at_most(1000, "ms")),
+    Row("ls_cold_1000000_queued", "ms", "python -c 'import zmq, click'", queued.ls_cold(MILLION),
+        at_most(150, "ms")),
+    Row("daemon_memory_1000000_queued", "MB", "with nothing queued", queued.memory(MILLION),
+        at_most(120, "MB")),
     Row("cancel_to_empty", "ms", "SIGTERM + wait", cancel_to_empty(median_of, 20),
         at_most(20, "ms")),
     Row("cancel_to_empty_beyond_grace", "ms", "SIGTERM + wait",
