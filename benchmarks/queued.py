@@ -49,15 +49,16 @@ def fill(state_dir: Path, count: int) -> None:
     """
     state_dir.mkdir(mode=0o700)
     spec = {"workload": {"kind": "command", "argv": [TRUE], "cwd": "/"}, "queue": QUEUE}
-    with closing(prepare(state_dir / DATABASE, busy_timeout_s=BUSY_TIMEOUT_S)) as connection:
-        with connection:
-            transaction = Transaction(connection, lambda: datetime.now(UTC))
-            control.queue_set(transaction, QUEUE, slots=SLOTS)
-            control.queue_pause(transaction, QUEUE, True)
-            one = Submission.model_validate({"spec": spec})
-            submit(transaction, [one], account="bench")
-            connection.execute(_COPY_RUNS, (count,))
-            connection.execute(_COPY_EVENTS)
+    with (
+        closing(prepare(state_dir / DATABASE, busy_timeout_s=BUSY_TIMEOUT_S)) as connection,
+        connection,
+    ):
+        transaction = Transaction(connection, lambda: datetime.now(UTC))
+        control.queue_set(transaction, QUEUE, slots=SLOTS)
+        control.queue_pause(transaction, QUEUE, True)
+        submit(transaction, [Submission.model_validate({"spec": spec})], account="bench")
+        connection.execute(_COPY_RUNS, (count,))
+        connection.execute(_COPY_EVENTS)
 
 
 def picks(count: int) -> Callable[[Path], AbstractContextManager[Contest]]:

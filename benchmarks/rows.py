@@ -25,6 +25,7 @@ from benchmarks.daemons import (
 from benchmarks.futures import first_future, first_future_beside_submitit
 from benchmarks.launchers import launches
 from benchmarks.load import Load
+from benchmarks.others import dask, hyperqueue, noop_runs_beside, task_spooler
 from benchmarks.pipelines import large_graph_starts, ms_per_step
 from benchmarks.resting import governor_memory, idle_cpu
 from benchmarks.row import (
@@ -37,7 +38,7 @@ from benchmarks.row import (
     median_of,
     p99_of,
 )
-from benchmarks.runs import cancel_to_empty, noop_runs, start_to_response
+from benchmarks.runs import cancel_to_empty, noop_calls, noop_runs, start_to_response
 from benchmarks.studies import first_trial, slowdown, study_memory, trials_per_s
 from benchmarks.submissions import submissions
 
@@ -47,6 +48,13 @@ NAIVE_IS = "naive zmq.asyncio broker"
 FLUSH = "4 KiB append + fdatasync"
 A_THOUSAND = "the same with 1,000 queued"
 MILLION = 1_000_000
+NOOPS = {"1_slot": (1, 60), "2_slots": (2, 100), "8_slots": (8, 200)}
+"""Slots, and how many runs."""
+PEERS = {
+    dask: "Dask, a subprocess for each of its tasks",
+    hyperqueue: "HyperQueue's LocalCluster",
+    task_spooler: "task-spooler",
+}
 
 ROWS = (
     Row("start_to_response", "ms", "posix_spawn + wait", start_to_response(median_of, 20),
@@ -54,12 +62,13 @@ ROWS = (
     Row("start_to_response_p99", "ms", "posix_spawn + wait", start_to_response(p99_of, 100)),
     Row("launch_portable", "ms", "launch by the zygote", launches(1)),
     Row("launch_portable_8_at_once", "ms", "launch by the zygote", launches(8)),
-    Row("noop_runs_per_s_1_slot", "runs/s", "posix_spawn + wait", noop_runs(1, 60),
-        at_least_times_peer(0.1)),
-    Row("noop_runs_per_s_2_slots", "runs/s", "posix_spawn + wait", noop_runs(2, 100),
-        at_least_times_peer(0.1)),
-    Row("noop_runs_per_s_8_slots", "runs/s", "posix_spawn + wait", noop_runs(8, 200),
-        at_least_times_peer(0.1)),
+    *(Row(f"noop_runs_per_s_{slots}", "runs/s", "posix_spawn + wait", noop_runs(*counts),
+          at_least_times_peer(0.1)) for slots, counts in NOOPS.items()),
+    *(Row(f"noop_runs_per_s_{slots}_beside_{peer.__name__}", "runs/s", name,
+          noop_runs_beside(peer, *counts))
+      for peer, name in PEERS.items() for slots, counts in NOOPS.items()),
+    *(Row(f"noop_calls_per_s_{slots}", "runs/s", "ProcessPoolExecutor, its processes stay",
+          noop_calls(*counts)) for slots, counts in NOOPS.items()),
     Row("submissions_per_s_1_client", "submissions/s", FLUSH, submissions(1, 500),
         at_least_times_peer(0.25)),
     Row("submissions_per_s_8_clients", "submissions/s", FLUSH, submissions(8, 1600),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,8 @@ LONG_ENOUGH = ["sleep", "0.03"]
 ENDLESS = ["sh", "-c", "echo $$; exec sleep 60"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo $$; exec sleep 60"]
 GRACE_S = 0.5
+NOOP: Mapping[str, object] = {"kind": "command", "argv": [floors.TRUE]}
+NOOP_CALL: Mapping[str, object] = {"kind": "call", "target": "time:time"}
 
 Statistic = Callable[[Iterator[float]], float]
 
@@ -33,22 +36,46 @@ def daemon(folder: Path, *, slots: int) -> Iterator[Client]:
 
 
 def noop_runs(slots: int, count: int) -> Callable[[Path], AbstractContextManager[Contest]]:
-    """No-op commands, from the submission until the end of the last is on disk; runs per second."""
-    noop = {"workload": {"kind": "command", "argv": [floors.TRUE]}}
+    """No-op commands beside bare processes; runs per second."""
 
     @contextmanager
     def contest(folder: Path) -> Iterator[Contest]:
         with daemon(folder, slots=slots) as client:
-
-            def ours() -> float:
-                began = time.perf_counter()
-                runs = client.submit_all([noop] * count)
-                client.wait([run.id for run in runs])
-                return count / (time.perf_counter() - began)
-
-            yield ours, partial(floors.spawned_per_s, 5 * count, at_once=slots)
+            peer = partial(floors.spawned_per_s, 5 * count, at_once=slots)
+            yield partial(noops_per_s, client, count), peer
 
     return contest
+
+
+def noop_calls(slots: int, count: int) -> Callable[[Path], AbstractContextManager[Contest]]:
+    """Calls that do nothing, each in an interpreter of its own; runs per second.
+
+    The peer's processes stay: it is what one does without a queue that outlives its program.
+    """
+
+    @contextmanager
+    def contest(folder: Path) -> Iterator[Contest]:
+        with daemon(folder, slots=slots) as client, ProcessPoolExecutor(slots) as pool:
+            ours = partial(noops_per_s, client, count, NOOP_CALL)
+            yield ours, partial(_called_per_s, pool, 5 * count)
+
+    return contest
+
+
+def noops_per_s(client: Client, count: int, workload: Mapping[str, object] = NOOP) -> float:
+    """From the submission of so many until the end of the last is on disk; per second."""
+    began = time.perf_counter()
+    runs = client.submit_all([{"workload": workload}] * count)
+    ends = client.wait([run.id for run in runs])
+    assert all(end["outcome"] == "succeeded" for end in ends)
+    return count / (time.perf_counter() - began)
+
+
+def _called_per_s(pool: Executor, count: int) -> float:
+    began = time.perf_counter()
+    for called in [pool.submit(time.time) for _ in range(count)]:
+        called.result()
+    return count / (time.perf_counter() - began)
 
 
 def start_to_response(
