@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeAlias
 
-from intendant.cli.pages.scales import Numbers, Scale, as_text, scale_of
-from intendant.protocol.space import Integer, LogUniform, Parameter
+from intendant.cli.pages.scales import Numbers, Places, Scale, as_text, scale_of
+from intendant.protocol.space import Choice, Grid, Integer, LogUniform, Parameter
 from intendant.protocol.study import Mode
 
 COLOURS = {
@@ -26,6 +26,7 @@ Place: TypeAlias = Callable[[Any], float]
 """From a number or a value to a place in the picture."""
 
 MAX_AXES = 16
+MAX_PLACES = 40
 MAX_LINES = 1000
 _WIDTH, _LEFT, _TOP = 1120, 90, 28
 _AXES_TOP = 36
@@ -78,7 +79,7 @@ def history(points: Sequence[Point], *, metric: str, mode: Mode) -> str:
         for at, text in numbers.ticks()
     ]
     lines.append(_text(_LEFT, 12, metric))
-    lines.append(_best_so_far(points, x, y, mode))
+    lines.append(_best_so_far(points, x, y, mode, until=numbers.high))
     lines += [
         f'<circle cx="{x(point.number):.1f}" cy="{y(point.value):.1f}" r="3.5" '
         f'fill="{point.colour}" fill-opacity=".75"><title>{point.title}</title></circle>'
@@ -161,15 +162,21 @@ def _axes(points: Sequence[Point], space: Mapping[str, Parameter], metric: str) 
     shown = varied[:MAX_AXES]
     gap = (_WIDTH - 2 * _LEFT) / max(len(shown), 1)
     axes = [
-        _Axis(_LEFT + at * gap, name, scale_of(settings[name], log=_is_log(space.get(name))), name)
+        _Axis(_LEFT + at * gap, name, _scale_for(space.get(name), settings[name]), name)
         for at, name in enumerate(shown)
     ]
     values = scale_of([point.value for point in points])
     return [*axes, _Axis(_LEFT + len(shown) * gap, metric, values, None)]
 
 
-def _is_log(parameter: Parameter | None) -> bool:
-    return isinstance(parameter, LogUniform) or (isinstance(parameter, Integer) and parameter.log)
+def _scale_for(parameter: Parameter | None, found: Sequence[object]) -> Scale:
+    """As the space means it; by what was found where trials have other values than it knows."""
+    if isinstance(parameter, Choice | Grid):
+        texts = [as_text(value) for value in parameter.values]
+        if len(texts) <= MAX_PLACES and {as_text(value) for value in found} <= set(texts):
+            return Places(texts)
+    is_log = isinstance(parameter, LogUniform) or (isinstance(parameter, Integer) and parameter.log)
+    return scale_of(found, log=is_log)
 
 
 def _drawn(axis: _Axis, bottom: float, *, has_absent: bool) -> str:
@@ -190,7 +197,7 @@ def _drawn(axis: _Axis, bottom: float, *, has_absent: bool) -> str:
     return "".join(lines)
 
 
-def _best_so_far(points: Sequence[Point], x: Place, y: Place, mode: Mode) -> str:
+def _best_so_far(points: Sequence[Point], x: Place, y: Place, mode: Mode, *, until: float) -> str:
     """A staircase along the complete trials."""
     better = min if mode == "min" else max
     best: float | None = None
@@ -200,6 +207,8 @@ def _best_so_far(points: Sequence[Point], x: Place, y: Place, mode: Mode) -> str
             before, best = best, point.value if best is None else better(best, point.value)
             path += [f"{x(point.number):.1f},{y(best if before is None else before):.1f}"]
             path += [f"{x(point.number):.1f},{y(best):.1f}"]
+    if best is not None:
+        path.append(f"{x(until):.1f},{y(best):.1f}")
     return f'<polyline points="{" ".join(path)}" fill="none" stroke="#222" stroke-width="1.5"/>'
 
 

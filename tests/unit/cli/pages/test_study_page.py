@@ -10,12 +10,15 @@ from html.parser import HTMLParser
 from typing import Any, cast
 
 import pytest
+from pydantic import TypeAdapter
 
 from intendant.cli.pages.importances import MIN_TRIALS, importances
 from intendant.cli.pages.scales import Numbers, Places, scale_of
+from intendant.cli.pages.study_charts import Point, parallel_coordinates
 from intendant.cli.pages.study_page import study_page
 from intendant.cli.pages.timeline import Span, timeline
 from intendant.client.shapes import RunDetails, TrialInfo, TrialPage
+from intendant.protocol.space import Parameter
 
 NOW = datetime(2026, 3, 14, 9, 0, tzinfo=UTC)
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&"
@@ -163,6 +166,16 @@ def test_importances_agree_with_optuna_about_the_order() -> None:
 def test_a_few_trials_say_nothing_about_importances_and_a_constant_has_none() -> None:
     assert importances([{"a": at} for at in range(MIN_TRIALS - 1)], [1.0] * (MIN_TRIALS - 1)) == {}
     assert importances([{"a": 1}] * MIN_TRIALS, [float(at) for at in range(MIN_TRIALS)]) == {}
+
+
+def test_numbers_to_choose_from_have_places_at_equal_distances() -> None:
+    space = TypeAdapter(dict[str, Parameter]).validate_python(
+        {"size": {"type": "choice", "values": [16, 32, 128]}}
+    )
+    points = [Point(at, "completed", at, {"size": size}) for at, size in enumerate((16, 32, 128))]
+    text = parallel_coordinates(points, space, metric="loss", mode="min")
+    heights = [float(y) for y in re.findall(r'points="[\d.]+,([\d.]+)', text)]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
 
 
 def test_numbers_far_apart_are_drawn_by_their_logarithm() -> None:
