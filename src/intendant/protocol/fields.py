@@ -35,9 +35,12 @@ Place = Annotated[int, Field(ge=0, le=MAX_RUN_ID)]
 
 
 class Model(BaseModel):
-    """What every model on the wire has in common: immutable, closed, explicit."""
+    """What every model on the wire has in common: immutable, closed, explicit.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Most processes use few of them, so each is built when it is first used.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 def _passable(text: str, what: str) -> str:

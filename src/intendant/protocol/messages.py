@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, JsonValue, StringConstraints, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, model_validator
 
 from intendant.protocol.executor_states import ExecutorState, Policy
 from intendant.protocol.fields import (
@@ -666,10 +666,11 @@ Response = Annotated[
     Field(discriminator="kind"),
 ]  # fmt: skip
 
-EXECUTOR_REQUEST: TypeAdapter[ExecutorRequest] = TypeAdapter(ExecutorRequest)
-STREAM_REQUEST: TypeAdapter[StreamRequest] = TypeAdapter(StreamRequest)
-GOVERNOR_REQUEST: TypeAdapter[GovernorRequest] = TypeAdapter(GovernorRequest)
-RESPONSE: TypeAdapter[Response] = TypeAdapter(Response)
+_LATE = ConfigDict(defer_build=True)  # as the messages themselves
+EXECUTOR_REQUEST: TypeAdapter[ExecutorRequest] = TypeAdapter(ExecutorRequest, config=_LATE)
+STREAM_REQUEST: TypeAdapter[StreamRequest] = TypeAdapter(StreamRequest, config=_LATE)
+GOVERNOR_REQUEST: TypeAdapter[GovernorRequest] = TypeAdapter(GovernorRequest, config=_LATE)
+RESPONSE: TypeAdapter[Response] = TypeAdapter(Response, config=_LATE)
 
 
 def encode(message: Message) -> bytes:

@@ -23,13 +23,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.store.disk import DISK, Disk, closing
 
 _CLAIM: TypeAdapter[ClaimRecord | TombstoneRecord] = TypeAdapter(
-    Annotated[ClaimRecord | TombstoneRecord, Field(discriminator="kind")]
+    Annotated[ClaimRecord | TombstoneRecord, Field(discriminator="kind")],
+    config=ConfigDict(defer_build=True),
 )
 _RESERVED_BYTES = 8192
 """Room for an exit record, taken before the claim so that a full disk can't lose it."""
