@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from intendant.broker.config import BrokerConfig, Endpoint
-from intendant.broker.server import Server, main
+from intendant.broker.main import main
+from intendant.broker.server import Server
 from intendant.broker.worker import Handler, Worker
 from intendant.process.aio import HelperProcess
 from tests.helpers.daemon import INTENDANT

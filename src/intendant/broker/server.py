@@ -31,7 +31,6 @@ from typing import Self
 
 import structlog
 import zmq
-from setproctitle import setproctitle
 
 from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.auth import Gatekeeper, Keyring
@@ -42,7 +41,7 @@ from intendant.broker.services import Outgoing
 from intendant.broker.sockets import MAX_SOCKETS, Context
 from intendant.errors import SettingsError
 from intendant.process.crashpoints import crash_point
-from intendant.process.limits import limit_memory, raise_file_limit
+from intendant.process.limits import raise_file_limit
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller
 
@@ -372,20 +371,6 @@ def _ended_by(signals: tuple[signal.Signals, ...], ended: asyncio.Future[int]) -
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-
-
-async def main(config: BrokerConfig, control: socket.socket) -> None:
-    """The broker of a daemon, in a process of its own."""
-    setproctitle("intendant: broker")
-    logs.configure(config.log_level, role="broker", system_log=config.system_log)
-    os.umask(0o077)
-    if config.memory_bytes is not None:
-        limit_memory(config.memory_bytes)
-    try:
-        await serve(config, control)
-    except SettingsError as error:
-        log.critical("broker_failed", error=str(error))
-        raise SystemExit(1) from error
 
 
 def run_alone(

@@ -8,13 +8,13 @@ import socket
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from intendant.broker.config import BrokerConfig
-from intendant.broker.server import main as broker_main
+from intendant.broker.main import main as broker_main
 from intendant.errors import HelperLost
 from intendant.process.aio import HelperProcess, let_go_of_resource_tracker, tracker_pid
 from intendant.process.children import Children
@@ -30,12 +30,38 @@ _RETRY_MAX_S = 5.0
 _END_S = 2.0
 
 
-class BrokerLink:
-    """Owns the broker. It must live for anybody to be heard, so its death is noticed at once."""
+@dataclass(frozen=True, slots=True)
+class BrokerProcess:
+    """A broker's process, and our end of the channel to it. It binds when it is told to."""
 
-    def __init__(self, config: BrokerConfig, children: Children) -> None:
+    process: HelperProcess
+    channel: socket.socket
+
+    @classmethod
+    def start(cls, config: BrokerConfig) -> BrokerProcess:
+        """Start one. `OSError`: no process or descriptor is to be had."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        process = HelperProcess(broker_main, config, theirs, name="broker")
+        with theirs:
+            process.start()
+        return cls(process, ours)
+
+    @property
+    def pids(self) -> list[int]:
+        """Its own, and that of the resource tracker, which comes with the first helper."""
+        return [pid for pid in (self.process.pid, tracker_pid()) if pid is not None]
+
+
+class BrokerLink:
+    """Owns the broker. It must live for anybody to be heard, so its death is noticed at once.
+
+    The first one is there already: it starts while the executor still loads its modules.
+    """
+
+    def __init__(self, config: BrokerConfig, children: Children, first: BrokerProcess) -> None:
         self._config = config
         self._children = children
+        self._first: BrokerProcess | None = first
         self._allowed: dict[str, dict[str, object]] = {}
         self._control: asyncio.StreamWriter | None = None
         self.on_presence: Callable[[str, bool], None] = lambda *_: None
@@ -96,15 +122,13 @@ class BrokerLink:
 
     async def _live_once(self) -> int | None:
         """One broker from start to end; its exit code."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        process = HelperProcess(broker_main, self._config, theirs, name="broker")
-        with theirs:
-            process.start()
+        broker, self._first = self._first or BrokerProcess.start(self._config), None
+        process = broker.process
         self.pid = process.pid
         if process.pid is not None:
             self._children.know(process.pid)
         self._dismiss_tracker()
-        reader, self._control = await asyncio.open_unix_connection(sock=ours)
+        reader, self._control = await asyncio.open_unix_connection(sock=broker.channel)
         for order in self._allowed.values():
             self._tell(order)
         self._tell({"bind": True})

@@ -31,10 +31,10 @@ from pathlib import Path
 import structlog
 
 from intendant.broker.client import ConnectionPool
-from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.config import BrokerConfig
 from intendant.broker.worker import Request, Worker
 from intendant.errors import Busy, HelperLost, SettingsError, StoreError
-from intendant.executor.broker_link import BrokerLink
+from intendant.executor.broker_link import BrokerLink, BrokerProcess
 from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import answer
@@ -59,7 +59,7 @@ from intendant.process.readiness import wait_readable
 from intendant.process.subreaper import become_subreaper
 from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
-from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint, system_log
+from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
@@ -72,8 +72,7 @@ from intendant.store.sqlite import SqliteStore
 log = structlog.get_logger()
 
 GOVERNOR_ENTRY = "intendant.governor.main:main"
-PRELOAD = ("intendant.workloads.command",)
-PRIVATE_SOCKET = "private.sock"
+PRELOAD = ("intendant.governor.preloaded", "intendant.workloads.command")
 GOVERNOR_CONNECTIONS = 1024
 BY_CTRL_C = "cancelled: by Ctrl-C"
 KILLING_S = 5.0
@@ -90,6 +89,8 @@ class Executor:
     def __init__(
         self,
         configuration: Configuration,
+        broker: BrokerProcess,
+        broker_config: BrokerConfig,
         *,
         state_dir: Path,
         runtime_dir: Path,
@@ -101,6 +102,8 @@ class Executor:
     ) -> None:
         self._configuration = configuration
         self._settings = configuration.settings
+        self._broker = broker
+        self._broker_config = broker_config
         self._state_dir = state_dir
         self._runtime_dir = runtime_dir
         self._reload = reload
@@ -122,7 +125,7 @@ class Executor:
         with (
             lock_folder(self._state_dir),
             lock_folder(self._runtime_dir),
-            Children() as children,
+            Children(self._broker.pids) as children,
         ):
             self._write_daemon_file()
             store = await SqliteStore.open(
@@ -188,22 +191,7 @@ class Executor:
 
     def _make_desk(self, store: SqliteStore, children: Children) -> Desk:
         settings = self._settings
-        private = f"ipc://{self._runtime_dir / PRIVATE_SOCKET}"
-        public = [client_endpoint(self._runtime_dir), *settings.listen]
-        config = BrokerConfig(
-            endpoints=(Endpoint(private, private=True), *map(Endpoint, public)),
-            heartbeat_s=settings.heartbeat_s,
-            liveness=settings.liveness,
-            daemon_pid=os.getpid(),
-            patience_s=settings.start_deadline_s,
-            max_streams=settings.max_streams,
-            system_log=system_log(self._state_dir),
-            log_level=settings.log_level,
-            server_key=self._configuration.server_key,
-            authorized=self._configuration.authorized,
-            max_connections=settings.max_connections,
-            memory_bytes=settings.broker_memory_mib * 1024 * 1024,
-        )
+        private = self._broker_config.endpoints[0].uri
         parts = Parts(
             settings=settings,
             state_dir=self._state_dir,
@@ -211,7 +199,7 @@ class Executor:
             store=store,
             spool=Spool(self._state_dir / "spool"),
             children=children,
-            broker=BrokerLink(config, children),
+            broker=BrokerLink(self._broker_config, children, self._broker),
             launcher=make_launcher(
                 settings.launcher, entry=GOVERNOR_ENTRY, preload=PRELOAD, children=children
             ),

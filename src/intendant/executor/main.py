@@ -15,11 +15,15 @@ from typing import Any
 import setproctitle
 import structlog
 
-from intendant.broker.ports import check_free
+from intendant.broker.addresses import check_free
 from intendant.errors import SettingsError, StoreError
-from intendant.executor.configuration import Configuration, check_endpoints, configuration
-from intendant.executor.executor import Executor
-from intendant.executor.service import ServiceReport
+from intendant.executor.broker_link import BrokerProcess
+from intendant.executor.configuration import (
+    Configuration,
+    broker_config,
+    check_endpoints,
+    configuration,
+)
 from intendant.process.limits import raise_file_limit
 from intendant.process.service_manager import ServiceManager
 from intendant.protocol import folders
@@ -74,9 +78,18 @@ def serve(flags: Mapping[str, Any]) -> int:
             os.write(descriptor, json.dumps({"ready": os.getpid()}).encode() + b"\n")
             os.close(descriptor)
 
+    os.chdir("/")  # the folder that it was started in may go
+    of_broker = broker_config(at_start, state_dir=state_dir, runtime_dir=runtime_dir)
+    broker = BrokerProcess.start(of_broker)
+    # What takes the longest to load is loaded while the broker starts.
+    from intendant.executor.executor import Executor
+    from intendant.executor.service import ServiceReport
+
     async def run() -> int:
         executor = Executor(
             at_start,
+            broker,
+            of_broker,
             state_dir=state_dir,
             runtime_dir=runtime_dir,
             reload=read,
@@ -88,7 +101,6 @@ def serve(flags: Mapping[str, Any]) -> int:
         _kept_private(flags.get("ready_fd"))
         return await executor.run()
 
-    os.chdir("/")  # the folder that it was started in may go
     return asyncio.run(run())
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from intendant.process.descendants import kill_descendants
@@ -25,8 +25,8 @@ from intendant.process.identity import children, process_stat
 class Children:
     """Enter it inside the event loop; it hears of SIGCHLD from then on."""
 
-    def __init__(self) -> None:
-        self._known: set[int] = set()
+    def __init__(self, known: Iterable[int] = ()) -> None:
+        self._known = set(known)
         self._to_reap: set[int] = set()
         self._heard: list[asyncio.Future[None]] = []
         self._alive_before: dict[int, frozenset[int]] = {}

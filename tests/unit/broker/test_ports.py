@@ -7,7 +7,8 @@ import pwd
 
 import pytest
 
-from intendant.broker.ports import check_address, identify
+from intendant.broker.addresses import check_address
+from intendant.broker.ports import identify
 from intendant.errors import SettingsError
 
 LONGEST = "/" + "a" * 106
