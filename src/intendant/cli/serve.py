@@ -27,7 +27,7 @@ _FILE = click.Path(dir_okay=False, resolve_path=True)
 @click.option("--embedded", is_flag=True, hidden=True)
 @click.option("--ready-fd", type=click.IntRange(0), hidden=True)
 @click.option("--life-line", type=click.IntRange(0), hidden=True)
-def verb(**flags: object) -> int:
+def verb(**flags: object) -> None:
     """Run the daemon in the foreground.
 
     \b
@@ -40,4 +40,4 @@ def verb(**flags: object) -> int:
     from intendant.executor.main import serve
 
     given = {name: value for name, value in flags.items() if value is not None}
-    return serve({name: value for name, value in given.items() if value is not False})
+    serve({name: value for name, value in given.items() if value is not False})

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import setproctitle
 import structlog
@@ -24,6 +24,7 @@ from intendant.executor.configuration import (
     check_endpoints,
     configuration,
 )
+from intendant.process.leaving import leave
 from intendant.process.limits import raise_file_limit
 from intendant.process.service_manager import ServiceManager
 from intendant.protocol import folders
@@ -37,8 +38,8 @@ _LONGEST_SOCKET = "/private.sock"
 _SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authorized_keys")
 
 
-def serve(flags: Mapping[str, Any]) -> int:
-    """Run the daemon; its exit status. `SettingsError`, `StoreError`: it can't start."""
+def serve(flags: Mapping[str, Any]) -> NoReturn:
+    """Be the daemon, to the process's end. `SettingsError`, `StoreError`: it can't start."""
     umask = os.umask(0o077)
     manager = ServiceManager.of(os.environ)
     environ = dict(os.environ)
@@ -101,7 +102,7 @@ def serve(flags: Mapping[str, Any]) -> int:
         _kept_private(flags.get("ready_fd"))
         return await executor.run()
 
-    return asyncio.run(run())
+    leave(asyncio.run(run()))
 
 
 def _make_private(folder: Path) -> None:

@@ -26,6 +26,8 @@ from typing import Any
 
 import aiomultiprocess
 
+from intendant.process.leaving import leave
+
 _SPAWN = get_context("spawn")
 _FORKSERVER = get_context("forkserver")
 _TO_THE_TERMINAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -146,6 +148,7 @@ def _run(target: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> 
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _run_in_group(target, args)
+    leave(0)
 
 
 def _run_in_group(target: Callable[..., Awaitable[object]], args: tuple[object, ...]) -> None:

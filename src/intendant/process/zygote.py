@@ -30,6 +30,7 @@ from intendant.process.double_fork import (
     failure,
     load_entry,
 )
+from intendant.process.leaving import leave
 from intendant.process.sharing import settle
 
 
@@ -120,3 +121,4 @@ def _fork_sibling() -> tuple[int, bool]:
 if __name__ == "__main__":
     _descriptor, _entry, *_preload = sys.argv[1:]
     main(socket.socket(fileno=int(_descriptor)), entry=_entry, preload=_preload)
+    leave(0)
