@@ -55,13 +55,15 @@ class BrokerProcess:
 class BrokerLink:
     """Owns the broker. It must live for anybody to be heard, so its death is noticed at once.
 
-    The first one is there already: it starts while the executor still loads its modules.
+    The first one may be there already: it starts while the executor still loads its modules.
     """
 
-    def __init__(self, config: BrokerConfig, children: Children, first: BrokerProcess) -> None:
+    def __init__(
+        self, config: BrokerConfig, children: Children, first: BrokerProcess | None
+    ) -> None:
         self._config = config
         self._children = children
-        self._first: BrokerProcess | None = first
+        self._first = first
         self._allowed: dict[str, dict[str, object]] = {}
         self._control: asyncio.StreamWriter | None = None
         self.on_presence: Callable[[str, bool], None] = lambda *_: None

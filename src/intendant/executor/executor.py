@@ -89,7 +89,7 @@ class Executor:
     def __init__(
         self,
         configuration: Configuration,
-        broker: BrokerProcess,
+        broker: BrokerProcess | None,
         broker_config: BrokerConfig,
         *,
         state_dir: Path,
@@ -125,7 +125,7 @@ class Executor:
         with (
             lock_folder(self._state_dir),
             lock_folder(self._runtime_dir),
-            Children(self._broker.pids) as children,
+            Children([] if self._broker is None else self._broker.pids) as children,
         ):
             self._write_daemon_file()
             store = await SqliteStore.open(

@@ -16,6 +16,7 @@ import setproctitle
 import structlog
 
 from intendant.broker.addresses import check_free
+from intendant.broker.config import BrokerConfig
 from intendant.errors import SettingsError, StoreError
 from intendant.executor.broker_link import BrokerProcess
 from intendant.executor.configuration import (
@@ -81,7 +82,7 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
 
     os.chdir("/")  # the folder that it was started in may go
     of_broker = broker_config(at_start, state_dir=state_dir, runtime_dir=runtime_dir)
-    broker = BrokerProcess.start(of_broker)
+    broker = _first_broker(of_broker)
     # What takes the longest to load is loaded while the broker starts.
     from intendant.executor.executor import Executor
     from intendant.executor.service import ServiceReport
@@ -103,6 +104,14 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
         return await executor.run()
 
     leave(asyncio.run(run()))
+
+
+def _first_broker(config: BrokerConfig) -> BrokerProcess | None:
+    """A broker, ahead of who keeps it alive; `None`: no process is to be had, which may pass."""
+    try:
+        return BrokerProcess.start(config)
+    except OSError:
+        return None
 
 
 def _make_private(folder: Path) -> None:
