@@ -190,6 +190,7 @@ def test_many_restarts_during_one_run_leave_it_its_first_attempt_and_all_its_out
             assert folders.stop() == 143
         folders.launch("--slots", "1", "--on-signal", "leave")
         wait_for("it serves again", partial(has_served, folders, times=restarts + 1))
+        wait_for("the run is adopted", partial(is_adopted, folders, run_id, times=restarts))
     assert folders.wait_state(run_id, "running")["attempt"] == 1
     enough.touch()
     run = folders.wait_state(run_id, "ended")
@@ -199,7 +200,11 @@ def test_many_restarts_during_one_run_leave_it_its_first_attempt_and_all_its_out
     assert [int(line) for line in numbers] == [*range(1, len(numbers) + 1)]
     assert len(numbers) > times
     assert len(witness.lines("start")) == 1
-    assert event_names(folders.state_dir, run_id).count("adopted") == times
+    assert is_adopted(folders, run_id, times=times)
+
+
+def is_adopted(daemon: Daemon, run_id: int, *, times: int) -> bool:
+    return event_names(daemon.state_dir, run_id).count("adopted") == times
 
 
 def has_served(daemon: Daemon, *, times: int) -> bool:
