@@ -40,6 +40,9 @@ class BaseSpec(Model):
     run: KnownRun = Field(description="its id")
 
 
+_NO_RETRY = RetryPolicy()
+"""One for all steps: there can be many."""
+
 StepWorkload = Annotated[CommandSpec | CallSpec | BaseSpec, Field(discriminator="kind")]
 
 
@@ -66,7 +69,7 @@ class StepSpec(Model):
     grace_s: float = Field(
         default=3.0, ge=0, le=86400, allow_inf_nan=False, description="from SIGTERM to SIGKILL"
     )
-    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    retry: RetryPolicy = Field(default_factory=lambda: _NO_RETRY)
     artifacts: dict[StepName, PassablePath] = Field(
         default_factory=dict, description="files or folders that it leaves, by name"
     )

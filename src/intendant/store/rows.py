@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
@@ -22,6 +22,12 @@ from intendant.store.cells import Cell, micros, moment, optional_moment
 
 LARGE_SPEC = 64 * 1024
 """Characters of JSON that take longer to read than all else that happens to a run at once."""
+MAX_LARGE = 2
+"""How many large specs are at hand, the latest."""
+
+_LARGE: dict[str, RunSpec] = {}
+_large_lock = Lock()
+"""The writer's thread and the reader's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +99,21 @@ def _outcome(text: str | None) -> Outcome | None:
 
 def _read_spec(text: str) -> RunSpec:
     """A large one, as of a pipeline, is read once: its row is at each of the run's turns."""
-    return _read_large(text) if len(text) > LARGE_SPEC else RunSpec.model_validate_json(text)
+    known = _LARGE.get(text) if len(text) > LARGE_SPEC else None
+    if known is None:
+        known = RunSpec.model_validate_json(text)
+        keep_spec(text, known)
+    return known
 
 
-@lru_cache(maxsize=2)
-def _read_large(text: str) -> RunSpec:
-    return RunSpec.model_validate_json(text)
+def keep_spec(text: str, spec: RunSpec) -> None:
+    """Have a large spec at hand for whoever reads it next."""
+    if len(text) <= LARGE_SPEC:
+        return
+    with _large_lock:
+        _LARGE[text] = spec
+        while len(_LARGE) > MAX_LARGE:
+            del _LARGE[next(iter(_LARGE))]
 
 
 _READ: dict[str, Callable[[Any], object]] = {

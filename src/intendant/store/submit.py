@@ -20,7 +20,7 @@ from intendant.protocol.study import StudySpec, gone_on
 from intendant.store.cells import Cell
 from intendant.store.dependents import settle
 from intendant.store.queries import secrets_of
-from intendant.store.rows import RunRow, detail_of, new_row, spec_sha256
+from intendant.store.rows import RunRow, detail_of, keep_spec, new_row, spec_sha256
 from intendant.store.transaction import Transaction
 
 
@@ -221,6 +221,7 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
         {**columns, "state": state, "spec": text, "only_waits": not spec.holds_slot},
     ).fetchall()
     _insert_secrets(tx, run_id, submission.secrets)
+    keep_spec(text, spec)
     row = new_row(columns, run_id=run_id, state=state, spec=spec)
     tx.begin(row, detail_of({**columns, "spec_sha256": spec_sha256(text)}))
     return row.id
