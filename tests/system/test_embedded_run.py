@@ -165,8 +165,10 @@ def test_the_runs_have_the_callers_folder_and_environment(home: Daemon) -> None:
 
 
 def test_ctrl_c_ends_every_run_in_order_and_exits_130(home: Daemon) -> None:
-    polite = "trap 'echo bye; exit' TERM; echo $$ > pid; while :; do sleep 0.05; done"
+    polite = "trap 'echo bye; exit' TERM; echo $$ > pid; echo up; while :; do sleep 0.05; done"
     running = start(home, "--state-dir", "kept", "--", "sh", "-c", polite)
+    assert running.stdout is not None
+    assert running.stdout.readline() == "up\n"
     pid = read_pid(home)
 
     running.send_signal(signal.SIGINT)
