@@ -14,7 +14,6 @@ from __future__ import annotations
 import array
 import errno
 import fcntl
-import json
 import os
 import signal
 import socket
@@ -24,10 +23,10 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from intendant.process.cgroup import Cgroup
-from intendant.process.clone import fork_into
+from intendant.process.clone import fork_bare
 
 _LENGTH = struct.Struct("!Q")
 _MAX_FDS = 64
@@ -57,7 +56,7 @@ class Stub:
     def fork(cls, cgroup: Cgroup | None, *, title: str) -> Stub:
         """Fork it. Only in a process with a single thread, no event loop and no zmq Context."""
         ours, theirs = socket.socketpair()
-        pid, is_placed = _fork_into(cgroup)
+        pid, is_placed = _fork(cgroup)
         if pid == 0:
             _be_stub(theirs, None if is_placed else cgroup, close=ours, title=title)
         theirs.close()
@@ -83,36 +82,50 @@ class Stub:
             os.waitpid(self.pid, 0)
 
 
-def _fork_into(cgroup: Cgroup | None) -> tuple[int, bool]:
+def _fork(cgroup: Cgroup | None) -> tuple[int, bool]:
     """Fork; the pid (0 in the child), and whether the child is in its cgroup already."""
-    if cgroup is None:
-        return os.fork(), True
     try:
+        if cgroup is None:
+            return fork_bare(), True
         folder = os.open(cgroup.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            return fork_into(folder), True
+            return fork_bare(folder), True
         finally:
             os.close(folder)
     except OSError:
-        return os.fork(), False
+        return os.fork(), cgroup is None
 
 
 def _send(channel: socket.socket, program: Program) -> None:
-    order = json.dumps(
-        {
-            # Latin-1 maps bytes to characters one to one, whatever they mean.
-            "argv": [argument.decode("latin-1") for argument in program.argv],
-            "environment": [
-                [name.decode("latin-1"), value.decode("latin-1")]
-                for name, value in program.environment.items()
-            ],
-            "folder": os.fsencode(program.folder).decode("latin-1"),
-            "umask": program.umask,
-            "numbers": list(program.descriptors),
-        }
-    ).encode()
+    order = _encode(program)
     socket.send_fds(channel, [_LENGTH.pack(len(order))], list(program.descriptors.values()))
     channel.sendall(order)
+
+
+def _encode(program: Program) -> bytes:
+    """What is to be executed, but for the descriptors; no part can hold a NUL."""
+    return b"\0".join(
+        (
+            os.fsencode(program.folder),
+            b"" if program.umask is None else b"%d" % program.umask,
+            b" ".join(b"%d" % number for number in program.descriptors),
+            b"%d" % len(program.argv),
+            *program.argv,
+            *(b"%b=%b" % item for item in program.environment.items()),
+        )
+    )
+
+
+def _decode(order: bytes, descriptors: Sequence[int]) -> Program:
+    folder, umask, numbers, count, *words = order.split(b"\0")
+    argv, variables = words[: int(count)], words[int(count) :]
+    return Program(
+        argv=argv,
+        environment=dict(variable.split(b"=", 1) for variable in variables),
+        folder=Path(os.fsdecode(folder)),
+        umask=int(umask) if umask else None,
+        descriptors=dict(zip(map(int, numbers.split()), descriptors, strict=True)),
+    )
 
 
 def _be_stub(
@@ -129,7 +142,7 @@ def _be_stub(
         _set_title(title)
         received = _receive(channel)
         if received is not None:
-            _execute(channel, *received)
+            _execute(channel, received)
     except BaseException as error:  # noqa: BLE001 the top of a process: whatever it was, say so
         code = error.errno if isinstance(error, OSError) else None
         channel.send((code or errno.EIO).to_bytes(4, "big"))
@@ -155,8 +168,8 @@ def _set_title(title: str) -> None:
     setproctitle.setproctitle(title)
 
 
-def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
-    """The order and its descriptors; `None` if the stub is not needed."""
+def _receive(channel: socket.socket) -> Program | None:
+    """What to become; `None` if the stub is not needed."""
     space = socket.CMSG_LEN(_MAX_FDS * array.array("i").itemsize)
     # Close-on-exec: the program gets their copies, under the numbers that it expects.
     head, ancillary, _, _ = channel.recvmsg(_LENGTH.size, space, socket.MSG_CMSG_CLOEXEC)
@@ -166,28 +179,25 @@ def _receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     for _, _, data in ancillary:
         descriptors.frombytes(data)
     with channel.makefile("rb") as stream:
-        order = json.loads(stream.read(*_LENGTH.unpack(head)))
-    return order, list(descriptors)
+        return _decode(stream.read(*_LENGTH.unpack(head)), descriptors)
 
 
-def _execute(channel: socket.socket, order: dict[str, Any], descriptors: list[int]) -> NoReturn:
-    numbers: list[int] = order["numbers"]
+def _execute(channel: socket.socket, program: Program) -> NoReturn:
     # Out of the way first, all of them and the channel, then each to its number.
-    beyond = max(numbers, default=2) + 1
-    moved = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, beyond) for each in descriptors]
+    beyond = max(program.descriptors, default=2) + 1
+    moved = {
+        number: fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, beyond)
+        for number, descriptor in program.descriptors.items()
+    }
     kept = socket.socket(fileno=fcntl.fcntl(channel.fileno(), fcntl.F_DUPFD_CLOEXEC, beyond))
     try:
         channel.close()
-        for descriptor, number in zip(moved, numbers, strict=True):
+        for number, descriptor in moved.items():
             os.dup2(descriptor, number, inheritable=True)
-        os.chdir(order["folder"].encode("latin-1"))
-        if order["umask"] is not None:
-            os.umask(order["umask"])
-        argv = [argument.encode("latin-1") for argument in order["argv"]]
-        environment = {
-            name.encode("latin-1"): value.encode("latin-1") for name, value in order["environment"]
-        }
-        os.execvpe(argv[0], argv, environment)  # noqa: S606 no shell is the point
+        os.chdir(program.folder)
+        if program.umask is not None:
+            os.umask(program.umask)
+        os.execvpe(program.argv[0], list(program.argv), program.environment)  # noqa: S606 no shell is the point
     except BaseException as error:  # noqa: BLE001 nothing must look like an exec that succeeded
         code = error.errno if isinstance(error, OSError) else None
         kept.send((code or errno.EIO).to_bytes(4, "big"))
