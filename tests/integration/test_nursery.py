@@ -64,6 +64,40 @@ def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: 
     assert StepOutcome.ABORTED in ends
 
 
+def test_a_keeper_takes_one_leader_after_another_and_one_that_was_killed_none() -> None:
+    async def keepers() -> list[bool]:
+        """Which leaders the zygote is asked for a keeper for."""
+        zygote, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        asked.setblocking(False)
+        nursery = Nursery(zygote)
+        tree, orders = nursery.bear(fresh="module")
+        keeper, leader = received(asked)
+        news = []
+        with zygote, asked, orders, leader:
+            for is_killed in (False, True):
+                keeper.send(json.dumps(END).encode())
+                assert (await asyncio.wait_for(tree.ended, 10)).status == 0
+                if is_killed:
+                    keeper.close()
+                tree, again = nursery.bear(fresh="module")
+                again.close()
+                news.append(_is_asked(asked))
+                if not is_killed:
+                    _passed(keeper).close()
+        await nursery.close()
+        return news
+
+    assert asyncio.run(keepers()) == [False, True]
+
+
+def _is_asked(asked: socket.socket) -> bool:
+    try:
+        _passed(asked).close()
+    except BlockingIOError:
+        return False
+    return True
+
+
 def received(asked: socket.socket) -> tuple[socket.socket, socket.socket]:
     """The channels of a keeper that the zygote is asked for, and of its first leader."""
     keeper = _passed(asked)

@@ -58,6 +58,10 @@ def flaky(path):
     if first: raise OSError("not yet")
     return "at last"
 def exits(code): sys.exit(code)
+def keeper(busy_s=0):
+    began = time.process_time()
+    while time.process_time() - began < busy_s: pass
+    return os.getppid()
 def leaves():
     Path("table.csv").write_text("1,2,3")
     this_step.add_artifact("table", "table.csv")
@@ -512,6 +516,26 @@ def test_pyperunner_p17_ended_steps_leave_no_descriptor_open(conducted: Conducte
     counts = [int(line) for line in conducted.text("open").split()]
     assert len(counts) == 40
     assert max(counts) - min(counts) < 20, "less than one for each step"
+
+
+def test_a_few_keepers_take_all_steps_and_say_of_each_what_it_has_used(
+    conducted: Conducted,
+) -> None:
+    names = [f"s{number}" for number in range(8)]
+    steps = [
+        call(name, "keeper", *names[max(at - 1, 0) : at], parameters={"busy_s": 0.3 * (at == 0)})
+        for at, name in enumerate(names)
+    ]
+    assert conducted.run(*steps) == 0
+    assert len({conducted.outputs(name) for name in names}) <= 3
+    used = []
+    for name in names:
+        report = conducted.steps[name].report
+        assert report is not None
+        assert report.usage is not None
+        used.append(report.usage.user_s + report.usage.system_s)
+    assert used[0] >= 0.3
+    assert max(used[1:]) < used[0], "not what was used before by others"
 
 
 def test_a_module_that_ends_its_process_ends_the_steps_that_import_it_alone(
