@@ -11,7 +11,7 @@ import click
 
 from intendant.cli import exit_status
 from intendant.cli.progress import progress_on
-from intendant.cli.step_progress import steps_on
+from intendant.cli.step_progress import as_of, count_of, steps_on
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
 from intendant.client.run import Selection, texts
@@ -78,9 +78,10 @@ def _only_pipeline(client: Client, selection: Selection) -> RunInfo | None:
 
 def _show_steps(client: Client, pipeline: RunInfo, timeout_s: float | None) -> None:
     """The steps until the run has ended."""
-    with steps_on(sys.stderr, pipeline["name"] or f"run {pipeline['id']}") as progress:
+    title = pipeline["name"] or f"run {pipeline['id']}"
+    with steps_on(sys.stderr, title, count_of(pipeline)) as progress:
         for step in client.watch_steps([pipeline["id"]], timeout_s=timeout_s):
-            progress.show(step)
+            progress.show(as_of(step, pipeline["submitted_at"]))
 
 
 def gone(error: DaemonLost, verb: str) -> DaemonLost:

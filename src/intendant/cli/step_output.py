@@ -15,7 +15,7 @@ import click
 from intendant.cli.inbox import Inbox, OutputDone
 from intendant.cli.run_output import tail
 from intendant.cli.sink import copy_log
-from intendant.cli.step_progress import StepProgress, describe, steps_on
+from intendant.cli.step_progress import StepProgress, as_of, count_of, describe, steps_on
 from intendant.client.client import Client
 from intendant.client.run import Stream
 from intendant.client.shapes import RunInfo, StepInfo
@@ -51,11 +51,12 @@ class StepOutput:
         steps: dict[str, StepInfo] = {}
         title = run["name"] or f"run {run['id']}"
         with self._client() as client, self._client() as reader:
-            with steps_on(sys.stderr, title) as progress:
+            with steps_on(sys.stderr, title, count_of(run)) as progress:
                 for step in client.watch_steps([run["id"]]):
                     steps[step["name"]] = step
-                    progress.show(step)
-                    self._show_tail(reader, run, step, progress)
+                    now = as_of(step, run["submitted_at"])
+                    progress.show(now)
+                    self._show_tail(reader, run, now, progress)
             self._show_own_tail(reader, run)
             for name in _last_steps(run):
                 if steps.get(name, {}).get("outcome") in _WROTE:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
 from threading import RLock
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from intendant.cli import render
 from intendant.cli.escapes import visible
-from intendant.client.shapes import StepInfo
+from intendant.client.shapes import RunInfo, StepInfo
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -21,10 +22,12 @@ _MARKS = {
     "running": ("▶", "green"),
     "succeeded": ("✔", "blue"),
     "cached": ("≡", "cyan"),
+    "kept": ("≡", "blue"),
     "skipped": ("○", "dim"),
     "not_run": ("○", "yellow"),
 }
 _BAD = ("✘", "red")
+_GOOD = ("succeeded", "cached")
 _URGENCY = ("running", "failed", "timed_out", "aborted")
 
 
@@ -41,8 +44,9 @@ class StepProgress(Protocol):
 class StepLines:
     """A line for each attempt that has ended, and for each step that ends without one."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, total: int) -> None:
         self._stream = stream
+        self._total = total
         self._steps: dict[str, StepInfo] = {}
         self._told: set[tuple[str, int, str]] = set()
 
@@ -55,7 +59,7 @@ class StepLines:
             return
         self._told.add(what)
         ended = sum(each["state"] == "ended" for each in self._steps.values())
-        self._stream.write(f"intendant: [{ended}/{len(self._steps)}] {describe(step)}\n")
+        self._stream.write(f"intendant: [{ended}/{self._total}] {describe(step)}\n")
         self._stream.flush()
 
     def hidden(self) -> AbstractContextManager[None]:
@@ -88,6 +92,30 @@ class StepTree:
                 yield
             finally:
                 self._live.start()
+
+
+def as_of(step: StepInfo, since: str) -> StepInfo:
+    """The step as a run sees it that was queued then: an earlier end is kept, or is none.
+
+    A pipeline that goes on begins with the steps of the run before it.
+    """
+    ended_at = step.get("finished_at")
+    if step["state"] != "ended" or ended_at is None or _moment(ended_at) >= _moment(since):
+        return step
+    if step.get("outcome") in _GOOD:
+        return {"name": step["name"], "state": "ended", "outcome": "kept"}
+    return {"name": step["name"], "state": "pending"}
+
+
+def count_of(pipeline: RunInfo) -> int:
+    """How many steps a pipeline has."""
+    workload = pipeline["spec"].get("workload")
+    steps = workload.get("steps") if isinstance(workload, dict) else None
+    return len(steps) if isinstance(steps, list) else 0
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def describe(step: StepInfo) -> str:
@@ -139,10 +167,10 @@ def draw(title: str, steps: Collection[StepInfo], room: int) -> Text:
 
 
 @contextmanager
-def steps_on(stream: TextIO, title: str) -> Iterator[StepProgress]:
-    """A tree on a terminal, while the block runs; lines on anything else."""
+def steps_on(stream: TextIO, title: str, total: int) -> Iterator[StepProgress]:
+    """A tree on a terminal, while the block runs; lines on anything else. `total`: of the steps."""
     if not stream.isatty():
-        yield StepLines(stream)
+        yield StepLines(stream, total)
         return
     from rich.console import Console
     from rich.live import Live
