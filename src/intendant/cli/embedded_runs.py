@@ -56,6 +56,7 @@ LEFT_S = 30.0
 _GO_ON = frozenset({"pipeline", "study"})
 _LIVE = [RunState.STARTING.value, RunState.RUNNING.value, RunState.STOPPING.value]
 _NOT_WELL = [each.value for each in Outcome if each is not Outcome.SUCCEEDED]
+_NOTHING = (b"", b"null", b"{}")
 _UNFINISHED = [state.value for state in RunState if state is not RunState.ENDED]
 
 
@@ -89,15 +90,6 @@ class Account:
             return exit_status.SIGNALLED + self.interrupted_by
         return exit_status.of_runs(self.runs.values())
 
-    @property
-    def with_result(self) -> list[int]:
-        """The runs that left more than an exit code, by id."""
-        return sorted(
-            run["id"]
-            for run in self.runs.values()
-            if run["kind"] in WITH_RESULT and run["outcome"] == "succeeded"
-        )
-
 
 def run_embedded(
     submissions: Sequence[Sequence[Mapping[str, object]]],
@@ -115,9 +107,12 @@ def run_embedded(
                 continue_unfinished(client)
             plan = make_plan(client, submissions, secret_env=secret_env)
         account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
-        daemon.keep_state = account.status != exit_status.DONE or bool(account.with_result)
+        with_result = runs_with_result(account, daemon.state_dir)
+        daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
     _say_how_it_ended(account, len(plan.run_ids))
+    if kept and with_result:
+        _say_what_returned(with_result, kept)
     _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
     return account.status
 
@@ -293,16 +288,27 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
         click.echo(f"intendant: {render.ending(runs[0])}", err=True)
 
 
+def runs_with_result(account: Account, state_dir: Path) -> list[int]:
+    """The runs that succeeded and left more than an exit code, by id."""
+    succeeded = [run for run in account.runs.values() if run["outcome"] == "succeeded"]
+    run_ids = sorted(run["id"] for run in succeeded if run["kind"] in WITH_RESULT)
+    if not run_ids:
+        return []
+    from intendant.cli.kept_runs import kept_result
+
+    return [one for one in run_ids if kept_result(state_dir, str(one)).data not in _NOTHING]
+
+
+def _say_what_returned(run_ids: Sequence[int], kept: Path) -> None:
+    which = f"{'run' if len(run_ids) == 1 else 'runs'} {','.join(selectors(run_ids))}"
+    look = f"intendant result --state-dir {shlex.quote(str(kept))} {run_ids[0]}"
+    click.echo(f"intendant: what {which} returned: {look}", err=True)
+
+
 def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_named: bool) -> None:
-    if kept is None:
+    if kept is None or account.status == exit_status.DONE:
         return
     place = shlex.quote(str(kept))
-    if with_result := account.with_result:
-        which = f"run{'s'[: len(with_result) > 1]} {','.join(selectors(with_result))}"
-        look = f"intendant result --state-dir {place} {with_result[0]}"
-        click.echo(f"intendant: what {which} returned: {look}", err=True)
-    if account.status == exit_status.DONE:
-        return
     ended = sum(run["outcome"] is not None for run in account.runs.values())
     if ended < planned or account.interrupted_by is not None:
         click.echo(f"intendant: to go on: intendant run --continue --state-dir {place}", err=True)
