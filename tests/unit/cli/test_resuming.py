@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_without_a_terminal_the_error_says_which_flags_there_are(
         monkeypatch.setattr("sys.stdin", file)
         with pytest.raises(SettingsError, match=r"--resume says yes, --no-resume begins anew"):
             answer_of(None)("kept", str(tmp_path))
+
+
+@pytest.mark.parametrize(("typed", "goes_on"), [(b"y\n", True), (b"\n", True), (b"n\n", False)])
+def test_t21_on_a_terminal_somebody_is_asked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    typed: bytes,
+    goes_on: bool,
+) -> None:
+    (tmp_path / "latest.json").touch()
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, typed)
+    with os.fdopen(terminal, "r") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        assert answer_of(None)(str(tmp_path), None) == goes_on
+    os.close(keyboard)
+    assert f"{tmp_path} holds a study. Go on from it?" in capsys.readouterr().err
 
 
 def test_a_place_that_nobody_knows_is_an_error() -> None:
