@@ -12,7 +12,6 @@ from pathlib import Path
 from hyperqueue import Job, LocalCluster  # type: ignore[import-not-found]  # as said above
 from hyperqueue.cluster import WorkerConfig  # type: ignore[import-not-found]
 
-os.environ["TQDM_DISABLE"] = "1"  # no bar of its progress
 slots, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 folder.mkdir()
 os.chdir(folder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -38,24 +38,54 @@ asyncio.run(main())
 """
 
 
-@contextmanager
-def governor_memory(folder: Path) -> Iterator[Contest]:
-    """The proportional set size of a governor among its like, beside a bare interpreter's; MB."""
-    with _resting_runs(folder, GOVERNORS) as embedded:
-        children = psutil.Process(embedded.pid).children()
-        governors = [one.pid for one in children if one.cmdline()[0].startswith(_GOVERNOR)]
-        assert len(governors) == GOVERNORS, [one.cmdline() for one in children]
-        bare = [subprocess.Popen(BARE_PYTHON) for _ in range(GOVERNORS)]
-        try:
+Pids = Callable[[EmbeddedDaemon], list[int]]
+
+
+def memory(of: Pids) -> Callable[[Path], AbstractContextManager[Contest]]:
+    """What one of these processes of a daemon with live runs takes (PSS), beside a bare Python; MB.
+
+    There are as many of the latter, since they share memory as well.
+    """
+
+    @contextmanager
+    def contest(folder: Path) -> Iterator[Contest]:
+        with _resting_runs(folder, GOVERNORS) as embedded, ExitStack() as stack:
+            ours = of(embedded)
+            bare = [stack.enter_context(_killed_after(BARE_PYTHON)) for _ in ours]
             time.sleep(SETTLED_S)
-            yield (
-                lambda: pss_mb(governors) / GOVERNORS,
-                lambda: pss_mb([one.pid for one in bare]) / GOVERNORS,
-            )
+            yield lambda: pss_mb(ours) / len(ours), lambda: pss_mb(bare) / len(bare)
+
+    return contest
+
+
+def executor(embedded: EmbeddedDaemon) -> list[int]:
+    """The daemon itself."""
+    return [embedded.pid]
+
+
+def broker(embedded: EmbeddedDaemon) -> list[int]:
+    """Its broker."""
+    with embedded.client() as client:
+        pid = client.status()["broker"]["pid"]
+    assert pid is not None
+    return [pid]
+
+
+def governors(embedded: EmbeddedDaemon) -> list[int]:
+    """The governors of its runs."""
+    children = psutil.Process(embedded.pid).children()
+    pids = [one.pid for one in children if one.cmdline()[0].startswith(_GOVERNOR)]
+    assert len(pids) == GOVERNORS, [one.cmdline() for one in children]
+    return pids
+
+
+@contextmanager
+def _killed_after(command: Sequence[str]) -> Iterator[int]:
+    with subprocess.Popen(command) as process:
+        try:
+            yield process.pid
         finally:
-            for one in bare:
-                one.kill()
-                one.wait()
+            process.kill()
 
 
 @contextmanager

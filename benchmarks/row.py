@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,11 +137,11 @@ def _compared(text: str, is_met: Callable[[float, float], bool]) -> Aim:
     return Aim(text, lambda ours, peer: None if peer is None else is_met(ours, peer))
 
 
-def median_of(samples: Iterator[float]) -> float:
+def median_of(samples: Iterable[float]) -> float:
     """The middle of the samples."""
     return statistics.median(samples)
 
 
-def p99_of(samples: Iterator[float]) -> float:
+def p99_of(samples: Iterable[float]) -> float:
     """What 99 of 100 samples stay below."""
     return statistics.quantiles(samples, n=100, method="inclusive")[98]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks import queued
+from benchmarks import following, queued
 from benchmarks.bus import (
     BARE_LOOP,
     NAIVE,
@@ -27,7 +27,7 @@ from benchmarks.launchers import launches
 from benchmarks.load import Load
 from benchmarks.others import dask, hyperqueue, noop_runs_beside, task_spooler
 from benchmarks.pipelines import large_graph_starts, ms_per_step
-from benchmarks.resting import governor_memory, idle_cpu
+from benchmarks.resting import broker, executor, governors, idle_cpu, memory
 from benchmarks.row import (
     Row,
     at_least,
@@ -40,7 +40,7 @@ from benchmarks.row import (
 )
 from benchmarks.runs import cancel_to_empty, noop_calls, noop_runs, start_to_response
 from benchmarks.studies import first_trial, slowdown, study_memory, trials_per_s
-from benchmarks.submissions import submissions
+from benchmarks.submissions import p99_beside_runs, submissions
 
 LARGE = Load(size=65_536, window=16, count=5_000)
 ONE_BY_ONE = Load(window=1, workers=1, count=5_000)
@@ -75,6 +75,10 @@ ROWS = (
         at_least_where_peer(3000, peer_limit=3000, share=0.8)),
     Row("submissions_per_s_64_clients", "submissions/s", FLUSH, submissions(64, 6400),
         at_least_where_peer(8000, peer_limit=3000, share=0.8)),
+    Row("submit_p99_64_clients_beside_runs", "ms", "while nothing runs", p99_beside_runs(64, 3200),
+        at_most(50, "ms")),
+    Row("log_follow_latency", "ms", "tail --follow", following.latency),
+    Row("log_follow_mb_per_s", "MB/s", "tail --follow", following.throughput),
     Row("pick_1000_queued", "µs", "one row by its id", queued.picks(queued.FEW)),
     *(Row(f"pick_{count}_queued", "µs", A_THOUSAND, queued.picks(count), at_most_times_peer(1.5))
       for count in (10_000, 100_000, MILLION)),
@@ -116,8 +120,9 @@ ROWS = (
         echoes(OURS, LARGE, ours=OURS_WITH_KEYS)),
     Row("broker_lockstep_p50", "µs", "zmq.proxy", echoes(PROXY, ONE_BY_ONE, figure=p50_us)),
     Row("broker_lockstep_p99", "µs", "zmq.proxy", echoes(PROXY, ONE_BY_ONE, figure=p99_us)),
-    Row("governor_memory", "MB", "python -c 'import time; time.sleep(600)'", governor_memory,
-        at_most(5, "MB")),
+    *(Row(f"{of.__name__.rstrip('s')}_memory", "MB", "python -c 'import time; time.sleep(600)'",
+          memory(of), at_most(limit, "MB"))
+      for of, limit in ((governors, 4), (broker, 25), (executor, 45))),
     Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,
         at_most(0.5, "%")),
     Row("pipeline_chain_50", "ms/step", "pyperunner", ms_per_step("processes", chained=True),

@@ -7,15 +7,20 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from benchmarks import floors
-from benchmarks.row import Contest
-from benchmarks.runs import QUEUE
+from benchmarks.row import Contest, p99_of
+from benchmarks.runs import NOOP, QUEUE
 from intendant import Client
 from intendant.broker.client import Connection
 from intendant.client.embedded import EmbeddedDaemon
+
+SLOTS = 8
+CHURNING = 2000
+"""More runs than end while the submissions are made; the rest is cancelled."""
 
 Body = list[bytes]
 
@@ -28,30 +33,87 @@ def submissions(clients: int, count: int) -> Callable[[Path], AbstractContextMan
 
     @contextmanager
     def contest(folder: Path) -> Iterator[Contest]:
-        with EmbeddedDaemon(folder / "state", slots=1) as embedded:
-            with embedded.client() as client:
-                client.queue_set(QUEUE, slots=1)
-                client.queue_pause(QUEUE)
+        with _daemon(folder, slots=1) as (endpoint, _):
 
             def ours() -> float:
-                bodies = _requests(embedded.endpoint, count)
-                return asyncio.run(_submit_all(embedded.endpoint, bodies, clients))
+                return _submit(endpoint, _requests(endpoint, count), clients).per_s
 
             yield ours, partial(floors.flushes_per_s, folder / "floor", 500)
 
     return contest
 
 
-async def _submit_all(endpoint: str, bodies: list[Body], clients: int) -> float:
-    """Send every request, each client one after the other; per second."""
+def p99_beside_runs(clients: int, count: int) -> Callable[[Path], AbstractContextManager[Contest]]:
+    """What 99 of 100 submissions by so many clients take less than, while no-op runs churn; ms.
+
+    The peer is the same while nothing runs.
+    """
+
+    @contextmanager
+    def contest(folder: Path) -> Iterator[Contest]:
+        with _daemon(folder, slots=SLOTS) as (endpoint, client):
+
+            def ours() -> float:
+                bodies = _requests(endpoint, count)
+                with _churning(client):
+                    return p99_of(_submit(endpoint, bodies, clients).took_ms)
+
+            def peer() -> float:
+                return p99_of(_submit(endpoint, _requests(endpoint, count), clients).took_ms)
+
+            yield ours, peer
+
+    return contest
+
+
+@contextmanager
+def _daemon(folder: Path, *, slots: int) -> Iterator[tuple[str, Client]]:
+    """Where a daemon is whose queue `QUEUE` is paused, and a client of it."""
+    with EmbeddedDaemon(folder / "state", slots=slots) as embedded, embedded.client() as client:
+        client.queue_set(QUEUE, slots=1)
+        client.queue_pause(QUEUE)
+        yield embedded.endpoint, client
+
+
+@contextmanager
+def _churning(client: Client) -> Iterator[None]:
+    """Every slot has a no-op run after another."""
+    runs = client.submit_all([{"workload": NOOP}] * CHURNING)
+    ids = [run.id for run in runs]
+    try:
+        runs[0].wait()
+        yield
+        assert runs[-1].refresh()["state"] != "ended", "there were too few of them"
+    finally:
+        client.cancel(ids)
+        client.wait(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """How many a second, over all; how long each took."""
+
+    per_s: float
+    took_ms: list[float]
+
+
+def _submit(endpoint: str, bodies: list[Body], clients: int) -> _Submitted:
+    """Send every request, each client one after the other."""
+    return asyncio.run(_submit_all(endpoint, bodies, clients))
+
+
+async def _submit_all(endpoint: str, bodies: list[Body], clients: int) -> _Submitted:
     connections = [Connection(endpoint) for _ in range(clients)]
     for connection in connections:
         await connection.request(b"mmi.service", [b"executor"])  # connected from here on
     left = iter(bodies)
+    took_ms: list[float] = []
 
     async def submit(connection: Connection) -> None:
         for body in left:
+            began = time.perf_counter()
             [answer] = await connection.request(b"executor", body)
+            took_ms.append(1000 * (time.perf_counter() - began))
             assert b"run_submit_response" in answer, answer
 
     began = time.perf_counter()
@@ -61,7 +123,7 @@ async def _submit_all(endpoint: str, bodies: list[Body], clients: int) -> float:
     took_s = time.perf_counter() - began
     for connection in connections:
         connection.close()
-    return len(bodies) / took_s
+    return _Submitted(len(bodies) / took_s, took_ms)
 
 
 def _requests(endpoint: str, count: int) -> list[Body]:
