@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure what the daemon costs, each row beside a floor or a peer.",
-        epilog=f"The results go to {RESULTS.name} beside this program. "
+        epilog=f"The results go to {RESULTS.name} and {RESULTS.stem}.html beside this program. "
         "Rows that were measured before stay there while machine and commit are the same.",
     )
     parser.add_argument(

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page import figure, page
 from benchmarks.row import Result, Row
 
 _LIST_HEADINGS = ("row", "unit", "aim", "peer")
@@ -52,19 +53,20 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def _figure(value: float | None) -> str:
-    """Three digits that count."""
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return "-" if value is None else figure(value)
 
 
 def write(path: Path, results: Sequence[Result]) -> None:
-    """The results as JSON; rows of an earlier run stay if they are of this machine and commit."""
+    """The results as JSON, and as a page beside it.
+
+    Rows of an earlier run stay if they are of this machine and commit.
+    """
     origin: dict[str, Any] = {"machine": machine(), "commit": commit()}
     rows = {row["name"]: row for row in _earlier(path, origin)}
     rows |= {result.name: _rounded(asdict(result)) for result in results}
     found = {**origin, "rows": list(rows.values())}
     path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.with_suffix(".html").write_text(page(found), encoding="utf-8")
 
 
 def _earlier(path: Path, origin: dict[str, Any]) -> list[dict[str, Any]]:

@@ -45,7 +45,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a row gave: medians, and the spread of ours; no figure of what was not there."""
+    """What a row gave: medians, and how they spread; no figure of what was not there.
+
+    `min` and `max` are of ours.
+    """
 
     name: str
     unit: str
@@ -55,6 +58,8 @@ class Result:
     ratio: float | None
     min: float | None
     max: float | None
+    peer_min: float | None
+    peer_max: float | None
     repeats: int
     aim: str | None
     aim_met: bool | None
@@ -80,6 +85,8 @@ def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
         ratio=our_median / peer_median if peer_median else None,
         min=min(ours),
         max=max(ours),
+        peer_min=min(peers, default=None),
+        peer_max=max(peers, default=None),
         repeats=repeats,
         aim=None if row.aim is None else row.aim.text,
         aim_met=None if row.aim is None else row.aim.is_met(our_median, peer_median),
@@ -101,6 +108,7 @@ def _not_measured(row: Row, why: str) -> Result:
     return Result(
         name=row.name, unit=row.unit, ours=None, peer=None,
         peer_name=f"{row.peer_name}; not measured: {why}", ratio=None, min=None, max=None,
+        peer_min=None, peer_max=None,
         repeats=0, aim=None if row.aim is None else row.aim.text, aim_met=None,
     )  # fmt: skip
 
