@@ -209,7 +209,7 @@ class BrokerCore:
             self._on_invalid(peer)
             return
         name = frames[2]
-        if not isinstance(name, bytes) or not mdp.is_service_name(name):
+        if not isinstance(name, bytes) or not self._is_name(name):
             self._on_invalid(peer)
             return
         self._count["requests"] += 1
@@ -223,9 +223,12 @@ class BrokerCore:
         else:
             self._hand_out_or_queue(request)
 
+    def _is_name(self, name: bytes) -> bool:
+        return name in self._services or mdp.is_service_name(name)
+
     def _new_request(self, peer: Peer, name: bytes, body: Frames) -> Request:
         self._last_number += 1
-        address = b"%d:%b" % (self._last_number, peer.caller.encode().encode())
+        address = b"%d:%b" % (self._last_number, peer.spelled)
         return Request(self._last_number, peer, name, body, address)
 
     def _hand_out_or_queue(self, request: Request) -> None:

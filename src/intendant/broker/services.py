@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from intendant.protocol.roles import Caller
@@ -30,6 +30,11 @@ class Peer:
     """Of one that came with a key: descriptor and inode of its socket in this process."""
     pid: int | None = None
     private: bool = False
+    spelled: bytes = field(init=False)
+    """The caller as it travels in the address of every request."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "spelled", self.caller.encode().encode())
 
     @property
     def account(self) -> str:
