@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from tests.helpers.daemon import INTENDANT, Daemon
@@ -129,6 +130,34 @@ def test_a_slow_reader_is_cut_off_and_goes_on_at_its_place(folders: Daemon) -> N
         found += pieces
 
     assert b"".join(found) == log.read_bytes()
+    assert max(map(len, found)) <= 64 * 1024
+
+
+def test_a_slow_reader_of_events_is_cut_off_costs_little_and_goes_on_at_its_place(
+    folders: Daemon,
+) -> None:
+    folders.start(environment={"INTENDANT_LOG_LEVEL": "debug"})
+    held = [{"workload": {"kind": "command", "argv": ["true"]}, "hold": True}] * 50
+    with folders.client() as reader, folders.client() as writer:
+        events = reader.events(follow=True)
+        last = writer.submit(["true"], hold=True).id
+        found = [next(events)["run_id"]]
+        before = resident_bytes(folders)
+
+        while "client too slow" not in folders.log_text():
+            last = writer.submit_all(held)[-1].id
+            assert last < 50_000, "nobody is cut off"
+
+        assert resident_bytes(folders) - before < 200 * 1024 * 1024
+        while found[-1] < last:
+            found.append(next(events)["run_id"])
+    assert found == [*range(1, last + 1)]
+
+
+def resident_bytes(daemon: Daemon) -> int:
+    """The memory of the executor and the broker."""
+    pids = daemon.pid, daemon.status()["broker"]["pid"]
+    return sum(psutil.Process(pid).memory_info().rss for pid in pids)
 
 
 def test_several_can_follow_the_same_run(served: Daemon) -> None:
