@@ -245,13 +245,13 @@ def explanation(found: Explanation, now: datetime) -> str:
 
 
 def event(info: EventInfo) -> str:
-    """`events`: one line."""
+    """`events`: one line; first its id, which `--after` takes."""
     who = f"{info['run_id']}.{info['attempt']}" if info["attempt"] else str(info["run_id"])
     is_move = info["before"] not in (None, info["after"])
     where = f"{info['before']} -> {info['after']}" if is_move else info["after"]
     told = {key: value for key, value in info["detail"].items() if key not in _FOR_PROGRAMS}
     what = " ".join(f"{key}={_told(value)}" for key, value in told.items() if value is not None)
-    line = f"{clock_time(info['at'])}  {who:<6} {where:<20} {info['event']} {what}"
+    line = f"{info['id']:<6} {clock_time(info['at'])}  {who:<6} {where:<20} {info['event']} {what}"
     return visible(line.rstrip())
 
 

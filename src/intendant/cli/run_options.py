@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Collection, Sequence
 
@@ -9,6 +10,9 @@ import click
 from click.core import ParameterSource
 
 from intendant.cli.parameters import Duration, Verb
+
+_MAX_NAME = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Variable(click.ParamType[tuple[str, str]]):
@@ -25,6 +29,21 @@ class Variable(click.ParamType[tuple[str, str]]):
         if not (name and equals):
             self.fail(f"found {value!r}, expected K=V", param, ctx)
         return name, text
+
+
+class RunName(click.ParamType[str]):
+    """What `protocol.fields.Name` takes."""
+
+    name = "NAME"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        text = str(value)
+        if not 1 <= len(text) <= _MAX_NAME or _CONTROL.search(text):
+            expected = f"1 to {_MAX_NAME} characters on one line"
+            self.fail(f"found {text[:_MAX_NAME]!r}, expected {expected}", param, ctx)
+        return text
 
 
 class CommandLine(click.ParamType[list[str]]):
@@ -53,7 +72,7 @@ def _as_mapping(
 
 
 _OPTIONS = (
-    click.option("-n", "--name", metavar="NAME", help="A name for people and for `after`."),
+    click.option("-n", "--name", type=RunName(), help="A name that people know it by."),
     click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end."),
     click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
                  help="From SIGTERM to SIGKILL (3s)."),

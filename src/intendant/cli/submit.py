@@ -97,6 +97,12 @@ def _one_run(
         return Call(file, args=call_args or ())
     if argv is not None and call_args is not None:
         raise click.UsageError("found --args with a command, expected them behind --", ctx)
+    beyond = [at for at in secret_args if argv is not None and at >= len(argv)]
+    if argv is not None and beyond:
+        found = f"found --secret-arg {beyond[0]}, but {len(argv) - 1} arguments"
+        raise click.UsageError(
+            f"{found} behind {argv[0]!r}, expected one of them: 1 is the first", ctx
+        )
     return None if argv is None else Command(argv, secret_args=secret_args)
 
 

@@ -78,8 +78,9 @@ def test_events_are_a_line_each(shell: Shell) -> None:
     ]  # fmt: skip
     _, out, _ = shell("events", "1")
     first, second = out.splitlines()
-    assert first.split(maxsplit=2)[2] == "1      queued               submitted account=ada"
-    assert second.split(maxsplit=2)[2] == (
+    assert first.split(maxsplit=3)[3] == "1      queued               submitted account=ada"
+    assert (first[0], second[0]) == ("1", "2"), "for --after"
+    assert second.split(maxsplit=3)[3] == (
         '1.1    starting -> running  started pid=7 why="a \\u001b[2Jb"'
     )
 
@@ -141,6 +142,9 @@ def test_ls_takes_several_states_and_outcomes(shell: Shell) -> None:
         (["events", "x"], "'x'", "an id"),
         (["events", "--after", "-1"], "-1", "0<=x"),
         (["events", "--after", "9" * 20], "9" * 20, "0<=x"),
+        (["submit", "-n", "a\nb", "--", "true"], "'a\\nb'", "on one line"),
+        (["submit", "-n", "", "--", "true"], "''", "1 to 200 characters"),
+        (["submit", "--secret-arg", "2", "--", "cp", "a"], "--secret-arg 2", "1 is the first"),
         (["prune"], "Missing option", "--older"),
         (["prune", "--older", "soon"], "soon", "1.5s"),
         (["logs"], "no run", "an ID"),

@@ -22,9 +22,7 @@ def sankey_scripts(
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise InvalidRequest(
-            "the Sankey picture takes Plotly: pip install 'intendant[plots]'"
-        ) from error
+        raise InvalidRequest("the Sankey picture takes Plotly: pip install '.[plots]'") from error
     figure = sankey_figure(pipeline, standings, steps)
     # Data in a script must not end it (https://html.spec.whatwg.org/#restrictions-for-contents-of-script-elements).
     data = json.dumps(figure).replace("<", "\\u003c")

@@ -29,9 +29,7 @@ def export(folder: Path, spec: StudySpec, *, storage: str, name: str) -> int:
 
         from intendant.workloads.study.optuna_study import OptunaStudy
     except ImportError as error:
-        raise SettingsError(
-            f"Optuna is missing: pip install 'intendant[study]' ({error})"
-        ) from error
+        raise SettingsError(f"Optuna is missing: pip install '.[study]' ({error})") from error
     ours = OptunaStudy(spec.space, metric=spec.metric, mode=spec.mode)
     try:
         theirs = optuna.create_study(

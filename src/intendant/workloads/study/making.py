@@ -75,7 +75,7 @@ def _make_optuna_study(spec: StudySpec, seed: int) -> OptunaStudy:
     except ImportError as error:
         raise SettingsError(
             f"the search {spec.search.method} with the scheduler {spec.scheduler.method} needs "
-            f"Optuna: pip install 'intendant[study]' ({error})"
+            f"Optuna: pip install '.[study]' ({error})"
         ) from error
     own_search = spec.search.method not in SEARCHES_OF_OPTUNA
     own_scheduler = spec.scheduler.method not in SCHEDULERS_OF_OPTUNA

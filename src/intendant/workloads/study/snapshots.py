@@ -43,9 +43,7 @@ class Place:
         try:
             import fsspec
         except ImportError as error:
-            raise StoreError(
-                f"snapshots need fsspec: pip install 'intendant[study]' ({error})"
-            ) from error
+            raise StoreError(f"snapshots need fsspec: pip install '.[study]' ({error})") from error
         self.url = url
         self._files, self._root = fsspec.core.url_to_fs(url)
 
