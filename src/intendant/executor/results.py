@@ -42,7 +42,8 @@ def read_result(folder: AttemptFolder, workload: Workload, offset: int) -> Piece
         return Piece()
     try:
         size = os.fstat(descriptor).st_size
-        return Piece(encoding, size, os.pread(descriptor, PIECE_BYTES, offset))
+        data = os.pread(descriptor, PIECE_BYTES, offset) if offset < size else b""
+        return Piece(encoding, size, data)
     finally:
         os.close(descriptor)
 

@@ -182,6 +182,7 @@ def _read(path: Path, offset: int) -> bytes:
     except FileNotFoundError:
         return b""
     try:
-        return os.pread(descriptor, CHUNK_BYTES, offset)
+        size = os.fstat(descriptor).st_size  # pread(2) refuses what no file could reach
+        return os.pread(descriptor, CHUNK_BYTES, offset) if offset < size else b""
     finally:
         os.close(descriptor)
