@@ -59,7 +59,7 @@ def test_e18_runs_go_on_and_are_recorded_when_there_is_room_again(
         wait_for("its record is there", (daemon.attempt_folder(run_id) / "exit.json").exists)
         assert daemon.show(run_id)["state"] == "running"
         wait_for("the trouble is told", lambda: "trouble" in daemon.status())
-        assert f"run {run_id}: its end can't be recorded" in daemon.status()["trouble"]
+        assert "1 run can't go on: its end can't be recorded" in daemon.status()["trouble"]
         assert "its end can't be recorded" in daemon.run("explain", str(run_id)).stdout
         set_disk(daemon, is_full=False)
         run = daemon.wait_state(run_id, "ended")

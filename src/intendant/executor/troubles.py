@@ -41,11 +41,11 @@ class Trouble:
 
 
 def in_a_line(troubles: Sequence[Trouble]) -> str | None:
-    """All of them in a line; `None`: there are none."""
+    """All of them in a line that names no run, as not everybody knows all; `None`: none."""
     if not troubles:
         return None
-    first, *more = troubles
-    return f"run {first.run_id}: {first.text}" + (f", and {len(more)} more" if more else "")
+    count = len({trouble.run_id for trouble in troubles})
+    return f"{count} {'run' if count == 1 else 'runs'} can't go on: {troubles[0].text}"
 
 
 class Troubles:

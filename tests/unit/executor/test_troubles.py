@@ -27,7 +27,7 @@ async def test_a_trouble_is_shown_while_it_lasts() -> None:
     async with asyncio.TaskGroup() as tasks:
         done = tasks.create_task(troubles.insist("end", act, run_id=7, can_be_left=True))
         await is_shown.wait()
-        text = "run 7: its end can't be recorded (the disk is full)"
+        text = "1 run can't go on: its end can't be recorded (the disk is full)"
         assert in_a_line(troubles.all()) == text
         assert troubles.of(8) is None
         troubles.hurry()  # it need not wait for its turn any more
