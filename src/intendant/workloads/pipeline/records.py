@@ -14,10 +14,11 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TextIO
 
 from intendant import __version__
 from intendant.protocol.graph_svg import MAX_DRAWN, GraphPicture
@@ -78,6 +79,8 @@ class Records:
     def _after_pause(self) -> None:
         self._pause = None
         self._write_logs()
+        if self._is_begun and len(self._run.pipeline.steps) > MAX_DRAWN:
+            return
         steps = self._store.steps()
         if not self._is_begun:
             self._is_begun = True
@@ -86,17 +89,16 @@ class Records:
 
     def _write_logs(self) -> None:
         """What has happened since the last time, and what steps have printed at their ends."""
-        lines: list[str] = []
-        failures: list[str] = []
-        for change in self._changes:
-            if isinstance(folder := change.columns.get("folder"), str):
-                self._folders[change.step] = folder
-            lines += self._lines(change)
-            if change.columns.get("outcome") in FAILURES:
-                failures += self._failure(change)
-        self._changes = []
-        self._append(LOG_FILE, lines)
-        self._append(EXCEPTIONS_FILE, failures)
+        changes, self._changes = self._changes, []
+        if not changes:
+            return
+        with suppress(OSError), self._opened(LOG_FILE) as file:
+            for change in changes:
+                if isinstance(folder := change.columns.get("folder"), str):
+                    self._folders[change.step] = folder
+                file.writelines(f"{line}\n" for line in self._lines(change))
+                if change.columns.get("outcome") in FAILURES:
+                    self._append(EXCEPTIONS_FILE, self._failure(change))
 
     def _draw(self, steps: list[StepInfo]) -> None:
         if len(steps) > MAX_DRAWN:
@@ -165,10 +167,12 @@ class Records:
             lines[:1] = [f"… {size - TAIL_BYTES} bytes before"]
         return lines
 
-    def _append(self, name: str, lines: list[str]) -> None:
-        if lines:
-            with suppress(OSError), (self._folder / name).open("a", encoding="utf-8") as file:
-                file.write("\n".join(lines) + "\n")
+    def _append(self, name: str, lines: Iterable[str]) -> None:
+        with suppress(OSError), self._opened(name) as file:
+            file.writelines(f"{line}\n" for line in lines)
+
+    def _opened(self, name: str) -> TextIO:
+        return (self._folder / name).open("a", encoding="utf-8")
 
 
 def _circumstances(run: PipelineRun) -> dict[str, object]:
