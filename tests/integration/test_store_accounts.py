@@ -38,10 +38,11 @@ async def test_an_account_lists_its_own_runs_alone(shared: StoreCase) -> None:
     assert [run.id for run in runs] == [3]
 
 
-def a_pipeline() -> Submission:
+def a_pipeline(**spec: Any) -> Submission:
     work = {"kind": "command", "argv": ["true"]}
     steps = [{"name": "a", "workload": work}]
-    return submission(workload={"kind": "pipeline", "execution": "runs", "steps": steps})
+    pipeline = {"kind": "pipeline", "execution": "runs", "steps": steps}
+    return submission(workload=pipeline, **spec)
 
 
 async def test_the_run_of_a_step_is_its_pipelines_accounts_and_ends_with_it(
@@ -50,20 +51,21 @@ async def test_the_run_of_a_step_is_its_pipelines_accounts_and_ends_with_it(
     keys = ["pipeline/1/a/1", "pipeline/1/b/1", "pipeline/11/a/1", "pipeline/1"]
     async with opened(tmp_path) as case:
         store = case.store
-        await store.submit([a_pipeline()], account="ada")
+        await store.submit([a_pipeline(restartable=True)], account="ada")
         await case.start(1)
         steps = [submission(key=key) for key in keys]
         assert await store.submit(steps, account="root", for_parents=True) == [2, 3, 4, 5]
         assert await store.submit(steps[:1], account="bob") == [6]
         assert await store.submit(steps, account="root", for_parents=True) == [2, 3, 4, 5]
-        accounts = [(await store.run(run_id)).account for run_id in (2, 3, 4, 5, 6)]
-        assert accounts == ["ada", "ada", "root", "root", "bob"]
+        found = [await store.run(run_id) for run_id in (2, 3, 4, 5, 6)]
+        assert [run.account for run in found] == ["ada", "ada", "root", "root", "bob"]
+        assert [run.spec.restartable for run in found] == [True, True, False, False, False]
         limits = {"default": 9}
         assert [one.run_id for one in await store.candidates(limits, of=[1])] == [2, 3]
         assert [one.run_id for one in await store.candidates(limits, of=[4])] == []
         await case.start(2)
 
-        await case.end(1, Outcome.INTERRUPTED, reason="governor_lost")
+        await case.end(1, Outcome.FAILED, exit_code=1)
 
         states = [(await store.run(run_id)).state for run_id in (2, 3, 4, 5, 6)]
         assert states == ["stopping", "ended", "queued", "queued", "queued"]

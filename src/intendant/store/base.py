@@ -134,7 +134,8 @@ class Store(Protocol):
     ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id.
 
-        `for_parents`: what carries out a step of a run, by its key, belongs to that run's account.
+        `for_parents`: what carries out a step of a run, by its key, belongs to that run's account
+        and is as restartable as that.
 
         Here and below: `Busy` if more than `limit` runs of the account would wait.
         """

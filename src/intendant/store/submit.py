@@ -35,13 +35,13 @@ def submit(
     """The ids, in order; a key that is known gives the id that it had.
 
     `Busy` if more than `limit` runs of the account would wait. `for_parents`: what carries out a
-    step of a run, by its key, belongs to that run's account.
+    step of a run, by its key, belongs to that run's account and is as restartable as that.
     """
     run_ids: list[int] = []
     fresh: dict[int, list[str]] = {}
     owners: set[str] = set()
-    for submission in runs:
-        owner = (_parents_account(tx, submission) if for_parents else None) or account
+    for one in runs:
+        submission, owner = _as_step(tx, one, account) if for_parents else (one, account)
         run_id = _known_id(tx, submission, owner)
         if run_id is None:
             run_id = _insert(tx, submission, owner)
@@ -56,16 +56,17 @@ def submit(
     return run_ids
 
 
-def _parents_account(tx: Transaction, submission: Submission) -> str | None:
-    """Whose the pipeline is whose step this run carries out, if it carries one out."""
+def _as_step(tx: Transaction, submission: Submission, account: str) -> tuple[Submission, str]:
+    """The submission as one of the pipeline whose step it carries out, if it does; and whose."""
     parent_id = parent_of(submission.submission_key or "")
     found = tx.execute("SELECT kind FROM run WHERE id = ?", (parent_id,)).fetchall()
     if found != [("pipeline",)] or parent_id is None:
-        return None
+        return submission, account
     parent = tx.run(parent_id)
     if parent.state is RunState.ENDED:
         raise IllegalTransition(f"run {parent_id} has ended: none of its steps may start")
-    return parent.account
+    spec = submission.spec.model_copy(update={"restartable": parent.spec.restartable})
+    return submission.model_copy(update={"spec": spec}), parent.account
 
 
 def retry(
