@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -106,3 +107,19 @@ def test_every_command_in_the_instructions_is_one_of_ours() -> None:
 
 def test_there_are_units_for_a_server_and_for_a_user() -> None:
     assert [unit.parent.name for unit in UNITS] == ["system", "user"]
+
+
+def test_the_containerfile_copies_what_is_there_and_runs_commands_of_ours() -> None:
+    lines = (DEPLOY / "Containerfile").read_text(encoding="utf-8").replace("\\\n", "").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    told = {line[0]: line[1] for line in steps}
+
+    copied = [rest.split()[:-1] for step, rest in steps if step == "COPY" and "--" not in rest]
+    for source in (name for names in copied for name in names):
+        assert (DEPLOY.parent / source).exists()
+    _, verb, *flags = json.loads(told["CMD"])
+    with serve.make_context(verb, flags) as context:
+        assert context.params["on_signal"] == "stop"
+    assert json.loads(told["HEALTHCHECK"].removeprefix("CMD "))[1] in VERBS
+    assert {"INTENDANT_STATE_DIR", "INTENDANT_RUNTIME_DIR"} <= set(re.findall(r"\w+", told["ENV"]))
+    assert told["STOPSIGNAL"] == "SIGTERM"
