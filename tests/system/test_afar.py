@@ -226,8 +226,10 @@ def test_anothers_run_looks_like_one_that_does_not_exist(afar: Afar) -> None:
         assert f"no run {unknown}" in answers[1].stderr
         assert f"no run {run_id}" in answers[0].stderr, texts
     assert "private-77" not in afar.run("bob", "events").stdout
-    assert run_id not in [str(run["id"]) for run in json.loads(
-        afar.run("bob", "ls", "--all", "--json").stdout)]  # fmt: skip
+    listed = json.loads(afar.run("bob", "ls", "--all", "--json").stdout)
+    assert run_id not in [str(run["id"]) for run in listed]
+    counted = json.loads(afar.run("bob", "status", "--json").stdout)["runs"]
+    assert sum(counted.values()) == len(listed)
     assert afar.daemon.show(int(run_id))["state"] == "running"
 
     assert afar.run("oscar", "logs", run_id).stdout == "private-77\n"

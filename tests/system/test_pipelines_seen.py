@@ -149,6 +149,14 @@ def test_what_the_steps_of_a_private_daemon_left_can_be_looked_up_afterwards(
         shutil.rmtree(state.parent)
 
 
+def test_where_the_steps_left_nothing_nothing_is_kept(folders: Daemon) -> None:
+    (folders.home / "tmp").mkdir()
+    (folders.home / "nothing.toml").write_text('steps = [{ name = "a", argv = ["true"] }]')
+    done = folders.run("run", "nothing.toml", environment={b"TMPDIR": bytes(folders.home / "tmp")})
+    assert (done.returncode, "returned" in done.stderr) == (0, False), done.stderr
+    assert list((folders.home / "tmp").iterdir()) == []
+
+
 def test_a_report_is_one_page_about_a_pipeline_and_refused_of_anything_else(
     daemon: Daemon,
 ) -> None:

@@ -56,7 +56,6 @@ LEFT_S = 30.0
 _GO_ON = frozenset({"pipeline", "study"})
 _LIVE = [RunState.STARTING.value, RunState.RUNNING.value, RunState.STOPPING.value]
 _NOT_WELL = [each.value for each in Outcome if each is not Outcome.SUCCEEDED]
-_NOTHING = (b"", b"null", b"{}")
 _UNFINISHED = [state.value for state in RunState if state is not RunState.ENDED]
 
 
@@ -294,9 +293,9 @@ def runs_with_result(account: Account, state_dir: Path) -> list[int]:
     run_ids = sorted(run["id"] for run in succeeded if run["kind"] in WITH_RESULT)
     if not run_ids:
         return []
-    from intendant.cli.kept_runs import kept_result
+    from intendant.cli.kept_runs import has_result
 
-    return [one for one in run_ids if kept_result(state_dir, str(one)).data not in _NOTHING]
+    return [run_id for run_id in run_ids if has_result(state_dir, run_id)]
 
 
 def _say_what_returned(run_ids: Sequence[int], kept: Path) -> None:

@@ -15,6 +15,9 @@ from intendant.store import queries
 from intendant.store.cells import Execute
 from intendant.store.database import BUSY_TIMEOUT_S, database_errors, open_reader
 from intendant.store.spool import Spool
+from intendant.store.steps import STEPS_FILE, read_steps
+
+_NOTHING = (b"", b"null", b"{}")
 
 
 def newest_run(state_dir: Path) -> int:
@@ -38,6 +41,14 @@ def kept_result(state_dir: Path, run: str) -> RunResult:
     return RunResult(
         record.id, record.outcome, record.reason, record.exit_code, piece.encoding, data
     )
+
+
+def has_result(state_dir: Path, run_id: int) -> bool:
+    """Whether there is anything to look at; the steps of a pipeline may have left pickles alone."""
+    if kept_result(state_dir, str(run_id)).data not in _NOTHING:
+        return True
+    steps = read_steps(Spool(state_dir / "spool").run_folder(run_id) / STEPS_FILE)
+    return any(step.report is not None and step.report.encoding is not None for step in steps)
 
 
 @contextmanager
