@@ -44,6 +44,7 @@ from intendant.executor.trials import on_trial_add, on_trial_list, on_trial_stop
 from intendant.executor.troubles import in_a_line
 from intendant.problems import Problem, problems_of
 from intendant.process.crashpoints import crash_point
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.executor_states import Cause
 from intendant.protocol.messages import (
     EXECUTOR_REQUEST,
@@ -120,7 +121,8 @@ def parse(adapter: Any, body: list[bytes]) -> Any:
     if len(body) != 1:
         raise InvalidRequest(f"a request has {len(body)} frames; expected one, of JSON")
     try:
-        return adapter.validate_json(body[0])
+        with uncollected():
+            return adapter.validate_json(body[0])
     except ValidationError as error:
         raise InvalidRequest("; ".join(map(_told, problems_of(error)[:10]))) from None
 

@@ -42,6 +42,7 @@ from intendant.process.reaper import Reaper
 from intendant.process.stub import Stub
 from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import (
     GOVERNOR_REQUEST,
@@ -121,7 +122,8 @@ class Governor:
     async def _answer(self, request: Request) -> list[bytes]:
         """The bus hands requests over one at a time."""
         try:
-            message = GOVERNOR_REQUEST.validate_json(request.body[0])
+            with uncollected():
+                message = GOVERNOR_REQUEST.validate_json(request.body[0])
             return [encode(await self._on_request(message))]
         except RequestRefused as error:
             return [encode(ErrorResponse(code=error.code, message=str(error)))]

@@ -15,6 +15,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from intendant.errors import SettingsError
 from intendant.problems import Key, Problem, explain_validation_error, found, problems_of
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.fields import Arguments, Name, QueueName
 from intendant.protocol.filefields import FileModel, Limit, Retry, Umask, Wait
 from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
@@ -207,6 +208,7 @@ IN_FILE = {in_spec: in_file for in_file, in_spec in _IN_SPEC.items()}
 """By the name of a field in a spec: its name in a file, where they differ."""
 
 
+@uncollected()
 def parse_run_file(data: object, *, source: str, resumes: Resumes | None = None) -> list[RunSpec]:
     """The runs that a file's data holds, in its order; `SettingsError` names all that is wrong.
 

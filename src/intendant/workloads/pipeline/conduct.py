@@ -14,6 +14,7 @@ from typing import Any
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import Execution, PipelineSpec
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
@@ -31,10 +32,12 @@ def conduct(
 ) -> tuple[str | None, bool]:
     """Why the pipeline failed, if it did, and whether it was asked to end."""
     logs.configure("info", role="pipeline")
-    pipeline = PipelineSpec.model_validate(order["spec"])
+    with uncollected():
+        pipeline = PipelineSpec.model_validate(order["spec"])
     run = PipelineRun(pipeline, order["label"], Path(order["run_folder"]), Path.cwd(), calls)
     try:
-        store = open_store(pipeline, run.folder)
+        with uncollected():
+            store = open_store(pipeline, run.folder)
     except Refusal as error:
         return str(error), False
     caching = Caching(pipeline, run.folder, run.cwd)
@@ -76,7 +79,8 @@ async def _conduct(
         "inline": InlineRunner(nursery),
         "runs": RunsRunner(run.label),
     }
-    executor = make_executor(runners=runners, room=room_for(run.pipeline))
+    with uncollected():
+        executor = make_executor(runners=runners, room=room_for(run.pipeline))
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
         failure = await executor.run()

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from intendant.protocol.bulk import uncollected
 from intendant.workloads.asking import ASKED
 from intendant.workloads.calling import opened_call
 from intendant.workloads.pipeline.step_process import serve
@@ -31,7 +32,7 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
 
     for descriptor in (order_fd, report_fd, life_fd):
         os.set_inheritable(descriptor, False)
-    with open(order_fd, encoding="utf-8") as file:
+    with uncollected(), open(order_fd, encoding="utf-8") as file:
         order: dict[str, Any] = json.load(file)
     title = f"intendant: steps {order['label']}"
     calls = _calls(order)

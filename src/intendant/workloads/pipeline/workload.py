@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.workloads.base import Surroundings
 from intendant.workloads.interpreter import Interpreter
@@ -19,13 +20,14 @@ class PipelineWorkload:
 
     def start(self, surroundings: Surroundings) -> int:
         """Start the interpreter."""
-        order = {
-            "label": surroundings.label,
-            "run_folder": str(surroundings.attempt_folder.parent),
-            "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
-            "pickle": self._pickle,
-        }
-        return self._interpreter.start(order, self._spec, surroundings)
+        with uncollected():
+            order = {
+                "label": surroundings.label,
+                "run_folder": str(surroundings.attempt_folder.parent),
+                "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
+                "pickle": self._pickle,
+            }
+            return self._interpreter.start(order, self._spec, surroundings)
 
     def ask(self) -> None:
         """It ends the steps that run, in order, and starts no more."""
