@@ -25,6 +25,7 @@ from intendant.protocol.messages import (
     RESPONSE,
     RunFinishedRequest,
     RunFinishedResponse,
+    RunShutdownRequest,
     RunStartRequest,
     RunStartResponse,
     encode,
@@ -90,6 +91,22 @@ async def test_it_registers_carries_its_attempt_out_and_reports(bus: Bus, tmp_pa
     assert caller == governor(SERVICE)
     assert (finished.record.outcome, finished.record.exit_code) == ("failed", 3)
     assert (folder / "stdout.log").read_text() == "from afar\n"
+
+
+async def test_a_wish_to_end_another_attempt_is_stale_and_ends_nothing(
+    bus: Bus, tmp_path: Path
+) -> None:
+    folder = tmp_path / "17" / "1"
+    folder.mkdir(parents=True)
+    earlier = RunShutdownRequest(run_id=17, attempt=2, outcome="cancelled", reason="replayed")
+
+    async with by_hand(bus, folder):
+        [answer] = await answered(bus, SERVICE.encode(), encode(earlier))
+        started = await start(bus)
+
+    assert json.loads(answer)["code"] == "stale_attempt"
+    assert isinstance(started, RunStartResponse)
+    assert started.pid
 
 
 @pytest.mark.parametrize(

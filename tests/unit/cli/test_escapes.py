@@ -52,6 +52,12 @@ def test_where_a_log_is_cut_makes_no_difference(parts: list[str], size: int) -> 
     assert "".join(pieces) + log_filter.feed(b"", final=True) == LogFilter().feed(data, final=True)
 
 
+def test_a_line_without_an_end_is_shown_as_it_comes() -> None:
+    log_filter = LogFilter()
+    piece = b"x" * 64 * 1024
+    assert {log_filter.feed(piece) for _ in range(16)} == {piece.decode()}
+
+
 def test_a_colour_without_an_end_does_not_wait_for_ever() -> None:
     log_filter = LogFilter()
     assert log_filter.feed(b"\x1b[" + b"1;" * 100) != ""
