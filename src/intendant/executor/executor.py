@@ -72,7 +72,11 @@ from intendant.store.sqlite import SqliteStore
 log = structlog.get_logger()
 
 GOVERNOR_ENTRY = "intendant.governor.main:main"
-PRELOAD = ("intendant.governor.preloaded", "intendant.workloads.command")
+PRELOAD = (
+    "intendant.governor.preloaded",
+    "intendant.workloads.command",
+    "intendant.governor.warmth:warm_up",
+)
 GOVERNOR_CONNECTIONS = 1024
 BY_CTRL_C = "cancelled: by Ctrl-C"
 KILLING_S = 5.0

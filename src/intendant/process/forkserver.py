@@ -36,7 +36,8 @@ async def main(control: socket.socket, entry: str, preload: list[str]) -> None:
     """Serve requests until the executor or the forkserver is gone."""
     setproctitle.setproctitle("intendant: launcher")
     os.environ["PYTHONSAFEPATH"] = "1"  # the folder we are in holds no modules of ours
-    preload_forkserver([entry.partition(":")[0], *preload, _AFTER_THE_OTHERS])
+    modules = [each.partition(":")[0] for each in (entry, *preload)]
+    preload_forkserver([*modules, _AFTER_THE_OTHERS])
     with Pidfd(os.pidfd_open(await _start_forkserver())) as forkserver:
         control.send(b"ready")
         await first_of(_serve(control, entry), forkserver.wait_exit())

@@ -1,6 +1,6 @@
 """A process that has imported everything and forks governors on request.
 
-It is single-threaded and never makes an event loop or a zmq Context, so forking it is sound. A
+It is single-threaded and has no event loop or zmq Context, so forking it is sound. A
 request is one packet on a SOCK_SEQPACKET socket: JSON, and with it (SCM_RIGHTS) one end of a
 report socket of its own. The zygote forks a governor that is the executor's child (see
 `double_fork`), and goes on at once.
@@ -42,12 +42,20 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # it ends with its life-line, by nothing else
     run = load_entry(entry)
-    for module in preload:
-        importlib.import_module(module)
+    for each in preload:
+        _load(each)
     settle()
     with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
         control.send(b"ready")
         _serve(control, run)
+
+
+def _load(each: str) -> None:
+    """Import the module, or call the function that `module:function` names."""
+    module, _, function = each.partition(":")
+    loaded = importlib.import_module(module)
+    if function:
+        getattr(loaded, function)()
 
 
 def _serve(control: socket.socket, run: Entry) -> None:
