@@ -157,6 +157,11 @@ class AsyncClient:
         latest = {info["id"]: info async for info in self.watch(selection, any=any)}
         return [latest[run_id] for run_id in sorted(latest)]
 
+    async def worth(self, info: RunInfo, *, is_own: bool) -> object:
+        """What a run that has ended was worth, as `AsyncRun.result` gives it."""
+        is_here = is_local(self.endpoint)
+        return await self.converse(talk.worth(info, is_own=is_own, is_here=is_here))
+
     async def retry(
         self,
         selection: Selection,
@@ -284,9 +289,7 @@ class AsyncRun:
 
     async def result(self) -> object:
         """Wait, then give what the run was worth, as `Run.result` does."""
-        info = await self.wait()
-        is_here = is_local(self._client.endpoint)
-        return await self._client.converse(talk.worth(info, is_own=self._is_own, is_here=is_here))
+        return await self._client.worth(await self.wait(), is_own=self._is_own)
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None
