@@ -6,10 +6,11 @@ import argparse
 import os
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from benchmarks import report
-from benchmarks.row import REPEATS, Result, Row, measure
+from benchmarks.row import REPEATS, Result, Row, measure, not_measured
 from benchmarks.rows import ROWS
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -27,9 +28,11 @@ def main(words: list[str]) -> int:
     # An installed program has its bytecode on disk; without it every start would compile.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     rows = [_BY_NAME[name] for name in wanted.rows] or ROWS
-    results = [_measure(row, wanted.repeats) for row in rows]
+    results = []
+    for row in rows:
+        results.append(_measure(row, wanted.repeats))
+        report.write(RESULTS, results)  # whatever becomes of the next
     print(report.table(results))
-    report.write(RESULTS, results)
     return 0
 
 
@@ -67,9 +70,14 @@ def _positive(text: str) -> int:
 
 
 def _measure(row: Row, repeats: int) -> Result:
+    """The row's result. One that fails is marked, and told of; the others are measured."""
     print(f"{row.name} …", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="intendant-bench-", dir=SCRATCH) as folder:
-        return measure(row, Path(folder), repeats=repeats)
+    try:
+        with tempfile.TemporaryDirectory(prefix="intendant-bench-", dir=SCRATCH) as folder:
+            return measure(row, Path(folder), repeats=repeats)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this row's
+        traceback.print_exc()
+        return not_measured(row, f"{type(error).__name__}: {error}")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def measure(row: Row, folder: Path, *, repeats: int = REPEATS) -> Result:
     try:
         ours, peers = _measured(row, folder, repeats)
     except NotToBeHad as missing:
-        return _not_measured(row, str(missing))
+        return not_measured(row, str(missing))
     our_median = statistics.median(ours)
     peer_median = statistics.median(peers) if peers else None
     return Result(
@@ -104,7 +104,8 @@ def _measured(row: Row, folder: Path, repeats: int) -> tuple[list[float], list[f
     return ours[1:], peers[1:]
 
 
-def _not_measured(row: Row, why: str) -> Result:
+def not_measured(row: Row, why: str) -> Result:
+    """The row without figures."""
     return Result(
         name=row.name, unit=row.unit, ours=None, peer=None,
         peer_name=f"{row.peer_name}; not measured: {why}", ratio=None, min=None, max=None,
