@@ -49,6 +49,8 @@ class HelperLauncher(ABC):
     """Owns a helper: started, started again when it dies, ended with `run()`."""
 
     name: ClassVar[str]
+    loading_end_s: ClassVar[float] = _END_S
+    """How long a helper may take to end that is still loading its modules."""
 
     def __init__(self, *, entry: str, preload: Sequence[str], children: Children) -> None:
         self._children = children
@@ -117,10 +119,11 @@ class HelperLauncher(ABC):
                 try:
                     await self._serve(helper, ours, pidfd)
                 finally:
+                    patience_s = _END_S if self._ready.is_set() else self.loading_end_s
                     self._ready.clear()
                     self._control, self.helper_pid = None, None
                     ours.close()
-                    await _see_off(pidfd)
+                    await _see_off(pidfd, patience_s)
                     status = helper.reap()
                     self._children.forget(helper.pid, is_reaped=True)
             return status
@@ -173,10 +176,10 @@ class HelperLauncher(ABC):
         return Launched(pid, started or 0, pidfd)
 
 
-async def _see_off(pidfd: Pidfd) -> None:
+async def _see_off(pidfd: Pidfd, patience_s: float) -> None:
     """A helper ends at end-of-file of its control socket; it is killed if it does not."""
     try:
-        async with asyncio.timeout(_END_S):
+        async with asyncio.timeout(patience_s):
             await pidfd.wait_exit()
     except TimeoutError:
         send_signal(pidfd.descriptor, signal.SIGKILL)

@@ -13,6 +13,7 @@ class LocalLauncher(HelperLauncher):
     """Its helper is the zygote."""
 
     name = "zygote"
+    loading_end_s = 0.0  # it has no children yet, and nothing to lose
 
     def _start_helper(self, control: socket.socket) -> Helper:
         command = [sys.executable, "-P", "-m", "intendant.process.zygote"]
