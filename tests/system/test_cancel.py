@@ -38,16 +38,17 @@ def test_e10_a_held_run_can_be_cancelled(served: Daemon) -> None:
     assert served.show(run_id)["outcome"] == "cancelled"
 
 
-def test_e10_a_starting_run_can_be_cancelled_and_does_not_start(daemon: Daemon) -> None:
+def test_e10_starting_runs_can_be_cancelled_and_do_not_start(daemon: Daemon) -> None:
     with stopped(daemon.status()["zygote"]["pid"]):
-        run_id = daemon.submit("touch", "trace")
-        daemon.wait_state(run_id, "starting")
-        done = daemon.run("cancel", str(run_id), "--json")
-        assert json.loads(done.stdout)[0]["state"] == "stopping"
+        ids = [daemon.submit("touch", f"trace-{number}") for number in range(4)]
+        for run_id in ids:
+            daemon.wait_state(run_id, "starting")
+        done = daemon.run("cancel", "all", "--json")
+        assert {run["state"] for run in json.loads(done.stdout)} == {"stopping"}
 
-    run = daemon.wait_state(run_id, "ended")
-    assert run["outcome"] == "cancelled"
-    assert not (daemon.home / "trace").exists()
+    for run_id in ids:
+        assert daemon.wait_state(run_id, "ended")["outcome"] == "cancelled"
+    assert not list(daemon.home.glob("trace-*"))
 
 
 def test_e10_a_running_run_gets_sigterm_and_says_who_cancelled_it_and_why(served: Daemon) -> None:

@@ -354,6 +354,8 @@ class Supervision:
 
     async def _start(self, watched: Watched, grant: Grant) -> None:
         """Have the workload started, or the attempt given up; the claim decides which."""
+        if self._stop is not None and await self._give_up_unstarted(watched, self._stop):
+            return
         request = RunStartRequest(
             run_id=self.run_id,
             attempt=self.attempt,
@@ -424,9 +426,7 @@ class Supervision:
 
     async def _pass_on(self, watched: Watched, stop: Stop) -> None:
         """Give the attempt up if nobody has claimed it; else tell the governor."""
-        by = f"executor: stopped before the start: {stop.reason}"
-        if not self._is_started and await self._ending.give_up(by=by):
-            send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+        if not self._is_started and await self._give_up_unstarted(watched, stop):
             return
         await self._ask(
             RunShutdownRequest(
@@ -438,6 +438,15 @@ class Supervision:
                 grace_s=stop.grace_s,
             )
         )
+
+    async def _give_up_unstarted(self, watched: Watched, stop: Stop) -> bool:
+        """Whether the attempt ends without a start; False where the governor has claimed it."""
+        is_given_up = await self._ending.give_up(
+            by=f"executor: stopped before the start: {stop.reason}"
+        )
+        if is_given_up:
+            send_signal(watched.pidfd.descriptor, signal.SIGKILL)
+        return is_given_up
 
     async def _take_over_when_overdue(self, watched: Watched, stop: Stop) -> None:
         """The second line: end the tree from here, and the governor with it."""
