@@ -38,6 +38,7 @@ check: $(SETUP)
 	@$(BIN)/pytest -q tests/unit
 
 test: $(SETUP)
+	$(BIN)/python -m compileall -q src  # where nobody else may write bytecode, each process would compile
 	$(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 chaos: $(SETUP)
