@@ -10,6 +10,19 @@ from intendant.errors import IntendantError
 from intendant.protocol.folders import client_endpoint
 from tests.helpers.daemon import Daemon
 
+ANSWER_S = 1.0
+"""How long an answer is waited for that may never come."""
+
+
+def runs_have_ended(daemon: Daemon) -> bool:
+    """Whether the daemon answers, and says that it has nothing left to do."""
+    try:
+        with Client(client_endpoint(daemon.runtime_dir), timeout_s=ANSWER_S) as client:
+            counts = client.status()["runs"]
+    except (IntendantError, TimeoutError):
+        return False
+    return sum(counts.values()) == counts["ended"]
+
 
 class Submitter:
     """Submits with keys of its own, so that trying again is harmless."""

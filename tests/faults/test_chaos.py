@@ -19,7 +19,7 @@ from pathlib import Path
 
 from intendant.process.identity import children, process_stat
 from tests.faults.judge import assert_sound, judge
-from tests.faults.load import Submitter
+from tests.faults.load import Submitter, runs_have_ended
 from tests.faults.strays import Strays
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
@@ -150,11 +150,7 @@ def _scripts(plan: Plan, witness: Witness, strays: Strays, order: random.Random)
 def _is_idle(daemon: Daemon) -> bool:
     """Whether the daemon answers that every run has ended."""
     wait_for("the daemon answers", lambda: _answers(daemon))
-    done = daemon.run("status", "--json")
-    if done.returncode != 0:
-        return False
-    counts: dict[str, int] = json.loads(done.stdout)["runs"]
-    return sum(counts.values()) == counts["ended"]
+    return runs_have_ended(daemon)
 
 
 def _answers(daemon: Daemon) -> bool:

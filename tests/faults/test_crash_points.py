@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from intendant.process.crashpoints import POINTS, VARIABLE
 from tests.faults.judge import assert_sound, judge
-from tests.faults.load import Submitter
+from tests.faults.load import Submitter, runs_have_ended
 from tests.faults.strays import Strays
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
@@ -40,18 +38,9 @@ ENDS = {
 all runs succeed."""
 
 
-def _runs_have_ended(daemon: Daemon) -> bool:
-    """Whether the daemon answers and says so."""
-    status = daemon.run("status", "--json")
-    if status.returncode != 0:
-        return False
-    counts: dict[str, int] = json.loads(status.stdout)["runs"]
-    return sum(counts.values()) == counts["ended"]
-
-
 def _has_settled(daemon: Daemon) -> bool:
     """Whether the daemon is gone, or has nothing left to do."""
-    return daemon.running.poll() is not None or _runs_have_ended(daemon)
+    return daemon.running.poll() is not None or runs_have_ended(daemon)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -83,7 +72,7 @@ def test_a_crash_loses_nothing_doubles_nothing_and_leaves_nothing(
     folders.start("--config", str(config))
     submitter.try_again()
     assert submitter.is_sure
-    wait_for("every run has ended", lambda: _runs_have_ended(folders), within_s=SETTLED_S)
+    wait_for("every run has ended", lambda: runs_have_ended(folders), within_s=SETTLED_S)
     if point == "executor.pruned":  # what it removed is not lost, it was asked for
         submitter.accepted.clear()
     found = judge(folders, witness, strays, accepted=submitter.accepted.values())

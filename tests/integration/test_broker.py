@@ -7,6 +7,7 @@ import os
 import pwd
 import signal
 import stat
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -418,9 +419,17 @@ async def test_where_nobody_listens_is_unreachable(uri: str) -> None:
     with pytest.raises(Unreachable, match=r"no daemon answers at"):
         await connection.request(b"echo", [b"x"])
     connection.close()
-    sync = SyncConnection(uri, connect_s=0.2)
+
+
+@pytest.mark.parametrize(("connect_s", "timeout_s"), [(0.2, 20.0), (20.0, 0.2)])
+@pytest.mark.parametrize("uri", ["ipc:///nowhere/at/all.sock", "tcp://127.0.0.1:1"])
+def test_the_sync_client_looks_for_a_listener_no_longer_than_either_limit(
+    uri: str, connect_s: float, timeout_s: float
+) -> None:
+    began = time.monotonic()
     with pytest.raises(Unreachable, match=r"no daemon answers at"):
-        await asyncio.to_thread(sync.request, b"echo", [b"x"], timeout_s=10)
+        SyncConnection(uri, connect_s=connect_s).request(b"echo", [b"x"], timeout_s=timeout_s)
+    assert time.monotonic() - began < 15.0
 
 
 async def test_d10_the_sync_client_gives_up_after_its_time(ipc: str) -> None:

@@ -35,7 +35,7 @@ class SyncConnection:
         self._sockets: tuple[Socket, Socket] | None = None
 
     def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
-        """The body of the FINAL; `TimeoutError` after `timeout_s`."""
+        """The body of the FINAL; after `timeout_s` a `TimeoutError`, or `Unreachable`."""
         for is_final, answer in self.stream(service, lambda: body, timeout_s=timeout_s):
             if is_final:
                 return answer
@@ -54,7 +54,7 @@ class SyncConnection:
         try:
             while not finished:
                 try:
-                    self._send(sockets.request_frames(service, body()))
+                    self._send(sockets.request_frames(service, body()), deadline)
                     while not finished:
                         finished, answer = sockets.read_reply(self._receive(deadline), service)
                         yield finished, answer
@@ -76,18 +76,22 @@ class SyncConnection:
             sockets.close_dealer(*self._sockets)
             self._sockets = None
 
-    def _send(self, frames: list[bytes]) -> None:
-        """Send on a connection whose handshake is done."""
+    def _send(self, frames: list[bytes], deadline: float | None) -> None:
+        """Send on a connection whose handshake is done, by the `deadline`."""
         if self._sockets is not None and sockets.next_link_event(self._sockets[1]) is not None:
             self.close()
         if self._sockets is None:
-            self._connect()
+            self._connect(deadline)
         assert self._sockets is not None  # noqa: S101 - connected, or Unreachable was raised
         sockets.send_nowait(self._sockets[0], frames)
 
-    def _connect(self) -> None:
-        """Wait for the handshake; `Unreachable` after `connect_s`, or `AccessDenied`."""
-        deadline = time.monotonic() + self._connect_s
+    def _connect(self, deadline: float | None) -> None:
+        """Wait for the handshake; `AccessDenied`, or `Unreachable` after `connect_s`.
+
+        No longer than until the request's own `deadline`.
+        """
+        latest = time.monotonic() + self._connect_s
+        deadline = latest if deadline is None else min(latest, deadline)
         event: LinkEvent | None = None
         while True:
             self._sockets = sockets.open_dealer(self._endpoint, self._keys)
