@@ -61,6 +61,7 @@ class Preload:
 def fork_zygote(title: str, lead: Lead, preload: Preload) -> tuple[int, socket.socket]:
     """Its pid, and the socket for requests. Only in a process with a single thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    settle()
     pid = os.fork()
     if pid == 0:
         ours.close()

@@ -1,18 +1,14 @@
-"""From a spec to its searcher and its scheduler; Optuna is imported only where one needs it."""
+"""From a spec to its searcher and its scheduler; what few studies need is imported by those."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from pydantic import ValidationError
-
 from intendant.errors import SettingsError
-from intendant.problems import explain_validation_error
 from intendant.protocol.study import StudySpec
 from intendant.workloads.calling import find_function
 from intendant.workloads.study.hooks import Searcher, TrialScheduler
-from intendant.workloads.study.population import PopulationOptions, PopulationScheduler
 from intendant.workloads.study.schedulers import FifoScheduler
 from intendant.workloads.study.searchers import GridSearch, RandomSearch
 
@@ -53,13 +49,9 @@ def _make_scheduler(spec: StudySpec, seed: int, study: OptunaStudy | None) -> Tr
         case "fifo":
             return FifoScheduler()
         case "pbt":
-            return PopulationScheduler(
-                spec.space,
-                metric=spec.metric,
-                mode=spec.mode,
-                seed=seed,
-                options=_population_options(spec),
-            )
+            from intendant.workloads.study.population import make_population
+
+            return make_population(spec, seed=seed)
         case "custom":
             return cast(TrialScheduler, _made_by(spec.scheduler.target, spec))
         case _:
@@ -86,14 +78,6 @@ def _make_optuna_study(spec: StudySpec, seed: int) -> OptunaStudy:
         sampler=None if own_search else optuna_hooks.make_sampler(spec.search, seed),
         pruner=None if own_scheduler else optuna_hooks.make_pruner(spec.scheduler),
     )
-
-
-def _population_options(spec: StudySpec) -> PopulationOptions:
-    try:
-        return PopulationOptions.model_validate(spec.scheduler.options)
-    except ValidationError as error:
-        text = explain_validation_error(error, source="scheduler", model=PopulationOptions)
-        raise SettingsError(text) from error
 
 
 def _made_by(target: str | None, spec: StudySpec) -> object:

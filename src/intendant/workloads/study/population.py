@@ -11,8 +11,10 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from intendant.errors import SettingsError
+from intendant.problems import explain_validation_error
 from intendant.protocol.space import (
     Choice,
     Fixed,
@@ -24,7 +26,7 @@ from intendant.protocol.space import (
     exists,
     in_order,
 )
-from intendant.protocol.study import Mode
+from intendant.protocol.study import Mode, StudySpec
 from intendant.protocol.trial_states import Decision
 from intendant.workloads.study.hooks import History
 from intendant.workloads.study.sampling import Dice, sample
@@ -179,3 +181,15 @@ def _on_ladder(parameter: Uniform | LogUniform | Integer, value: float) -> float
     if isinstance(parameter, Uniform) and parameter.step is not None:
         return parameter.low + round((value - parameter.low) / parameter.step) * parameter.step
     return value
+
+
+def make_population(spec: StudySpec, *, seed: int) -> PopulationScheduler:
+    """The scheduler of a study; `SettingsError` for options that it does not take."""
+    try:
+        options = PopulationOptions.model_validate(spec.scheduler.options)
+    except ValidationError as error:
+        text = explain_validation_error(error, source="scheduler", model=PopulationOptions)
+        raise SettingsError(text) from error
+    return PopulationScheduler(
+        spec.space, metric=spec.metric, mode=spec.mode, seed=seed, options=options
+    )
