@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -15,8 +15,7 @@ from intendant.executor.trials import _key_of
 from intendant.protocol.trial_records import TrialOrder
 from intendant.store import trial_orders
 from intendant.store.trial_orders import leave_orders, waiting_orders
-from intendant.workloads.study.conductor import Conductor, serve_reports
-from intendant.workloads.study.processes import Hear
+from intendant.workloads.study.hearing import Hear, serve_reports
 
 LIMIT_S = 20.0
 
@@ -56,7 +55,7 @@ async def test_whatever_comes_to_the_socket_of_a_study_is_answered(
     troubles: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
-    listener = cast(Conductor, Listener())
+    listener = Listener()
     path = str(tmp_path / "s.sock")
     async with asyncio.timeout(LIMIT_S):
         server = await asyncio.start_unix_server(lambda *ends: serve_reports(listener, *ends), path)

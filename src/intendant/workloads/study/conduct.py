@@ -24,7 +24,8 @@ from intendant.store.trials import TRIALS_FILE, StudyRow, TrialStore
 from intendant.workloads.calling import find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.results import keep, to_json
-from intendant.workloads.study.conductor import Conductor, Place, serve_reports
+from intendant.workloads.study.conductor import Conductor, Place
+from intendant.workloads.study.hearing import serve_reports
 from intendant.workloads.study.hooks import Callbacks, Stopper
 from intendant.workloads.study.keeping import Past, Policy, best_as_json
 from intendant.workloads.study.loop import StudyLoop

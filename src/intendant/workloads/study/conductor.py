@@ -9,7 +9,6 @@ nothing is answered or started before that is on disk.
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -37,9 +36,10 @@ from intendant.workloads.study.actions import (
     Save,
     Start,
 )
+from intendant.workloads.study.hearing import Hear, report_in
 from intendant.workloads.study.keeping import write
 from intendant.workloads.study.loop import StudyLoop
-from intendant.workloads.study.processes import Hear, TrialProcess
+from intendant.workloads.study.processes import TrialProcess
 from intendant.workloads.study.trials import Checkpoint
 
 log = structlog.get_logger()
@@ -48,8 +48,6 @@ TRIALS_FOLDER = "trials"
 BY_HAND = "by hand"
 AFTER_STOP_GRACE_S = 1.0
 """From SIGTERM to SIGKILL for a trial that has not stopped although it was told to."""
-_SHOWN_BYTES = 100
-_NO_METRICS = frozenset({"step", "checkpoint", "metrics", "trial"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +59,6 @@ class Place:
     cwd: Path
     socket: Path
     """At which commands report."""
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A report, as it came from a trial."""
-
-    metrics: Mapping[str, object]
-    step: int | None
-    checkpoint: str | None
 
 
 class Conductor:
@@ -279,7 +268,7 @@ class Conductor:
         }
 
     def _on_said(self, number: int, said: Mapping[str, Any]) -> None:
-        report = _report(said)
+        report = report_in(said)
         if isinstance(report, str):
             self._say(number, {"refused": report})
             return
@@ -297,55 +286,3 @@ class Conductor:
         else:
             self._loop.on_saved(action.number, Checkpoint(path, action.result))
         self.wake()
-
-
-def _report(said: Mapping[str, Any]) -> Said | str:
-    """What a line says, or why it says nothing: metrics beside `step` and `checkpoint`."""
-    if "garbled" in said:
-        return f"found {said['garbled']!r}, expected a JSON object on one line"
-    step, checkpoint = said.get("step"), said.get("checkpoint")
-    if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
-        return f"found step {step!r}, expected a whole number"
-    if checkpoint is not None and not isinstance(checkpoint, str):
-        return f"found checkpoint {checkpoint!r}, expected a path"
-    nested = said.get("metrics", {})
-    if not isinstance(nested, Mapping):
-        return f"found metrics {nested!r}, expected a table"
-    own = {key: value for key, value in said.items() if key not in _NO_METRICS}
-    return Said({**nested, **own}, step, checkpoint)
-
-
-async def serve_reports(
-    conductor: Conductor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-) -> None:
-    """One connection of `intendant trial report`: a report, its answer."""
-    answered: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
-
-    def answer(what: Mapping[str, Any]) -> None:
-        if not answered.done():
-            answered.set_result(what)
-
-    try:
-        said = _parsed(await reader.readline())
-        if isinstance(said, str):
-            answer({"refused": said})
-        else:
-            conductor.hear(said["trial"], said, answer)
-        writer.write(json.dumps(await answered).encode() + b"\n")
-        await writer.drain()
-    except (ConnectionError, ValueError):  # it is gone, or its line has no end
-        pass
-    finally:
-        writer.close()
-
-
-def _parsed(line: bytes) -> Mapping[str, Any] | str:
-    """The report on a line, with the number of its trial; or what is wrong with it."""
-    try:
-        said = json.loads(line)
-    except (ValueError, RecursionError):
-        said = None
-    number = said.get("trial") if isinstance(said, dict) else None
-    if not isinstance(number, int) or isinstance(number, bool):
-        return f"found {line[:_SHOWN_BYTES]!r}, expected a JSON object with the number of a trial"
-    return dict(said)

@@ -10,13 +10,14 @@ import asyncio
 import json
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from intendant.trial import MAX_LINE_BYTES
 from intendant.workloads.nursery import Nursery, Tree, TreeEnd
+from intendant.workloads.study.hearing import Hear
 from intendant.workloads.study.trials import Ending
 
 log = structlog.get_logger()
@@ -25,7 +26,6 @@ MAX_UNREAD_BYTES = 256 * 1024
 """Answers that a trial has not read: then it does not care, and gets none any more."""
 
 Order = Mapping[str, Any]
-Hear = Callable[[Mapping[str, Any]], None]
 
 
 class TrialProcess:
