@@ -35,7 +35,7 @@ from intendant.errors import (
 from intendant.executor.ending import Claim, Ending, end_of
 from intendant.executor.parts import Parts, utc_now
 from intendant.executor.stop import Stop, stop_of
-from intendant.launch.base import LaunchRequest
+from intendant.launch.base import Launched, LaunchRequest
 from intendant.process import crashpoints, diskpoints
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import crash_point
@@ -254,11 +254,8 @@ class Supervision:
     # --- the governor's life ---------------------------------------------------------------------
 
     async def _launch_governor(self, token: str) -> Watched | None:
-        deadline_s = self._parts.settings.start_deadline_s
         try:
-            async with asyncio.timeout(deadline_s) as self._launching:
-                self._hurry_launch()
-                launched = await self._parts.launcher.launch(self._launch_request(token))
+            launched = await self._launch_in_time(token)
         except (LaunchFailed, TimeoutError, OSError) as error:
             reason = f"launch: {str(error) or 'no governor came to life in time'}"
             self._log.warning("launch_failed", reason=reason)
@@ -266,14 +263,20 @@ class Supervision:
             await self._ending.burn(reason, self._stop)
             await self._ending.clear_cgroup()
             return None
-        finally:
-            self._launching = None
         crash_point("executor.launched")
         return Watched(launched.pid, launched.pidfd, is_child=True)
 
+    async def _launch_in_time(self, token: str) -> Launched:
+        try:
+            async with asyncio.timeout(self._parts.settings.start_deadline_s) as self._launching:
+                self._hurry_launch()
+                return await self._parts.launcher.launch(self._launch_request(token))
+        finally:
+            self._launching = None
+
     def _hurry_launch(self) -> None:
         """Nobody waits long for the birth of a governor that is to end: the launcher may hang."""
-        if self._stop is None or self._launching is None:
+        if self._stop is None or self._launching is None or self._launching.expired():
             return
         at = asyncio.get_running_loop().time() + STOPPED_LAUNCH_S
         self._launching.reschedule(min(at, self._launching.when() or at))

@@ -1,0 +1,64 @@
+"""What comes between the steps of a start: the attempt ends once, and as it was wished."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from intendant.executor.stop import DAEMON_STOPPING, Stop
+from intendant.protocol.run_states import Outcome
+from tests.helpers.supervised import CANCEL, Moment, supervised
+
+SHUTDOWN = Stop(Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: sigterm")
+
+
+@pytest.mark.parametrize("launch", ["succeeds", "fails", "hangs"])
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_run_that_is_cancelled_at_any_step_of_its_start_ends_cancelled(
+    tmp_path: Path, moment: Moment, launch: str
+) -> None:
+    async with supervised(tmp_path, start_deadline_s=0.3) as attempt:
+        attempt.launcher.fails = launch == "fails"
+        attempt.launcher.hangs = launch == "hangs"
+        attempt.moments.acts[moment] = attempt.cancel
+
+        await attempt.launch()
+
+        run = await attempt.case.store.run(attempt.run_id)
+        assert (run.state, run.outcome, run.reason) == ("ended", "cancelled", CANCEL.reason)
+        assert run.started_at is None
+        is_too_late = moment in (Moment.GIVING_UP, Moment.GIVEN_UP)  # after the start deadline
+        assert attempt.was_asked is (is_too_late and launch == "succeeds")
+
+
+@pytest.mark.parametrize("moment", Moment)
+async def test_a_run_that_the_daemon_stops_at_any_step_of_a_failing_start_stays_queued(
+    tmp_path: Path, moment: Moment
+) -> None:
+    async with supervised(tmp_path) as attempt:
+
+        async def stop_twice() -> None:
+            attempt.supervision.stop(SHUTDOWN)
+            attempt.supervision.stop(dataclasses.replace(SHUTDOWN, now=True, is_final=True))
+
+        attempt.launcher.fails = True
+        attempt.moments.acts[moment] = stop_twice
+
+        await attempt.launch()
+
+        found = await attempt.case.store.circumstances(attempt.run_id, queues=["default"])
+        assert (found.run.state, found.not_before) == ("queued", None)
+
+
+async def test_a_run_that_is_held_while_its_intent_is_written_is_not_launched(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt:
+        attempt.moments.acts[Moment.FOLDER_MADE] = lambda: attempt.case.store.hold([attempt.run_id])
+
+        await attempt.launch()
+
+        assert (await attempt.case.store.run(attempt.run_id)).state == "held"
+        assert attempt.launcher.born == []
