@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from intendant.errors import LeftToRecovery
+from intendant.executor import troubles
 from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.protocol.run_states import Outcome
 from tests.helpers.supervised import CANCEL, Moment, supervised
@@ -62,3 +64,17 @@ async def test_a_run_that_is_held_while_its_intent_is_written_is_not_launched(
 
         assert (await attempt.case.store.run(attempt.run_id)).state == "held"
         assert attempt.launcher.born == []
+
+
+async def test_a_launch_that_failed_on_a_broken_disk_is_left_by_a_daemon_that_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(troubles, "LEAVE_S", 0.1)
+    async with supervised(tmp_path) as attempt:
+        attempt.launcher.fails = attempt.disk.is_broken = True
+        attempt.parts.troubles.hurry()
+
+        with pytest.raises(LeftToRecovery):
+            await attempt.launch()
+
+        assert (await attempt.case.store.run(attempt.run_id)).state == "starting"

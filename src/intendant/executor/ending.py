@@ -60,11 +60,10 @@ class Ending:
         act = partial(asyncio.to_thread, self._find, by)
         return await self._insist("fate", act, can_be_left=True)
 
-    async def give_up(self, *, by: str) -> bool:
+    async def give_up(self, *, by: str, can_be_left: bool = False) -> bool:
         """Whether the attempt is burnt now; False where a claim was first."""
-        found = await self._insist(
-            "tombstone", partial(asyncio.to_thread, self._claim_or_tombstone, by)
-        )
+        act = partial(asyncio.to_thread, self._claim_or_tombstone, by)
+        found = await self._insist("tombstone", act, can_be_left=can_be_left)
         return isinstance(found, TombstoneRecord)
 
     def _find(self, by: str) -> Over | Claim:
@@ -156,7 +155,7 @@ class Ending:
     async def _insist(
         self, what: str, act: Callable[[], Awaitable[T]], *, can_be_left: bool = False
     ) -> T:
-        """Until it is done. It can be left where the governor is gone, or has told of its end."""
+        """Until it is done. It can be left where no governor lives, or it has told of its end."""
         troubles = self._parts.troubles
         return await troubles.insist(what, act, run_id=self._run_id, can_be_left=can_be_left)
 

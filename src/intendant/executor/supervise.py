@@ -259,7 +259,7 @@ class Supervision:
         except (LaunchFailed, TimeoutError, OSError) as error:
             reason = f"launch: {str(error) or 'no governor came to life in time'}"
             self._log.warning("launch_failed", reason=reason)
-            await self._ending.give_up(by=reason)
+            await self._ending.give_up(by=reason, can_be_left=True)
             await self._ending.burn(reason, self._stop)
             await self._ending.clear_cgroup()
             return None
