@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from pathlib import Path
 
@@ -78,3 +79,16 @@ async def test_a_launch_that_failed_on_a_broken_disk_is_left_by_a_daemon_that_en
             await attempt.launch()
 
         assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
+
+
+async def test_a_governor_that_was_heard_of_after_two_new_brokers_is_not_called_silent(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path, heartbeat_s=0.01, liveness=2) as attempt:
+        attempt.supervision.expect_word()
+        attempt.supervision.expect_word()
+        attempt.supervision.notice(is_present=True)
+
+        await asyncio.sleep(0.05)  # both would have called it silent by now
+
+        assert attempt.supervision.is_present

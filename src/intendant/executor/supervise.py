@@ -148,6 +148,8 @@ class Supervision:
         """The broker is new and has met nobody: who does not register soon has fallen silent."""
         settings = self._parts.settings
         loop = asyncio.get_running_loop()
+        if self._silence is not None:  # of a broker that it has outlived
+            self._silence.cancel()
         self._silence = loop.call_later(
             settings.heartbeat_s * settings.liveness, partial(self.notice, is_present=False)
         )
