@@ -100,7 +100,7 @@ class Ledger:
         run = self.runs[run_id]
         if number != len(run.attempts) + 1:
             raise StaleAttempt
-        if run.state is not S.QUEUED or run.waits_for_others:
+        if run.state is not S.QUEUED or run.waits_for_others or self.queues[run.spec.queue]:
             raise IllegalTransition
         run.attempts.append(Attempt())
         run.state, run.not_before = S.STARTING, None

@@ -188,7 +188,7 @@ class StoreMachine(RuleBasedStateMachine):
     def live_on(self, outcomes: list[Outcome]) -> None:
         """Whole lives, one after another, of whoever is next."""
         for outcome in outcomes:
-            for queue in sorted(self.ledger.queues):
+            for queue in sorted(name for name, paused in self.ledger.queues.items() if not paused):
                 for run_id in self.ledger.candidates(queue, self.clock.at)[:1]:
                     attempt = len(self.ledger.runs[run_id].attempts) + 1
                     self.grant_attempt(run_id, attempt)

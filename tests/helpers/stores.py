@@ -107,11 +107,13 @@ class StoreCase:
 
 
 @asynccontextmanager
-async def opened(folder: Path, *, busy_timeout_s: float = 5.0) -> AsyncIterator[StoreCase]:
+async def opened(
+    folder: Path, *, busy_timeout_s: float = 5.0, kind: type[SqliteStore] = SqliteStore
+) -> AsyncIterator[StoreCase]:
     """The store of this folder; at the end it is closed and its invariants are checked."""
     clock, changes = ManualClock(), list[RunRecord]()
     path = folder / "store.db"
-    store = await SqliteStore.open(
+    store = await kind.open(
         path, now=clock, on_change=changes.extend, busy_timeout_s=busy_timeout_s
     )
     try:

@@ -34,6 +34,7 @@ from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import Settings
 from intendant.store.disk import Disk
 from intendant.store.spool import Spool
+from intendant.store.sqlite import SqliteStore
 from tests.helpers.stores import StoreCase, opened
 
 TOKEN = "f" * 32
@@ -156,13 +157,15 @@ class Supervised:
 
 
 @asynccontextmanager
-async def supervised(folder: Path, **settings: object) -> AsyncIterator[Supervised]:
+async def supervised(
+    folder: Path, *, kind: type[SqliteStore] = SqliteStore, **settings: object
+) -> AsyncIterator[Supervised]:
     """A queued run, about to be launched."""
     moments = Moments()
     disk, launcher = TellingDisk(moments), Governors(moments)
     (folder / "spool").mkdir()
     with _bus() as (bus, endpoint):
-        async with opened(folder) as case:
+        async with opened(folder, kind=kind) as case:
             parts = _parts(
                 case, folder, endpoint, disk, launcher, Settings.model_validate(settings)
             )

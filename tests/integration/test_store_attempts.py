@@ -69,6 +69,20 @@ async def test_a_run_that_may_not_start_is_not_granted(
             await case.store.grant(run_id, 1, token_sha256=TOKEN)
 
 
+async def test_a_run_of_a_queue_that_has_been_paused_is_not_granted_until_it_is_resumed(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as case:
+        run_id = await case.add()
+        await case.store.queue_pause("default", True)
+
+        with pytest.raises(IllegalTransition, match="paused"):
+            await case.store.grant(run_id, 1, token_sha256=TOKEN)
+
+        await case.store.queue_pause("default", False)
+        await case.store.grant(run_id, 1, token_sha256=TOKEN)
+
+
 async def test_nobody_can_touch_a_run_that_does_not_exist(tmp_path: Path) -> None:
     async with opened(tmp_path) as case:
         with pytest.raises(RunNotFound, match="no run 17"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -23,6 +24,15 @@ log = structlog.get_logger()
 
 _TROUBLE_S = 1.0
 """Pause after the disk refused an intent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What is free: by queue, over all, and for runs that only wait."""
+
+    limits: Mapping[str, int]
+    free: int
+    parents: int
 
 
 class Scheduler:
@@ -56,28 +66,35 @@ class Scheduler:
         return state in (ExecutorState.RUNNING, ExecutorState.DRAINING)
 
     async def _fill_slots(self) -> None:
-        desk = self._desk
-        slots = desk.parts.settings.slots
-        taken = desk.live_by_queue()
-        limits = free_slots(desk.queues.values(), taken, slots=slots)
-        if not limits:
+        desk, store = self._desk, self._desk.parts.store
+        room = self._room()
+        if not room.limits:
             return
-        store, state = desk.parts.store, desk.lifecycle.state
-        room = max(desk.parts.settings.max_parents - len(desk.parents()), 0)
+        state = desk.lifecycle.state
         candidates = await store.candidates(
-            limits,
+            room.limits,
             exclude=desk.live.keys(),
-            parents=room,
+            parents=room.parents,
             of=[*desk.live] if state is ExecutorState.DRAINING else None,
         )
         if desk.lifecycle.state is not state:
             desk.schedule_wanted.set()
             return
-        # Only this task takes slots, so what was free before the query still is.
-        for candidate in choose(candidates, limits, free=slots - taken.total(), parents=room):
+        room = self._room()  # a queue may have been paused meanwhile, or made smaller
+        for candidate in choose(candidates, room.limits, free=room.free, parents=room.parents):
             self._grant(candidate)
         if (at := await store.next_eligible_at()) is not None:
             self._wake_in(max((at - utc_now()).total_seconds(), 0.0))
+
+    def _room(self) -> _Room:
+        """What could start now."""
+        desk, settings = self._desk, self._desk.parts.settings
+        taken = desk.live_by_queue()
+        return _Room(
+            limits=free_slots(desk.queues.values(), taken, slots=settings.slots),
+            free=settings.slots - taken.total(),
+            parents=max(settings.max_parents - len(desk.parents()), 0),
+        )
 
     def _grant(self, candidate: Candidate) -> None:
         """Take a slot for the candidate's next attempt; its start token is known here alone."""

@@ -29,12 +29,18 @@ def grant(tx: Transaction, run_id: int, attempt: int, *, token_sha256: str) -> G
         )
     if row.open_dependencies:
         raise IllegalTransition(f"run {run_id} waits for {row.open_dependencies} other runs")
+    if _is_paused(tx, row.queue):
+        raise IllegalTransition(f"run {run_id} waits for its queue {row.queue}, which is paused")
     row = tx.move(row, RunEvent.SLOT_GRANTED, {"attempt": attempt, "not_before": None})
     tx.execute(
         "INSERT INTO attempt (run_id, attempt, token_sha256, granted_at) VALUES (?, ?, ?, ?)",
         (run_id, attempt, token_sha256, tx.now()),
     )
     return Grant(row.record(), secrets_of(tx.execute, run_id))
+
+
+def _is_paused(tx: Transaction, queue: str) -> bool:
+    return bool(tx.execute("SELECT paused FROM queue WHERE name = ?", (queue,)).fetchall()[0][0])
 
 
 def started(tx: Transaction, run_id: int, attempt: int, *, at: datetime, pid: int) -> RunRow:
