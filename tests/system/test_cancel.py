@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -122,12 +123,14 @@ def test_cancelling_now_does_not_wait_for_any_grace(served: Daemon) -> None:
     assert served.wait_state(run_id, "ended")["signal"] == signal.SIGKILL
 
 
-def test_a_cancel_can_be_made_harder(served: Daemon) -> None:
+@pytest.mark.parametrize("harder", [{"now": True}, {"grace_s": 0.1}])
+def test_a_cancel_can_be_made_harder(served: Daemon, harder: dict[str, Any]) -> None:
     run_id = served.submit("sh", "-c", STUBBORN, flags=["--grace", "1m"])
     wait_for("it runs", (served.home / f"ready-{run_id}").exists)
-    served.run("cancel", str(run_id))
+    with served.client() as client:
+        client.cancel(run_id)
 
-    served.run("cancel", str(run_id), "--now")
+        client.cancel(run_id, **harder)
 
     run = served.wait_state(run_id, "ended")
     assert (run["outcome"], run["signal"]) == ("cancelled", signal.SIGKILL)

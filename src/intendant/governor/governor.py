@@ -88,6 +88,7 @@ class Governor:
         self._stop: StopOrder | None = None
         self._stop_asked = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._is_winding_down = False
         self._steps: list[StepRecord] = []
         self._started_at: datetime | None = None
         self._stub = stub
@@ -152,12 +153,18 @@ class Governor:
                 assert_never(message)
 
     def _ask_to_stop(self, stop: StopOrder) -> None:
-        """The first order says why; a cancel outranks what the system ordered; any may hurry."""
+        """The first order says why; a cancel outranks what the system ordered; any may hurry.
+
+        A grace that has begun is made no longer by one that comes with a later order.
+        """
         is_outranked = self._stop is not None and self._stop.outcome is Outcome.INTERRUPTED
         if self._stop is None or (is_outranked and stop.outcome is Outcome.CANCELLED):
             self._stop = stop
         if stop.now:
             self._hurry.set()
+        elif stop.grace_s is not None and self._is_winding_down:
+            graces_s = self._start_asked.result().spec.graces_s(stop.grace_s)
+            asyncio.get_running_loop().call_later(sum(graces_s), self._hurry.set)
         self._stop_asked.set()
 
     def _on_signals(self) -> None:
@@ -251,6 +258,7 @@ class Governor:
         escalation = Escalation(tree, leader=leader, reaper=reaper, note=self._note)
         escalation.hurry = self._hurry
         is_by_itself = await self._wait_end(reaper.wait_exit(leader), spec.timeout_s)
+        self._is_winding_down = True
         if not is_by_itself:
             await self._end(workload, spec, escalation)
         elif not tree.is_empty():
