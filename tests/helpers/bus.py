@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -108,6 +110,11 @@ async def broker_process(config: BrokerConfig) -> AsyncIterator[BrokerProcess]:
         await process.kill()
 
 
+_TALKATIVE = {**os.environ, "PYTHONFAULTHANDLER": "1"}
+"""With it a process that is aborted says where it was (faulthandler)."""
+_SHOWN = 4000
+
+
 @dataclass(frozen=True, slots=True)
 class BrokerAlone:
     """`intendant broker`, and where it listens."""
@@ -120,18 +127,23 @@ class BrokerAlone:
 def broker_alone(
     *uris: str, heartbeat_s: float = 5.0, flags: Sequence[str] = ()
 ) -> Iterator[BrokerAlone]:
-    """A broker in the foreground; listening when the block begins."""
+    """A broker in the foreground; listening when the block begins.
+
+    How it ended by then, and what it said, is written where a failed test shows it.
+    """
     command = [INTENDANT, "broker", "--heartbeat", str(heartbeat_s), *flags]
     for uri in uris:
         command += ["--listen", uri]
     with (
         tempfile.NamedTemporaryFile("r") as log,
-        subprocess.Popen(command, stderr=log.fileno(), text=True) as process,
+        subprocess.Popen(command, stderr=log.fileno(), text=True, env=_TALKATIVE) as process,
     ):
         try:
             first = wait_for("the broker listens", lambda: _first_line(process, Path(log.name)))
             yield BrokerAlone(process, json.loads(first)["endpoints"])
         finally:
+            said = Path(log.name).read_text(errors="replace")[-_SHOWN:]
+            sys.stderr.write(f"broker {process.pid}: exit status {process.poll()}\n{said}\n")
             process.kill()
 
 

@@ -70,7 +70,7 @@ def mutate(chance: random.Random, frames: list[bytes]) -> None:
 def frame(chance: random.Random) -> bytes:
     """Random bytes: mostly few, seldom more than a frame may have."""
     if chance.random() < 0.0001:
-        return bytes(mdp.MAX_FRAME_BYTES + 1)
+        return bytes(mdp.MAX_FRAME_BYTES + mdp.CURVE_OVERHEAD_BYTES + 1)
     return chance.randbytes(chance.choice((0, 1, 1, 2, 6, 20, 300)))
 
 
