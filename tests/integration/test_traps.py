@@ -36,6 +36,8 @@ from tests.helpers.bus import workers
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 """ZMTP 3.0 (RFC 23), as a client without a key begins."""
 
+WHEN_SILENT = (zmq.TCP_KEEPALIVE_IDLE, zmq.TCP_KEEPALIVE_INTVL, zmq.TCP_KEEPALIVE_CNT)
+
 
 @dataclass
 class Door:
@@ -330,14 +332,14 @@ def test_s14_of_too_many_connections_the_newest_end() -> None:
     assert is_open == [True] * 3 + [False] * 5
 
 
-def test_s15_links_have_heartbeats_and_keepalive_and_closing_waits_for_nobody() -> None:
+def test_s15_links_have_keepalive_no_deadly_heartbeats_and_closing_waits_for_nobody() -> None:
     config = BrokerConfig(endpoints=(Endpoint("tcp://127.0.0.1:*"),))
     with zmq.Context() as context, closing(Port(context, 0, config, Keyring({}))) as port:
         socket, monitor = open_dealer("tcp://127.0.0.1:1")
         for one in (port.socket, socket):
-            assert one.get(zmq.HEARTBEAT_IVL) == 5000
-            assert one.get(zmq.HEARTBEAT_TIMEOUT) == 15_000
+            assert one.get(zmq.HEARTBEAT_IVL) == 0
             assert (one.get(zmq.TCP_KEEPALIVE), one.get(zmq.LINGER)) == (1, 0)
+            assert [one.get(option) for option in WHEN_SILENT] == [10, 5, 3]
         assert port.socket.get(zmq.HANDSHAKE_IVL) == 2000
         close_dealer(socket, monitor)
 

@@ -25,7 +25,7 @@ from intendant.broker.auth import DOMAIN, Keyring
 from intendant.broker.config import BrokerConfig
 from intendant.broker.connections import Connections, connection_at, shut_down
 from intendant.broker.services import Outgoing, Peer
-from intendant.broker.sockets import Context
+from intendant.broker.sockets import KEEPALIVE, Context
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller, local
@@ -35,10 +35,6 @@ CLIENT_HWM = 64
 """Messages on their way to or from one client: of a log 64 KiB each."""
 HANDSHAKE_MS = 5000
 AFAR_HANDSHAKE_MS = 2000
-KEEPALIVE = {"tcp_keepalive": 1, "tcp_keepalive_idle": 60, "tcp_keepalive_intvl": 10,
-             "tcp_keepalive_cnt": 6}  # fmt: skip
-HEARTBEAT = {"heartbeat_ivl": 5000, "heartbeat_timeout": 15_000, "heartbeat_ttl": 20_000}
-"""Milliseconds. ZMTP's own (RFC 37): clients have no heartbeat in Majordomo."""
 MAX_PEERS = 32_768
 
 _NOBLOCK = int(zmq.NOBLOCK)  # plain numbers: an enum's `|` costs more than a send
@@ -87,7 +83,7 @@ class Port:
     def _guard(self, config: BrokerConfig) -> None:
         """Set what is meant for peers from afar; with a server key, let in known keys alone."""
         self.socket.handshake_ivl = AFAR_HANDSHAKE_MS
-        for option, value in (KEEPALIVE | HEARTBEAT).items():
+        for option, value in KEEPALIVE.items():
             setattr(self.socket, option, value)
         if config.server_key is not None:
             self._has_keys = True
