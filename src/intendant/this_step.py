@@ -17,7 +17,7 @@ of a pipeline all of it works too: what is named is forgotten.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NoReturn, Protocol
@@ -41,7 +41,7 @@ class Leavings(Protocol):
 
 _leavings: Leavings | None = None
 _name: str | None = None
-_folder: Path | None = None
+_folder: Callable[[], Path] | None = None
 
 
 def skip(reason: str = "") -> NoReturn:
@@ -84,11 +84,11 @@ def name() -> str | None:
 
 def folder() -> Path | None:
     """The attempt's own folder, which stays as long as the run; None outside of a pipeline."""
-    return _folder
+    return None if _folder is None else _folder()
 
 
 @contextmanager
-def being(step: str, attempt_folder: Path, leavings: Leavings) -> Iterator[None]:
+def being(step: str, attempt_folder: Callable[[], Path], leavings: Leavings) -> Iterator[None]:
     """For whoever carries the step out: what is said now is of this one."""
     global _leavings, _name, _folder
     _leavings, _name, _folder = leavings, step, attempt_folder

@@ -11,7 +11,7 @@ from typing import Any
 from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.nursery import Nursery, Tree
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, InlineRunner, Stop
-from intendant.workloads.pipeline.step_process import OVER
+from intendant.workloads.pipeline.step_process import frame
 
 END = {"status": 0, "user_s": 0, "system_s": 0, "max_rss_kib": 1}
 
@@ -44,10 +44,9 @@ def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: 
         running = asyncio.ensure_future(runner.run(attempt, stop))
         await asyncio.sleep(0)
         keeper, leader = received(asked)
-        spare = received(asked)
-        with zygote, asked, keeper, leader, spare[0], spare[1]:
+        with zygote, asked, keeper, leader:
             await loop.sock_recv(leader, 4096)
-            leader.send(OVER)
+            leader.send(frame({"outcome": "succeeded"}))
             for _ in range(turns):
                 await asyncio.sleep(0)
             is_over = running.done()

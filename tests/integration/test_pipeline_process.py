@@ -41,6 +41,13 @@ def opaque(): return object()
 def large(size): return "x" * size
 def length(text): return len(text)
 def chatty(size): sys.stdout.write("x" * size); sys.stdout.flush()
+def speaks():
+    sys.stdout.write("by Python\\n")
+    os.write(1, b"by descriptor\\n")
+    subprocess.run(["sh", "-c", "echo by a child; echo alarm >&2"])
+def keeps(): (this_step.folder() / "kept").touch()
+def last_words(): os.write(2, b"last words\\n"); os._exit(3)
+def speaks_and_hangs(): print("still here", flush=True); time.sleep(600)
 def dies(code): os._exit(code)
 def dies_at_exit(): atexit.register(os._exit, 3)
 def late_thread():
@@ -269,6 +276,28 @@ def test_inline_steps_share_a_process_until_one_ends_it(conducted: Conducted) ->
     pids = [conducted.outputs(step)["pid"] for step in "abc"]
     assert pids[0] == pids[1] != pids[2]
     assert conducted.steps["dies"].reason == "exit_code: 3"
+
+
+def test_what_inline_steps_print_is_in_their_logs_at_once_and_one_that_is_silent_leaves_no_file(
+    conducted: Conducted,
+) -> None:
+    conducted.start(
+        call("silent", "chatty", parameters={"size": 0}), call("speaks", "speaks"),
+        call("keeps", "keeps"), call("dies", "last_words"), call("now", "speaks_and_hangs"),
+        execution="inline",
+    )  # fmt: skip
+    folder = conducted.run_folder / "steps"
+    log = folder / "now/1/stdout.log"
+    wait_for("what it prints is there", lambda: log.exists() and log.read_text() == "still here\n")
+    conducted.ask()
+    conducted.wait()
+    spoken = conducted.log("speaks").splitlines()
+    assert sorted(spoken) == ["by Python", "by a child", "by descriptor"]
+    assert conducted.log("speaks", "stderr") == "alarm\n"
+    assert conducted.log("dies", "stderr") == "last words\n"
+    assert [path.name for path in (folder / "keeps/1").iterdir()] == ["kept"]
+    assert not (folder / "silent").exists()
+    assert conducted.outcomes["silent"] == Out.SUCCEEDED
 
 
 def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_that_say_why(

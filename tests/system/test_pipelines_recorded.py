@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -81,3 +82,12 @@ def test_p12_an_exception_is_in_the_logs_with_its_traceback(daemon: Daemon) -> N
     assert "ValueError: no negative start" in exceptions
     assert "ERROR add: ValueError: no negative start" in (folder / "pipeline.log").read_text()
     assert dict(PipelineResults.load(folder)) == {"collect": [0, 1, 2, 3]}
+    reports = [json.loads(line) for line in (folder / "reports.jsonl").read_text().splitlines()]
+    assert [(each["step"], each["attempt"], each["outcome"]) for each in reports] == [
+        ("collect", 1, "succeeded"),
+        ("add", 1, "failed"),
+    ]
+    assert reports[1]["reason"] == "exception: ValueError: no negative start"
+    assert reports[1]["parameters"]["start"] == -1
+    assert reports[0]["finished_at"] > reports[0]["started_at"]
+    assert reports[0]["usage"]["max_rss_kib"] > 0

@@ -20,7 +20,7 @@ def test_outside_of_a_pipeline_what_is_named_is_forgotten() -> None:
 
 def test_what_is_said_is_of_the_step_that_is_carried_out(tmp_path: Path) -> None:
     leavings = Leavings()
-    with this_step.being("train", tmp_path, leavings):
+    with this_step.being("train", lambda: tmp_path, leavings):
         assert (this_step.name(), this_step.folder()) == ("train", tmp_path)
         this_step.add_model(name="forest", url="file:///forest")
         with pytest.raises(this_step.StepSkipped, match="no rows"):

@@ -172,6 +172,11 @@ class StepStore:
         with self._transaction():
             self._connection.execute("UPDATE step SET run_id = ? WHERE name = ?", (run_id, step))
 
+    def tell_readers(self) -> None:
+        """Let those who watch the run's folder know that there is something new."""
+        with suppress(OSError):  # only a hint: the disk may be full
+            os.pwrite(self._changes.fileno(), b".", 0)
+
     def steps(self) -> list[StepInfo]:
         """Every step as it is now, in order."""
         with database_errors(self.path):
@@ -203,8 +208,7 @@ class StepStore:
     def _transaction(self) -> Iterator[None]:
         with database_errors(self.path), self._connection:
             yield
-        with suppress(OSError):  # only a hint: the disk may be full
-            os.pwrite(self._changes.fileno(), b".", 0)
+        self.tell_readers()
 
 
 def read_steps(path: Path) -> list[StepInfo]:

@@ -16,6 +16,7 @@ from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import Execution, PipelineSpec
+from intendant.store.steps import StepStore
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.caching import Caching
@@ -48,7 +49,7 @@ def conduct(
             _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching, records]
         )
         failure, is_asked = asyncio.run(
-            _conduct(run, partial(Nursery, zygote), make_executor, life_fd)
+            _conduct(run, store, partial(Nursery, zygote), make_executor, life_fd)
         )
         records.end(failure)
     caching.prune()
@@ -68,15 +69,19 @@ def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:
 
 async def _conduct(
     run: PipelineRun,
+    store: StepStore,
     make_nursery: Callable[[], Nursery],
     make_executor: Callable[..., GraphExecutor],
     life_fd: int,
 ) -> tuple[str | None, bool]:
     """Carry the graph out, until it is over or has been asked to end."""
     nursery = make_nursery()
+    inline = InlineRunner(nursery, on_log=store.tell_readers)
+    if any(run.pipeline.execution_of(step) == "inline" for step in run.pipeline.steps):
+        inline.make_ready()
     runners: dict[str, StepRunner] = {
         "processes": ProcessRunner(nursery),
-        "inline": InlineRunner(nursery),
+        "inline": inline,
         "runs": RunsRunner(run.label),
     }
     with uncollected():

@@ -29,6 +29,7 @@ from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.orders import attempt_folder, left_by, make_order
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 from intendant.workloads.pipeline.schedule import Schedule
+from intendant.workloads.pipeline.step_folder import make_step_folder
 from intendant.workloads.results import reason
 
 log = structlog.get_logger()
@@ -150,7 +151,8 @@ class GraphExecutor:
         self._changes.append(change)
         self._stops[name] = Stop()
         path = self._run_folder / folder
-        _make_folder(path)
+        if spec.fresh or self._lanes[name] != "inline":  # there it is made when it is needed
+            make_step_folder(path)
         order = make_order(
             self._pipeline,
             spec,
@@ -294,10 +296,3 @@ class GraphExecutor:
             self._run_folder, info.name, outcome=info.outcome, folder=info.folder,
             report=info.report,
         )  # fmt: skip
-
-
-def _make_folder(path: Path) -> None:
-    """The folder of an attempt, in that of its step; either may be there."""
-    path.parent.parent.mkdir(exist_ok=True, mode=0o700)
-    for folder in (path.parent, path):
-        folder.mkdir(exist_ok=True, mode=0o700)

@@ -20,13 +20,13 @@ from typing import Any, Literal, Protocol
 from pydantic import ValidationError
 
 from intendant.protocol.step_records import StepReport
-from intendant.protocol.step_states import StepOutcome
+from intendant.protocol.step_states import GOOD, StepOutcome
 from intendant.workloads.nursery import Nursery, Tree, TreeEnd
 from intendant.workloads.pipeline import step_process
-from intendant.workloads.pipeline.step_executor import REPORT_FILE
-from intendant.workloads.pipeline.step_process import OVER, frame
+from intendant.workloads.pipeline.step_output import StepOutput
+from intendant.workloads.pipeline.step_process import GREETING, LENGTH, frame
 
-_PACKET_BYTES = 4096
+_PACKET_BYTES = 256 * 1024
 MAX_REPORT_BYTES = 16 * 1024 * 1024
 
 Why = Literal["timed_out", "aborted"]
@@ -97,29 +97,36 @@ class Stop:
 
 
 class Leader:
-    """A process for steps, and its tree."""
+    """A process for steps, and its tree. `output`: pipes for what it prints, if not to files."""
 
-    def __init__(self, tree: Tree, orders: socket.socket) -> None:
+    def __init__(self, tree: Tree, orders: socket.socket, output: StepOutput | None = None) -> None:
         self._tree = tree
         self._orders = orders
-        self._over: asyncio.Future[None] | None = None
+        self._output = output
+        self._received = bytearray()
+        self._over: asyncio.Future[StepReport | None] | None = None
         self._is_last = False
         self.ended = tree.ended
         self.ended.add_done_callback(self._on_ended)
         asyncio.get_running_loop().add_reader(orders.fileno(), self._on_orders)
+        with suppress(OSError):  # it has ended, as its keeper will say
+            socket.send_fds(orders, [GREETING], output.writers if output else [])
+        if output is not None:
+            output.let_go()
 
-    async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> None:
-        """Have an order carried out; return when it is over, or the leader has ended."""
+    async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> StepReport | None:
+        """Have an order carried out; its report, or None if the leader has ended without one."""
         loop = asyncio.get_running_loop()
-        self._over = over = loop.create_future()
+        over: asyncio.Future[StepReport | None] = loop.create_future()
+        self._over = over
         self._is_last = is_last
         if self.ended.done():
-            return
+            return None
         with suppress(OSError):  # it has ended, as its keeper will say
             await loop.sock_sendall(self._orders, frame(order))
             if is_last:
                 self._orders.shutdown(socket.SHUT_WR)
-        await over
+        return await over
 
     def end(self, grace_s: float) -> None:
         """SIGTERM to its group, SIGKILL to its tree when the grace is over."""
@@ -132,19 +139,47 @@ class Leader:
             self._orders.close()
 
     def _on_orders(self) -> None:
-        """One byte for each order that is over; end-of-file: it ends, as its keeper will say."""
-        if self._orders.recv(_PACKET_BYTES) != OVER:
+        """A report for each order that is over; end-of-file: it ends, as its keeper will say."""
+        try:
+            may_go_on = self._receive()
+        except OSError:
+            may_go_on = False
+        if not may_go_on:
             asyncio.get_running_loop().remove_reader(self._orders.fileno())
-        elif not self._is_last:
-            self._on_over()
+        elif not self._is_last and (data := self._frame()) is not None:
+            self._on_over(read_report(data))
+
+    def _receive(self) -> bool:
+        """Take in what is there; whether more may come. `OSError`: nothing is there."""
+        data = self._orders.recv(_PACKET_BYTES)
+        self._received += data
+        if len(self._received) > MAX_REPORT_BYTES:
+            self._received.clear()
+            self._tree.end(0)
+            return False
+        return bool(data)
+
+    def _frame(self) -> bytes | None:
+        """The report that has come as a whole."""
+        if len(self._received) < LENGTH.size:
+            return None
+        end = LENGTH.size + LENGTH.unpack_from(self._received)[0]
+        if len(self._received) < end:
+            return None
+        data = bytes(self._received[LENGTH.size : end])
+        del self._received[:end]
+        return data
 
     def _on_ended(self, _: asyncio.Future[TreeEnd]) -> None:
+        with suppress(OSError):
+            while self._receive():
+                pass
         self.dismiss()
-        self._on_over()
+        self._on_over(read_report(self._frame()))
 
-    def _on_over(self) -> None:
+    def _on_over(self, report: StepReport | None) -> None:
         if self._over is not None and not self._over.done():
-            self._over.set_result(None)
+            self._over.set_result(report)
 
 
 class ProcessRunner:
@@ -157,63 +192,81 @@ class ProcessRunner:
         """Carry the attempt out; ends when its whole tree has."""
         fresh = step_process.__name__ if attempt.is_fresh else None
         leader = Leader(*self._nursery.bear(fresh=fresh))
-        await _bounded(leader, attempt, stop, is_last=True)
-        end = await leader.ended
-        return judge(attempt, end, stop.why, read_report(attempt))
+        report = await _bounded(leader, attempt, stop, is_last=True)
+        return judge(attempt, await leader.ended, stop.why, report)
 
     async def close(self) -> None:
         """Nothing is left to close."""
 
 
 class InlineRunner:
-    """One process for all steps, one after another."""
+    """One process for all steps, one after another. `on_log` is called when a step's log is new."""
 
-    def __init__(self, nursery: Nursery) -> None:
+    def __init__(self, nursery: Nursery, on_log: Callable[[], object] = lambda: None) -> None:
         self._nursery = nursery
+        self._on_log = on_log
         self._alone = ProcessRunner(nursery)
         self._leader: Leader | None = None
+        self._output: StepOutput | None = None
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out in the process that is there, or in a new one."""
         if attempt.is_fresh:
             return await self._alone.run(attempt, stop)
-        if self._leader is None or self._leader.ended.done():
-            self._leader = Leader(*self._nursery.bear())
-        leader = self._leader
-        await _bounded(leader, attempt, stop, is_last=False)
+        leader, output = self.make_ready()
+        output.begin(Path(attempt.order["folder"]))
+        report = await _bounded(leader, attempt, stop, is_last=False)
         if stop.why is not None:
             leader.end(attempt.grace_s)  # the wish may have come just as the attempt was over
+            leader.dismiss()  # where the step has heeded it there is nothing to wait for
             await leader.ended
+        trouble = output.catch_up()
         end = leader.ended.result() if leader.ended.done() else TreeEnd(0, None)
-        return judge(attempt, end, stop.why, read_report(attempt))
+        judged = judge(attempt, end, stop.why, report)
+        if trouble is not None and judged.outcome in GOOD:
+            return AttemptEnd(StepOutcome.FAILED, trouble, report)
+        return judged
+
+    def make_ready(self) -> tuple[Leader, StepOutput]:
+        """The process that is there, or a new one, and what it prints."""
+        if self._leader is None or self._output is None or self._leader.ended.done():
+            if self._output is not None:
+                self._output.close()
+            self._output = StepOutput(self._on_log)
+            self._leader = Leader(*self._nursery.bear(is_last=True), self._output)
+        return self._leader, self._output
 
     async def close(self) -> None:
         """End the process, in which nothing runs any more."""
         if self._leader is not None and not self._leader.ended.done():
             self._leader.dismiss()
             await self._leader.ended
+        if self._output is not None:
+            self._output.catch_up()
+            self._output.close()
 
 
-async def _bounded(leader: Leader, attempt: Attempt, stop: Stop, *, is_last: bool) -> None:
-    """Have the attempt carried out, up to its time limit or a wish that it ends."""
+async def _bounded(
+    leader: Leader, attempt: Attempt, stop: Stop, *, is_last: bool
+) -> StepReport | None:
+    """Have the attempt carried out, up to its time limit or a wish that it ends; its report."""
     timer = None
     if attempt.timeout_s is not None:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(attempt.timeout_s, stop.wish, "timed_out")
     with stop.ending(lambda: leader.end(attempt.grace_s)):
         try:
-            await leader.carry_out({**attempt.order, "is_alone": is_last}, is_last=is_last)
+            return await leader.carry_out({**attempt.order, "is_alone": is_last}, is_last=is_last)
         finally:
             if timer is not None:
                 timer.cancel()
 
 
-def read_report(attempt: Attempt) -> StepReport | None:
-    """What the step said in its folder; a torn or foreign text counts as nothing."""
+def read_report(data: bytes | None) -> StepReport | None:
+    """What a step has said; a torn or foreign text counts as nothing."""
     try:
-        with Path(attempt.order["folder"], REPORT_FILE).open("rb") as file:
-            return StepReport.model_validate_json(file.read(MAX_REPORT_BYTES))
-    except (OSError, ValidationError):
+        return None if data is None else StepReport.model_validate_json(data)
+    except ValidationError:
         return None
 
 

@@ -5,12 +5,15 @@ pipeline.yaml    where and with what it ran, its specification, and of each step
 pipeline.log     what happened, and at each step's end what it has printed: its stdout as INFO,
                  its stderr as ERROR, the last of each
 exception.log    of each attempt that failed the last lines of its stderr
+reports.jsonl    of each attempt that has ended a line of JSON: when it ran, how it ended and why,
+                 its parameters, what it left and what it has used
 status.svg       the graph, coloured by how each step is; drawn anew while it runs
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import sys
@@ -32,6 +35,7 @@ from intendant.workloads.pipeline.graph_executor import PipelineRun
 RECORD_FILE = "pipeline.yaml"
 LOG_FILE = "pipeline.log"
 EXCEPTIONS_FILE = "exception.log"
+REPORTS_FILE = "reports.jsonl"
 PICTURE_FILE = "status.svg"
 TAIL_BYTES = 64 * 1024
 """How much of what an attempt has printed is repeated in the pipeline's log."""
@@ -52,7 +56,7 @@ class Records:
         self._run = run
         self._store = store
         self._folder = run.folder
-        self._folders: dict[str, str] = {}
+        self._begun: dict[str, StepChange] = {}
         self._is_begun = False
         self._changes: list[StepChange] = []
         self._picture: GraphPicture | None = None
@@ -94,11 +98,12 @@ class Records:
             return
         with suppress(OSError), self._opened(LOG_FILE) as file:
             for change in changes:
-                if isinstance(folder := change.columns.get("folder"), str):
-                    self._folders[change.step] = folder
+                if change.event is StepEvent.STARTED:
+                    self._begun[change.step] = change
                 file.writelines(f"{line}\n" for line in self._lines(change))
                 if change.columns.get("outcome") in FAILURES:
                     self._append(EXCEPTIONS_FILE, self._failure(change))
+        self._append(REPORTS_FILE, map(self._report, filter(_is_end, changes)))
 
     def _draw(self, steps: list[StepInfo]) -> None:
         if len(steps) > MAX_DRAWN:
@@ -150,13 +155,27 @@ class Records:
         yield f"{_stamp(change.at)} {change.step}: {change.columns.get('reason')}"
         yield from (f"    {line}" for line in self._tail(change.step, "stderr"))
 
+    def _report(self, change: StepChange) -> str:
+        columns = change.columns
+        begun = self._begun.get(change.step)
+        report = {
+            "step": change.step,
+            "attempt": None if begun is None else begun.columns["attempt"],
+            "started_at": None if begun is None else _stamp(begun.at),
+            "finished_at": _stamp(change.at),
+            **json.loads(str(columns.get("report") or "{}")),
+            "outcome": columns.get("outcome"),
+            "reason": columns.get("reason"),
+        }
+        return json.dumps(report, ensure_ascii=False)
+
     def _tail(self, step: str, stream: str) -> list[str]:
         """The last lines of what the newest attempt at a step has printed."""
-        folder = self._folders.get(step)
-        if folder is None:
+        begun = self._begun.get(step)
+        if begun is None:
             return []
         try:
-            with (self._folder / folder / f"{stream}.log").open("rb") as file:
+            with (self._folder / str(begun.columns["folder"]) / f"{stream}.log").open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - TAIL_BYTES, 0))
                 data = file.read(TAIL_BYTES)
@@ -173,6 +192,10 @@ class Records:
 
     def _opened(self, name: str) -> TextIO:
         return (self._folder / name).open("a", encoding="utf-8")
+
+
+def _is_end(change: StepChange) -> bool:
+    return change.event in (StepEvent.ENDED, StepEvent.RETRIED)
 
 
 def _circumstances(run: PipelineRun) -> dict[str, object]:

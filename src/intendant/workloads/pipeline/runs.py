@@ -21,9 +21,16 @@ from intendant.client.async_client import AsyncClient, AsyncRun
 from intendant.client.shapes import RunInfo
 from intendant.errors import PASSING, RequestRefused, ShuttingDown
 from intendant.protocol.pipelines import child_key
+from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import StepOutcome
-from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop, read_report
-from intendant.workloads.pipeline.step_run import TARGET
+from intendant.workloads.pipeline.processes import (
+    MAX_REPORT_BYTES,
+    Attempt,
+    AttemptEnd,
+    Stop,
+    read_report,
+)
+from intendant.workloads.pipeline.step_run import REPORT_FILE, TARGET
 
 log = structlog.get_logger()
 
@@ -113,7 +120,7 @@ class RunsRunner:
 def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
     """How the attempt ended: as its run did, and with its own report."""
     outcome = _OUTCOMES[str(info["outcome"])]
-    report = read_report(attempt)
+    report = _report_of(attempt)
     if stop.why is not None and outcome is StepOutcome.ABORTED:
         return AttemptEnd(outcome, "aborted: the pipeline ends", report)
     if outcome is StepOutcome.SUCCEEDED:
@@ -121,6 +128,15 @@ def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
             return AttemptEnd(StepOutcome.FAILED, "no_result")
         return AttemptEnd(StepOutcome(report.outcome), report.reason, report)
     return AttemptEnd(outcome, info["reason"], report)
+
+
+def _report_of(attempt: Attempt) -> StepReport | None:
+    """What the step has said in its folder."""
+    try:
+        with Path(attempt.order["folder"], REPORT_FILE).open("rb") as file:
+            return read_report(file.read(MAX_REPORT_BYTES))
+    except OSError:
+        return None
 
 
 async def _insist(ask: Callable[[], Awaitable[T]]) -> T:

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,12 +35,12 @@ from intendant.workloads.calling import (
 )
 from intendant.workloads.pipeline.inputs import InputMissing, Inputs
 from intendant.workloads.pipeline.leavings import Leavings
+from intendant.workloads.pipeline.step_folder import make_step_folder, open_log
 from intendant.workloads.results import MAX_RESULT_BYTES, reason
 
 Order: TypeAlias = Mapping[str, Any]
 """One attempt at a step, as `workloads.pipeline.orders` makes it."""
 
-REPORT_FILE = "report.json"
 MAX_PARAMETERS = 2 * 1024 * 1024
 """Characters of all parameters that a report holds."""
 
@@ -49,7 +50,6 @@ class StepExecutor:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self.folder = Path(order["folder"])
         self.workload: dict[str, Any] = dict(order["workload"])
         self.parameters: dict[str, Any] = {}
         self.artifacts: dict[str, str] = {}
@@ -62,24 +62,35 @@ class StepExecutor:
             self.set_up_logging()
             self.refresh_inputs()
             step = self.make_step()
-            with this_step.being(self.order["step"], self.folder, self.leavings):
+            with this_step.being(self.order["step"], lambda: self.folder, self.leavings):
                 value = self.run_step(step)
             saved = self.save_outputs(value)
         except BaseException as error:  # noqa: BLE001  the edge around the user's code
             return self._report(**explained(error))
         return self._report(outcome="succeeded", **saved)
 
+    @cached_property
+    def folder(self) -> Path:
+        """The attempt's own; there from the moment that somebody asks for it."""
+        folder = Path(self.order["folder"])
+        make_step_folder(folder)
+        return folder
+
     # --- the hooks -------------------------------------------------------------------------------
 
     def set_up_logging(self) -> None:
-        """Send what is printed, by whatever it starts too, to files in the step's folder."""
-        for number, stream in ((1, sys.stdout), (2, sys.stderr)):
-            stream.flush()
-            descriptor = os.open(
-                self.folder / ("stdout.log", "stderr.log")[number - 1],
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW,
-                0o600,
-            )
+        """Send what is printed, by whatever it starts too, to logs in the step's folder.
+
+        An inline step's goes there by way of the pipeline's process, once there is anything.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.order.get("output"):
+            for number, pipe in enumerate(self.order["output"], start=1):
+                os.dup2(pipe, number)
+            return
+        for number, name in ((1, "stdout"), (2, "stderr")):
+            descriptor = open_log(self.folder, name)
             os.dup2(descriptor, number)
             os.close(descriptor)
 
@@ -123,7 +134,7 @@ class StepExecutor:
     # --- what they consist of --------------------------------------------------------------------
 
     def _call(self) -> Callable[[], object]:
-        os.environ.update(self._variables())
+        os.environ.update(self._variables(Path(self.order["folder"])))
         if self.order["pickle"] is not None:
             return self._pickled_call()
         folder = str(self._cwd())
@@ -169,17 +180,17 @@ class StepExecutor:
             return subprocess.Popen(  # noqa: S603  no shell is the point
                 self.workload["argv"],
                 cwd=cwd,
-                env={**os.environ, **self._variables()},
+                env={**os.environ, **self._variables(self.folder)},
                 stdin=file,
                 umask=-1 if self.workload.get("umask") is None else self.workload["umask"],
             )
 
-    def _variables(self) -> dict[str, str]:
+    def _variables(self, folder: Path) -> dict[str, str]:
         return {
             **self.workload.get("env", {}),
             "INTENDANT_STEP": self.order["step"],
-            "INTENDANT_STEP_DIR": str(self.folder),
-            "INTENDANT_OUTPUTS": str(self.folder / "outputs.json"),
+            "INTENDANT_STEP_DIR": str(folder),
+            "INTENDANT_OUTPUTS": str(folder / "outputs.json"),
         }
 
     def _cwd(self) -> Path:
@@ -188,9 +199,8 @@ class StepExecutor:
     def _keep(self, value: object) -> str | None:
         """Put the outputs into their file; how they are encoded, None if there are none."""
         encoding: str = self.workload.get("result", "json")
-        path = self.folder / f"outputs.{encoding}"
         if self.workload["kind"] == "command":
-            return _check_outputs(path)
+            return _check_outputs(self.folder / "outputs.json")
         if value is None:
             return None
         data = encoded(value, "pickle" if encoding == "pickle" else "json")
@@ -198,7 +208,7 @@ class StepExecutor:
             raise Refusal(
                 reason("result", f"{len(data)} bytes, at most {MAX_RESULT_BYTES} are kept")
             )
-        path.write_bytes(data)
+        (self.folder / f"outputs.{encoding}").write_bytes(data)
         return encoding
 
     def _report(self, **fields: Any) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The process of a step, or of several one after another: it is told of each by a socket.
 
-    to it      a frame: eight bytes of length, then the order as JSON
-    from it    one byte when the attempt is over and its report is in its file
+    to it      one byte, with which come the pipes for what is printed, where there are any
+               a frame for each attempt: eight bytes of length, then the order as JSON
+    from it    a frame when the attempt is over: its report
 
 End-of-file on the socket is the end of its work. Only the report says that a step succeeded.
 """
@@ -15,15 +16,14 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from intendant.workloads.calling import find_function, wind_up
-from intendant.workloads.pipeline.step_executor import REPORT_FILE, StepExecutor, explained
+from intendant.workloads.calling import find_function, flush, wind_up
+from intendant.workloads.pipeline.step_executor import StepExecutor, explained
 
 LENGTH = struct.Struct("!Q")
-OVER = b"."
+GREETING = b"!"
 
 
 def serve(channel: socket.socket) -> int:
@@ -31,27 +31,28 @@ def serve(channel: socket.socket) -> int:
     import setproctitle
 
     signal.signal(signal.SIGTERM, _exit)
+    _, pipes, _, _ = socket.recv_fds(channel, len(GREETING), 2)
+    for pipe in pipes:
+        os.set_inheritable(pipe, False)
     with channel, channel.makefile("rb") as orders:
         while head := orders.read(LENGTH.size):
             order = json.loads(orders.read(*LENGTH.unpack(head)))
             setproctitle.setproctitle(f"intendant: step {order['label']} {order['step']}")
-            carry_out(order)
-            channel.send(OVER)
+            channel.sendall(frame(carry_out({**order, "output": pipes})))
     return 0
 
 
-def carry_out(order: dict[str, Any]) -> None:
-    """One attempt, with its report in its folder at the end."""
+def carry_out(order: dict[str, Any]) -> dict[str, Any]:
+    """One attempt; its report, once all that it has printed is written."""
     try:
         report = _executor(order).execute()
     except Exception as error:  # noqa: BLE001  the edge around a class of the user's
         report = explained(error)
     if order["is_alone"]:
         wind_up()
-    path = Path(order["folder"], REPORT_FILE)
-    draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(report, ensure_ascii=False), encoding="utf-8")
-    draft.rename(path)
+    else:
+        flush()
+    return report
 
 
 def _executor(order: dict[str, Any]) -> StepExecutor:
@@ -70,9 +71,9 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  si
     raise SystemExit(128 + number)
 
 
-def frame(order: Mapping[str, Any]) -> bytes:
-    """An order as it travels."""
-    data = json.dumps(order).encode()
+def frame(message: Mapping[str, Any]) -> bytes:
+    """An order or a report as it travels."""
+    data = json.dumps(message).encode()
     return LENGTH.pack(len(data)) + data
 
 
