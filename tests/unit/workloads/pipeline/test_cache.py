@@ -43,6 +43,12 @@ def test_p10_what_was_kept_is_there_for_another_run(cache: Cache, tmp_path: Path
     assert Path(report.artifacts["inside"].path).read_text() == "a,b"
 
 
+def test_what_left_no_files_is_kept_and_taken_all_the_same(cache: Cache, tmp_path: Path) -> None:
+    cache.keep("silent", "b", tmp_path / "17/steps/b/1", StepReport(outcome=StepOutcome.SUCCEEDED))
+    report = cache.find("silent").take(tmp_path / "18/steps/b/1")
+    assert report.outcome is StepOutcome.SUCCEEDED
+
+
 def test_what_was_never_kept_is_a_miss(cache: Cache) -> None:
     with pytest.raises(CacheMiss, match="no cached result"):
         cache.find("other")
