@@ -114,8 +114,7 @@ def _over_socket(path: Path) -> Conversation:
 
     def talk(said: dict[str, Any]) -> dict[str, Any]:
         with connected(path) as channel:
-            line = json.dumps({"trial": int(trial), **plain(said)}).encode() + b"\n"
-            channel.sendall(line)
+            channel.sendall(as_line({"trial": int(trial), **plain(said)}))
             with channel.makefile("rb") as answers:
                 answer = answers.readline(MAX_LINE_BYTES)
         if not answer:
@@ -139,6 +138,14 @@ def connected(path: Path) -> socket.socket:
         channel.close()
         raise Unreachable(f"the study can't be reached at {path}: {error.strerror}") from error
     return channel
+
+
+def as_line(said: Mapping[str, Any]) -> bytes:
+    """A line of JSON; `ReportRefused` for one that the study would not read to its end."""
+    line = json.dumps(said).encode() + b"\n"
+    if len(line) > MAX_LINE_BYTES:
+        raise ReportRefused(f"the report has {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
+    return line
 
 
 def plain(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +64,33 @@ def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: 
 
     ends = [asyncio.run(run(turns)).outcome for turns in range(8)]
     assert StepOutcome.ABORTED in ends
+
+
+KEEPER = """
+import socket, sys
+from intendant.process.keeper import be_keeper
+be_keeper(
+    socket.socket(fileno=int(sys.argv[1])),
+    lambda fresh, orders: len(socket.socket(fileno=orders).recv(1)),
+)
+"""
+
+
+def test_a_leader_that_is_told_to_end_before_it_is_itself_does_not_miss_it() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(60)
+    command = [sys.executable, "-c", KEEPER, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()]) as keeper, ours:
+        theirs.close()
+        for _ in range(10):
+            orders, orders_end = socket.socketpair()
+            with orders, orders_end:
+                request = json.dumps({"fresh": None, "grace_s": 3.0}).encode()
+                socket.send_fds(ours, [request], [orders_end.fileno()])
+                ours.send(json.dumps({"grace_s": 20.0}).encode())
+                assert json.loads(ours.recv(4096))["status"] == -signal.SIGTERM
+        ours.close()
+    assert keeper.returncode == 0
 
 
 def test_a_keeper_takes_one_leader_after_another_and_one_that_was_killed_none() -> None:

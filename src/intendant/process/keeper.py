@@ -45,8 +45,9 @@ Lead = Callable[[str | None, int], int]
 
 def be_keeper(channel: socket.socket, lead: Lead) -> None:
     """Keep a tree for each request; return when the owner is gone and nothing is left."""
-    for signum in _IGNORED:  # it goes with its tree, or with the channel, by nothing else
-        signal.signal(signum, signal.SIG_IGN)
+    # It goes with its tree, or with the channel, by nothing else. Each leader inherits the mask, so
+    # that a signal that comes before it is itself waits and is not lost (signal(7)).
+    signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     become_subreaper()
     wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake[1], warn_on_full_buffer=False)
@@ -198,6 +199,7 @@ def _be_leader(lead: Lead, fresh: str | None, orders: int, *, close: tuple[int, 
         signal.set_wakeup_fd(-1)
         for signum in (*_IGNORED, signal.SIGCHLD):
             signal.signal(signum, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
         for descriptor in close:
             os.close(descriptor)
         status = lead(fresh, orders)

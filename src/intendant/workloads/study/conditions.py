@@ -42,11 +42,23 @@ def _value(result: Result, metric: str) -> float | None:
     return result.number(metric)
 
 
+def is_text(text: str) -> bool:
+    """Whether it can be written down: half a surrogate pair, of which JSON may tell, can't be."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def flattened(metrics: Mapping[str, object], prefix: str = "") -> dict[str, Metric]:
     """Nested tables as `outer/inner`; `ValueError` says what is no metric."""
     flat: dict[str, Metric] = {}
     for key, value in metrics.items():
         name = f"{prefix}{key}"
+        for text in (name, value):
+            if isinstance(text, str) and not is_text(text):
+                raise ValueError(f"found {ascii(text)[:100]}, which is half a character: no text")
         if isinstance(value, Mapping):
             flat |= flattened(value, f"{name}/")
         elif value is None or isinstance(value, bool | int | float | str):

@@ -21,6 +21,7 @@ from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.study import StudySpec
 from intendant.store.trials import TRIALS_FILE, StudyRow, TrialStore
+from intendant.trial import MAX_LINE_BYTES
 from intendant.workloads.calling import find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.results import keep, to_json
@@ -156,7 +157,9 @@ async def _reports(conductor: Conductor, path: Path) -> AsyncIterator[None]:
     try:
         path.unlink(missing_ok=True)  # noqa: ASYNC240  one name, at once
         server = await asyncio.start_unix_server(
-            partial(serve_reports, conductor), f"/proc/self/fd/{home}/{path.name}"
+            partial(serve_reports, conductor),
+            f"/proc/self/fd/{home}/{path.name}",
+            limit=MAX_LINE_BYTES,
         )
         async with server:
             yield

@@ -281,7 +281,7 @@ class Conductor:
         source = self._place.cwd / action.source
         try:
             await asyncio.to_thread(saving.save, source, self._place.run_folder / path)
-        except (OSError, shutil.Error) as error:
+        except (OSError, shutil.Error, ValueError, RecursionError) as error:  # whatever it names
             self._loop.on_save_failed(action.number, f"{source}: {error}")
         else:
             self._loop.on_saved(action.number, Checkpoint(path, action.result))

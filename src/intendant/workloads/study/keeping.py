@@ -78,7 +78,7 @@ def _row(trial: Trial, metric: str) -> TrialRow:
         number=trial.number,
         state=trial.state,
         outcome=trial.outcome,
-        reason=trial.reason,
+        reason=None if trial.reason is None else _legible(trial.reason),
         params=trial.params,
         failures=trial.failures,
         starts=trial.starts,
@@ -89,6 +89,11 @@ def _row(trial: Trial, metric: str) -> TrialRow:
         checkpoint=None if trial.checkpoint is None else trial.checkpoint.path,
         notes=trial.notes,
     )
+
+
+def _legible(text: str) -> str:
+    """What somebody's own code has said, as text that can be written down."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _result_row(number: int, result: Result, metric: str) -> ResultRow:

@@ -86,16 +86,16 @@ class TrialProcess:
         await asyncio.wait([self._tree.ended])
 
     def _on_line(self, said: Mapping[str, Any]) -> None:
-        if "pid" in said and self.pid is None:
-            self.pid = said["pid"]
-        elif "over" in said:
+        if said.keys() == {"pid"}:
+            self.pid = self.pid or said["pid"]
+        elif said.keys() == {"over", "is_last"}:
             over = said["over"]
             self._said = Ending(metrics=over.get("metrics"), error=over.get("error"))
             if self._is_ending:
                 self._lines.close()  # it has outlived SIGTERM and would wait for another trial
             elif not said["is_last"] and self._over is not None and not self._over.done():
                 self._over.set_result(self._said)
-        elif "pid" not in said:
+        else:
             self.hear(said)
 
     def _on_tree_ended(self, ended: asyncio.Future[TreeEnd]) -> None:

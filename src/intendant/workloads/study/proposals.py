@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import structlog
+from pydantic_core import to_json
 
 from intendant.protocol.durations import format_duration
 from intendant.workloads.study.hooks import Hooks, Searcher
@@ -54,6 +55,7 @@ class Proposals:
             params: object = self._hooks.call(self._searcher.suggest, trial)
             if params is not None and not isinstance(params, dict):
                 raise TypeError(f"proposed {type(params).__name__}, expected a dict")  # noqa: TRY301
+            to_json(params)  # whatever can't be written down is the searcher's trouble
         except Exception as error:
             log.warning("searcher_failed", exc_info=True)
             self.error = f"searcher: {type(error).__name__}: {error}"

@@ -11,6 +11,9 @@ from intendant.protocol.trial_states import Decision
 from intendant.workloads.study.conditions import flattened
 from intendant.workloads.study.trials import Result, Trial
 
+MAX_STEP = 2**63 - 1
+"""What a column of the database holds (sqlite.org/datatype3.html)."""
+
 
 class Report(Protocol):
     """What a trial says: metrics, perhaps its step, perhaps a folder to keep."""
@@ -30,8 +33,8 @@ def result_of(trial: Trial, report: Report, running_s: float) -> Result | str:
     step = trial.step + 1 if report.step is None else report.step
     if step <= trial.step and trial.last is not None:
         return f"step {step} comes after step {trial.step}, expected a later one"
-    if step < 0:
-        return f"found step {step}, expected 0 or more"
+    if not 0 <= step <= MAX_STEP:
+        return f"found step {step}, expected 0 to {MAX_STEP}"
     if trial.results >= MAX_REPORTS:
         return f"the trial has reported {MAX_REPORTS} times, expected no more"
     try:

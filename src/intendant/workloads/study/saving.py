@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from intendant.store.disk import DISK, closing
 def save(source: Path, target: Path) -> None:
     """Copy a folder (or one file) to the folder `target`; `OSError` or `shutil.Error` otherwise.
 
+    Where the source has the target in it, the copies beside that are left out: it may be the
+    trial's own folder, or the folder of the run.
     Blocks for as long as it takes: call it in a thread.
     """
     draft = target.with_name(f".{target.name}.new")
@@ -20,7 +23,7 @@ def save(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if source.is_dir():
-            shutil.copytree(source, draft, symlinks=True)
+            shutil.copytree(source, draft, symlinks=True, ignore=_all_but(target.parent))
         else:
             draft.mkdir()
             shutil.copy2(source, draft)
@@ -30,6 +33,16 @@ def save(source: Path, target: Path) -> None:
         DISK.sync_folder(target.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _all_but(copies: Path) -> Callable[[str, list[str]], set[str]]:
+    """What `copytree` is to leave out."""
+    home, name = os.path.split(os.path.realpath(copies))
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return {name} if name in names and os.path.realpath(folder) == home else set()
+
+    return ignored
 
 
 def drop(folder: Path) -> None:

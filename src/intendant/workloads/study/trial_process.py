@@ -49,6 +49,7 @@ def serve(channel: socket.socket, *, pickle: str | None) -> int:
     import setproctitle
 
     signal.signal(signal.SIGTERM, _exit)
+    mine = os.getpid()
     with channel, channel.makefile("rb") as lines:
         while line := lines.readline():
             order: dict[str, Any] = json.loads(line)
@@ -58,6 +59,8 @@ def serve(channel: socket.socket, *, pickle: str | None) -> int:
             if order["argv"] is not None:
                 return _become_command(order, channel)
             over = _carried_out(order, channel, lines, pickle)
+            if os.getpid() != mine:
+                return 1  # a copy that the objective has forked: only the original has a say
             is_last = order["is_last"] or _has_left_something()
             if is_last:
                 wind_up()
@@ -73,7 +76,7 @@ def _carried_out(
     """Call the objective; how it ended."""
 
     def talk(said: dict[str, Any]) -> dict[str, Any]:
-        _tell(channel, trial.plain(said))
+        channel.sendall(trial.as_line(trial.plain(said)))
         answer = lines.readline()
         if not answer:
             raise SystemExit(1)  # the study is gone, and its keepers end what it has started
@@ -92,7 +95,9 @@ def _carried_out(
             import asyncio
 
             value = asyncio.run(_awaited(value))
-        return {"metrics": _metrics(order, value)}
+        metrics = _metrics(order, value)
+        trial.as_line(metrics or {})
+        return {"metrics": metrics}
     except BaseException as error:  # noqa: BLE001  the edge around the user's code
         return {"metrics": None} if is_success(error) else {"error": why_it_failed(error)}
     finally:

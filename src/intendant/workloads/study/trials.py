@@ -6,6 +6,7 @@ so that a study of a million trials takes no more memory than one of ten.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -38,8 +39,12 @@ class Result:
     def number(self, metric: str) -> float | None:
         """The metric, if it is a number; it may be infinite or none at all (nan)."""
         value = self.metrics.get(metric)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number and value is not None else None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        try:
+            return float(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            return math.inf if value > 0 else -math.inf
 
 
 @dataclass(frozen=True, slots=True)
