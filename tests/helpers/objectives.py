@@ -100,6 +100,13 @@ def leaves(x: float) -> float:
     return x
 
 
+def multiplies(x: float) -> float:
+    """Forks a copy of itself, which outlives it."""
+    if os.fork() == 0:
+        time.sleep(600)
+    return x
+
+
 def exits(x: float) -> None:  # noqa: ARG001
     """Goes without a word."""
     os._exit(0)
@@ -113,6 +120,7 @@ def odd(x: float, how: str = "nan") -> object:
         "missing": {"accuracy": x},
         "text": "good",
         "nothing": None,
+        "lengthy": {"loss": x, "text": " " * trial.MAX_LINE_BYTES},
     }
     return odd_results[how]
 

@@ -20,6 +20,7 @@ from intendant.store.trials import (
 )
 from intendant.workloads.study.exporting import _storage, export
 from intendant.workloads.study.keeping import Past, Policy, write
+from intendant.workloads.study.saving import save
 from intendant.workloads.study.snapshots import LATEST, Place, Snapshots, fetch
 from tests.unit.workloads.study.studies import Desk, a_study, answered, make_spec, only, started
 
@@ -67,6 +68,29 @@ def test_t20_a_study_goes_on_with_its_searchers_and_schedulers_state(folder: Pat
     assert row is not None
     assert row.searcher == b"searcher"
     assert row.proposed == 4
+
+
+def test_a_reason_that_is_half_a_character_is_written_down_all_the_same(folder: Path) -> None:
+    with TrialStore(folder / TRIALS_FILE) as store:
+        store.begin(STUDY)
+        study = a_study(RuntimeError("oops \udc80"))
+        study.report(0, loss=1.0)
+        study.fails(0)
+        keep(study, store)
+    assert read_trials(folder / TRIALS_FILE)[0].reason == "processing: RuntimeError: oops \\udc80"
+
+
+@pytest.mark.parametrize("source", [".", "trials/3"])
+def test_a_checkpoint_of_a_folder_that_holds_its_own_copies_leaves_them_out(
+    folder: Path, source: str
+) -> None:
+    copies = folder / "trials/3/checkpoints"
+    (folder / "trials/3").mkdir(parents=True)
+    (folder / "trials/3/model").write_text("weights")
+    for seq in (1, 2):
+        save(folder / source, copies / str(seq))
+        kept = copies / str(seq) / Path("trials/3").relative_to(source)
+        assert [path.name for path in kept.iterdir()] == ["model"]
 
 
 def test_a_hook_that_can_not_save_its_state_does_not_end_the_study(folder: Path) -> None:

@@ -29,6 +29,12 @@ def submit(
     daemon: Daemon, *, wait: bool = True, hold: bool = False, retry: Any = None, **study: Any
 ) -> int:
     """The id of a run that is a study, when it has ended."""
+    run = a_run(hold=hold, **study) | ({"retry": retry} if retry else {})
+    return submit_all(daemon, [run], wait=wait)[0]
+
+
+def a_run(*, hold: bool = False, **study: Any) -> dict[str, Any]:
+    """A run as a run file has it."""
     function = study.pop("call", "square")
     given: dict[str, Any] = {
         "metric": "loss", "trials": 4, "at_once": 2, "space": SPACE,
@@ -36,12 +42,15 @@ def submit(
     }  # fmt: skip
     if "argv" not in given:
         given["call"] = f"tests.helpers.objectives:{function}"
-    root = str(Path(__file__).parents[2])
-    run = {"study": given, "cwd": root, "hold": hold} | ({"retry": retry} if retry else {})
-    (daemon.home / "study.json").write_text(json.dumps(run))
+    return {"study": given, "cwd": str(Path(__file__).parents[2]), "hold": hold}
+
+
+def submit_all(daemon: Daemon, runs: list[dict[str, Any]], *, wait: bool = True) -> list[int]:
+    """The ids of some runs, when all have ended."""
+    (daemon.home / "study.json").write_text(json.dumps({"runs": runs}))
     done = daemon.run("submit", "study.json", *(["--wait"] if wait else []))
     assert done.stdout, done.stderr
-    return int(done.stdout)
+    return [int(each) for each in done.stdout.split()]
 
 
 def trials_of(daemon: Daemon, run_id: int) -> list[TrialInfo]:
@@ -79,7 +88,9 @@ def test_the_best_of_some_functions_calls_is_the_result(served: Daemon) -> None:
 def test_a_command_in_any_language_reports_lines_and_by_the_command(served: Daemon) -> None:
     command = f"{sys.executable} -m intendant trial report"
     script = (
-        'set -e; echo "{\\"loss\\": 1, \\"step\\": 1}" >&$INTENDANT_TRIAL_FD;'
+        "set -e; "
+        """echo '{"loss": 1, "step": 1, "over": 2, "checkpoint": "a\\u0000"}'"""
+        " >&$INTENDANT_TRIAL_FD;"
         f' test "$({command} loss=0.5 step=2)" = continue;'
         f" {command} loss=${{x}} step=3; echo done ${{x}}"
     )
@@ -179,30 +190,33 @@ def test_t16_fail_fast_ends_the_study_and_says_why(served: Daemon) -> None:
     assert run["reason"].startswith("study: fail_fast: trial 0: exception: ValueError")
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"),
-    [
-        ("nan", "metric_not_finite: loss is nan"),
-        ("inf", "metric_not_finite: loss is inf"),
-        ("missing", "metric_missing: expected the number 'loss', found accuracy"),
-        ("text", "result: the objective returned 'good', expected a number"),
-        ("nothing", "no_result: "),
-        ("backwards", "exception: intendant.errors.ReportRefused: step 4 comes after step 5"),
-        ("exits", "process_lost: it exited without a word"),
-    ],
-)
-def test_what_objectives_do_wrong_is_said(served: Daemon, how: str, reason: str) -> None:
-    if how in ("backwards", "exits"):
-        run_id = submit(served, call=how, trials=1)
-    else:
-        run_id = submit(served, call="odd", trials=1, space={**SPACE, "how": how})
-    assert served.show(run_id)["outcome"] == "failed"
-    assert reason_of_first(served, run_id).startswith(reason)
+def test_what_objectives_do_wrong_is_said(served: Daemon) -> None:
+    refused = "exception: intendant.errors.ReportRefused: "
+    said = {
+        "nan": "metric_not_finite: loss is nan",
+        "inf": "metric_not_finite: loss is inf",
+        "missing": "metric_missing: expected the number 'loss', found accuracy",
+        "text": "result: the objective returned 'good', expected a number",
+        "nothing": "no_result: ",
+        "lengthy": f"{refused}the report has ",
+        "backwards": f"{refused}step 4 comes after step 5",
+        "exits": "process_lost: it exited without a word",
+    }
+    runs = [
+        a_run(call=how, trials=1)
+        if how in ("backwards", "exits")
+        else a_run(call="odd", trials=1, space={**SPACE, "how": how})
+        for how in said
+    ]
+    for run_id, reason in zip(submit_all(served, runs), said.values(), strict=True):
+        assert served.show(run_id)["outcome"] == "failed"
+        assert reason_of_first(served, run_id).startswith(reason)
 
 
-def test_a_checkpoint_that_vanished_costs_the_checkpoint_not_the_trial(served: Daemon) -> None:
-    run_id = submit(served, call="vanished", trials=1)
-    assert outcomes(served, run_id) == ["completed"]
+def test_a_checkpoint_that_vanished_and_a_copy_that_is_left_cost_no_trial(served: Daemon) -> None:
+    runs = [a_run(call=call, trials=1) for call in ("vanished", "multiplies")]
+    for run_id in submit_all(served, runs):
+        assert outcomes(served, run_id) == ["completed"]
 
 
 def test_searchers_schedulers_and_callbacks_of_ones_own(served: Daemon) -> None:

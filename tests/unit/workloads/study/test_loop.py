@@ -120,6 +120,13 @@ def test_a_searcher_that_raises_ends_the_study_once_the_running_trials_are_throu
     assert study.trial(0).outcome is TrialOutcome.COMPLETED
 
 
+def test_a_searcher_that_proposes_what_can_not_be_written_down_is_told_apart() -> None:
+    study = a_study(proposals=[{"x": 0.1}, {"x": object()}])  # type: ignore[dict-item]  # a user's
+    study.returns(0, loss=1.0)
+    assert study.finish is not None
+    assert str(study.finish.error).startswith("searcher: PydanticSerializationError: ")
+
+
 def test_t5_no_more_trials_start_than_there_are_resources_for() -> None:
     study = a_study(
         proposals=10,
@@ -583,10 +590,34 @@ def test_a_metric_that_is_not_finite_at_the_end_is_a_failure(value: float) -> No
     assert str(study.trial(0).reason).startswith("metric_not_finite: loss is ")
 
 
-def test_what_is_no_metric_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("metrics", "complaint"),
+    [
+        ({"loss": object()}, "loss is object, expected a number or a text"),
+        ({"loss": 1.0, "note": "\ud800"}, r"found '\ud800', which is half a character: no text"),
+        ({"loss": 1.0, "\udfff": 1}, r"found '\udfff', which is half a character: no text"),
+        ({str(at): at for at in range(1001)}, "found 1001 metrics, expected at most 1000"),
+    ],
+)
+def test_what_is_no_metric_is_refused(metrics: dict[str, object], complaint: str) -> None:
     study = a_study()
-    [refusal] = study.report(0, loss=object())
-    assert refusal == Refuse(0, "loss is object, expected a number or a text")
+    assert study.report(0, **metrics) == [Refuse(0, complaint)]
+    assert study.changes[-1].results == []
+
+
+def test_a_step_that_no_column_holds_is_refused() -> None:
+    study = a_study()
+    assert study.report(0, 2**63 - 1, loss=1.0) == [Answer(0, CONTINUE)]
+    refusal = Refuse(0, f"found step {2**63}, expected 0 to {2**63 - 1}")
+    assert study.report(0, 2**63, loss=1.0) == [refusal]
+    assert study.report(0, loss=1.0) == [refusal]
+
+
+def test_a_whole_number_beyond_every_float_is_infinite() -> None:
+    study = a_study()
+    assert study.report(0, loss=-(10**400)) == [Answer(0, CONTINUE)]
+    study.returns(0, loss=10**400)
+    assert study.trial(0).reason == "metric_not_finite: loss is inf"
 
 
 def test_a_trial_over_its_time_has_failed() -> None:
