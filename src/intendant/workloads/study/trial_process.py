@@ -95,9 +95,7 @@ def _carried_out(
             import asyncio
 
             value = asyncio.run(_awaited(value))
-        metrics = _metrics(order, value)
-        trial.as_line(metrics or {})
-        return {"metrics": metrics}
+        return {"metrics": _metrics(order, value)}
     except BaseException as error:  # noqa: BLE001  the edge around the user's code
         return {"metrics": None} if is_success(error) else {"error": why_it_failed(error)}
     finally:
@@ -108,11 +106,11 @@ def _metrics(order: Order, value: object) -> dict[str, Any] | None:
     """What the objective returned: nothing, a number that is the metric, or metrics by name."""
     if value is None:
         return None
-    if isinstance(value, Mapping):
-        return trial.plain(value)
     if isinstance(value, str | bytes | bool):
         raise Refusal(reason("result", f"the objective returned {value!r}, expected a number"))
-    return trial.plain({order["metric"]: value})
+    metrics = trial.plain(value if isinstance(value, Mapping) else {order["metric"]: value})
+    trial.as_line(metrics)  # the study would not hear of what is too long
+    return metrics
 
 
 def _become_command(order: Order, channel: socket.socket) -> int:
