@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -599,7 +600,7 @@ def test_a_metric_that_is_not_finite_at_the_end_is_a_failure(value: float) -> No
         ({str(at): at for at in range(1001)}, "found 1001 metrics, expected at most 1000"),
     ],
 )
-def test_what_is_no_metric_is_refused(metrics: dict[str, object], complaint: str) -> None:
+def test_what_is_no_metric_is_refused(metrics: dict[str, Any], complaint: str) -> None:
     study = a_study()
     assert study.report(0, **metrics) == [Refuse(0, complaint)]
     assert study.changes[-1].results == []
