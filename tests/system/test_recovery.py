@@ -23,7 +23,7 @@ from tests.helpers.ground_truth import (
     run_rows,
 )
 from tests.helpers.stores import check_invariants
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import PATIENCE_S, wait_for
 from tests.helpers.witness import Gate, Witness
 
 
@@ -32,17 +32,23 @@ def witness(folders: Daemon) -> Witness:
     return Witness(folders.home / "witness")
 
 
-def kill_daemon(daemon: Daemon) -> None:
-    """SIGKILL to the daemon; its helpers must follow within a second."""
+def kill_daemon(daemon: Daemon, *, within_s: float = PATIENCE_S) -> None:
+    """SIGKILL to the daemon; its helpers must follow."""
     status = daemon.status()
     helpers = [status["broker"]["pid"], status["zygote"]["pid"], *trackers(daemon)]
     daemon.kill()
-    wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
+    wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=within_s)
 
 
 def trackers(daemon: Daemon) -> list[int]:
     """The resource tracker that multiprocessing starts beside the daemon's helpers."""
     return [pid for pid, what in daemon.processes().items() if "resource_tracker" in what]
+
+
+@pytest.mark.alone
+def test_a_killed_daemons_helpers_are_gone_within_a_second(daemon: Daemon) -> None:
+    wait_for("the zygote is there", lambda: daemon.status()["zygote"]["pid"])
+    kill_daemon(daemon, within_s=1.0)
 
 
 # --- the queue -----------------------------------------------------------------------------------
@@ -366,6 +372,33 @@ def test_a_governor_stopped_between_ready_and_claim_starts_nothing_after_a_resta
     check_invariants(folders.state_dir / "intendant.db")
 
 
+def test_a_claimed_attempt_is_waited_for_however_late_it_answers_its_start(
+    folders: Daemon, witness: Witness
+) -> None:
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 2\nstart_deadline_s = 3\n")
+    armed = "governor.claimed:1::SIGSTOP"
+    folders.start("--config", str(config), environment={"INTENDANT_CRASHPOINT": armed})
+    ids = [
+        folders.submit("sh", "-c", f"{witness.says('start')}; {rest}")
+        for rest in ("exit 6", "sleep 600")
+    ]
+    for run_id in ids:  # the broker would miss them only later
+        wait_for("it is missed", partial(is_missed, folders, run_id))
+        assert folders.show(run_id)["state"] == "starting"
+    assert folders.run("cancel", str(ids[1])).returncode == 0
+    for governor in governors(folders):
+        os.kill(governor, signal.SIGCONT)
+    runs = [folders.wait_state(run_id, "ended") for run_id in ids]
+    assert [(run["outcome"], run["attempt"]) for run in runs] == [("failed", 1), ("cancelled", 1)]
+    assert runs[0]["exit_code"] == 6
+    witness.assert_no_attempt_started_twice()
+
+
+def is_missed(daemon: Daemon, run_id: int) -> bool:
+    return "disconnected" in event_names(daemon.state_dir, run_id)
+
+
 def governors(daemon: Daemon) -> list[int]:
     """The governors that live, by their titles."""
     found = daemon.processes().items()
@@ -438,7 +471,7 @@ def test_a_stopped_governors_run_is_not_restarted_and_goes_on_after_sigcont(
         folders.wait_state(run_id, "running")
         governor = folders.claim(run_id)["pid"]
         os.kill(governor, signal.SIGSTOP)
-        wait_for("it is missed", lambda: "disconnected" in event_names(folders.state_dir, run_id))
+        wait_for("it is missed", partial(is_missed, folders, run_id))
         folders.kill()  # nor does another daemon take a stopped governor for a dead one
         folders.start("--config", str(config))
         assert folders.show(run_id)["state"] == "running"

@@ -130,15 +130,19 @@ def test_drain_waits_for_what_runs_and_starts_nothing(
 ) -> None:
     with Gate(folders.home / "gate") as gate:
         start_with_policy(folders, "drain", how)
-        ids = folders.submit_scripts(witness.patient(gate, status=3), times=4)
+        script = witness.patient(gate, status=3)
+        ids = folders.submit_scripts(script, retry={"attempts": 1, "backoff_s": 0.0})
+        ids += folders.submit_scripts(script, times=3)
         witness.wait_started(2)
         tell_to_end(folders, "drain", how)
         wait_for("it drains", lambda: '"after": "draining"' in folders.log_text())
         gate.open()
         assert folders.wait() == (0 if how == "command" else 143)
     rows = run_rows(folders.state_dir)
-    assert [rows[run_id]["exit_code"] for run_id in ids] == [3, 3, None, None]
-    assert [rows[run_id]["state"] for run_id in ids] == ["ended", "ended", "queued", "queued"]
+    assert [rows[run_id]["exit_code"] for run_id in ids] == [None, 3, None, None]
+    # The first may be tried again, but not by a daemon that drains.
+    assert [rows[run_id]["state"] for run_id in ids] == ["queued", "ended", "queued", "queued"]
+    assert [rows[run_id]["attempt"] for run_id in ids] == [1, 1, 0, 0]
     assert len(witness.lines("start")) == 2
     folders.assert_nothing_left()
 
