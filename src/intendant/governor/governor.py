@@ -89,6 +89,7 @@ class Governor:
         self._stop_asked = asyncio.Event()
         self._hurry = asyncio.Event()
         self._is_winding_down = False
+        self._is_abandoned = False
         self._steps: list[StepRecord] = []
         self._started_at: datetime | None = None
         self._stub = stub
@@ -192,7 +193,8 @@ class Governor:
         if descriptor is not None:
             with Pidfd(descriptor) as daemon:
                 await daemon.wait_exit()
-        if self._order.is_embedded or not self._start_asked.done():
+        self._is_abandoned = self._order.is_embedded
+        if self._is_abandoned or not self._start_asked.done():
             self._ask_to_stop(StopOrder(Outcome.INTERRUPTED, "daemon_lost"))
 
     # --- what it does ----------------------------------------------------------------------------
@@ -359,7 +361,13 @@ class Governor:
         return True
 
     async def _report(self, record: ExitRecord) -> None:
-        """Tell the executor; the record on disk is what counts if nobody answers."""
+        """Tell the executor; the record on disk is what counts if nobody answers.
+
+        An embedded one that has gone leaves nobody behind at its endpoint.
+        """
+        if self._is_abandoned:
+            log.warning("nobody_to_report_to", error="the daemon of this run has gone")
+            return
         await self._tell(RunFinishedRequest(token=self._order.token, record=record))
 
     async def _report_unkillable(self) -> None:
