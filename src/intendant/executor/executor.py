@@ -73,8 +73,11 @@ log = structlog.get_logger()
 
 GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = (
+    "intendant.governor.footprint:lay_names",
+    "intendant.governor.main",
     "intendant.governor.preloaded",
     "intendant.workloads.command",
+    "intendant.governor.footprint:lay_functions",
     "intendant.governor.warmth:warm_up",
 )
 GOVERNOR_CONNECTIONS = 1024

@@ -41,9 +41,9 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
     setproctitle.setproctitle("intendant: zygote")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # it ends with its life-line, by nothing else
-    run = load_entry(entry)
     for each in preload:
         _load(each)
+    run = load_entry(entry)
     settle()
     with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
         control.send(b"ready")
