@@ -349,8 +349,13 @@ FAULTS: dict[str, Fault] = {
     "it answers disconnect": Fault(("C4",), hear=answering_farewells),
     "it overlooks disconnect": Fault(("C5",), hear=ignoring([mdp.WORKER, mdp.W_DISCONNECT])),
     "it sends nobody away": Fault(
-        ("B4", "C3", "C6a", "C6b", "C6c", "C6d", "C6e", "C6f", "C10", "A12"),
-        say=silent(mdp.WORKER, mdp.W_DISCONNECT),
+        ("B4", "C3", "C10", "A12"), say=silent(mdp.WORKER, mdp.W_DISCONNECT)
+    ),
+    "it sends nobody away who is no worker": Fault(
+        ("C6a", "C6b", "C6c"), say=silent(mdp.WORKER, mdp.W_DISCONNECT)
+    ),
+    "it sends no busy worker away": Fault(
+        ("C6d", "C6e", "C6f"), say=silent(mdp.WORKER, mdp.W_DISCONNECT)
     ),
     "it passes forged answers on": Fault(("C6d",), hear=passing_on_forged_answers),
     "it answers noise": Fault(("C7",), hear=answering_noise),

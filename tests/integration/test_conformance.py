@@ -15,7 +15,7 @@ import pytest
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.conformance.__main__ import all_rules
 from intendant.broker.conformance.bench import Pace
-from intendant.broker.conformance.rules import Verdict, judge
+from intendant.broker.conformance.rules import Rule, Verdict, judge
 from intendant.broker.server import Server
 from tests.helpers.bus import broker_alone
 from tests.helpers.wrong_broker import FAULTS, Fault, WrongCore
@@ -85,11 +85,18 @@ async def _try(name: str, uri: str) -> dict[tuple[str, str], Verdict]:
     with Server(BrokerConfig((Endpoint(uri),), heartbeat_s=fault.heartbeat_s)) as server:
         server.core = WrongCore(fault)
         server.listen()
-        pace = Pace(heartbeat_s=fault.heartbeat_s, patience_s=2.0, quiet_s=1.5)
         return {
-            (name, rule): await asyncio.to_thread(judge, RULES[rule], uri, pace)
+            (name, rule): await asyncio.to_thread(_judge, RULES[rule], uri, fault.heartbeat_s)
             for rule in fault.breaks
         }
+
+
+def _judge(rule: Rule, uri: str, heartbeat_s: float) -> Verdict:
+    """The verdict; a loaded machine has more time to say what it should not."""
+    verdicts = (
+        judge(rule, uri, Pace(heartbeat_s, patience_s=2.0, quiet_s=quiet_s)) for quiet_s in (1.5, 6)
+    )
+    return next((verdict for verdict in verdicts if not verdict.is_kept), Verdict(rule))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from intendant.protocol import mdp
 SECTIONS = (framing, dialog, registration, heartbeats)
 AT_ONCE = 64
 DOUBTFUL = 8
+GREETING_S = 5.0
 BROKEN, UNREACHABLE = 1, 69
 
 
@@ -28,11 +29,13 @@ def main(arguments: Sequence[str]) -> int:
     rules = {rule.name: rule for rule in all_rules()}
     if unknown := set(options.rules) - rules.keys():
         parser.error(f"found {', '.join(sorted(unknown))}, expected of: {', '.join(rules)}")
-    if not _is_there(options.endpoint):
+    has_mmi = _greet(options.endpoint)
+    if has_mmi is None:
         sys.stderr.write(f"no broker answers at {options.endpoint}\n")
         return UNREACHABLE
     asked = [rules[name] for name in options.rules or rules]
-    verdicts = judge_all(asked, options.endpoint, Pace(options.heartbeat, options.liveness))
+    pace = Pace(options.heartbeat, options.liveness, has_mmi=has_mmi)
+    verdicts = judge_all(asked, options.endpoint, pace)
     report = as_json(verdicts) if options.json else as_text(verdicts)
     sys.stdout.write(report + "\n")
     counting = set(Level) if options.strict else {Level.MUST, Level.SHOULD}
@@ -89,18 +92,18 @@ def as_json(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def _is_there(endpoint: str) -> bool:
-    """Whether anything speaks ZeroMQ there; what it says does not matter."""
+def _greet(endpoint: str) -> bool | None:
+    """Whether the broker there has MMI; `None`: nothing speaks ZeroMQ there."""
     connection = SyncConnection(endpoint)
     try:
-        connection.request(b"mmi.service", [b"echo"], timeout_s=1.0)
+        answer = connection.request(b"mmi.service", [b"echo"], timeout_s=GREETING_S)
     except Unreachable:
-        return False
+        return None
     except Exception:  # noqa: BLE001 - a strange answer, or none, is for the rules to judge
-        return True
+        return False
     finally:
         connection.close()
-    return True
+    return answer in ([b"200"], [b"404"])
 
 
 def _parser() -> argparse.ArgumentParser:

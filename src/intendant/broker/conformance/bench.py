@@ -29,13 +29,15 @@ class RuleBroken(Exception):
 class Pace:
     """What the broker was configured with, and how long to wait for it.
 
-    `patience_s`: for what must come. `quiet_s`: for what must not.
+    `patience_s`: for what must come. `quiet_s`: for what must not. `has_mmi`: whether it says which
+    services are offered (RFC 8), so that nothing has to be left to time.
     """
 
     heartbeat_s: float = mdp.HEARTBEAT_S
     liveness: int = mdp.LIVENESS
     patience_s: float = 10.0
     quiet_s: float = 0.3
+    has_mmi: bool = True
 
     @property
     def expiry_s(self) -> float:
@@ -169,6 +171,7 @@ class Bench:
         self.service = b"conformance." + secrets.token_hex(8).encode()
         self._endpoint = endpoint
         self._peers: list[Peer] = []
+        self._asker: Client | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -201,23 +204,46 @@ class Bench:
         self.settle(worker.service)
         return worker
 
-    def settle(self, service: bytes | None = None) -> None:
+    def settle(self, service: bytes) -> None:
         """Wait until the broker knows a worker of `service`, or a moment where it has no MMI."""
-        asker = self.client(b"mmi.service")
-        deadline = time.monotonic() + self.pace.patience_s
-        while time.monotonic() < deadline:
-            asker.ask(service or self.service)
-            answer = asker.hear_any(self.pace.quiet_s)
-            if answer is None or answer[3:] != [b"404"]:
-                return
+        self._wait_for(service, is_offered=True, within_s=self.pace.patience_s)
+
+    def settle_gone(self, service: bytes, *, after_s: float = 0.0) -> None:
+        """Wait until the broker has lost the worker of `service`, which may take `after_s`."""
+        if not self.pace.has_mmi:
+            time.sleep(after_s)
+        self._wait_for(service, is_offered=False, within_s=after_s + self.pace.patience_s)
+
+    def _wait_for(self, service: bytes, *, is_offered: bool, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        if not self.pace.has_mmi:
+            time.sleep(self.pace.quiet_s)
+            return
+        while self.offers(service) is not is_offered and time.monotonic() < deadline:
             time.sleep(0.01)
+
+    def offers(self, service: bytes) -> bool:
+        """Whether the broker says that somebody offers `service`; `False` where it has no MMI."""
+        if not self.pace.has_mmi:
+            return False
+        if self._asker is None:
+            self._asker = self.client(b"mmi.service")
+        self._asker.ask(service)
+        answer = self._asker.hear_any(self.pace.patience_s)
+        return answer is not None and answer[3:] == [b"200"]
+
+    def settle_asked(self, client: Client) -> None:
+        """Wait until the broker has read what `client` said, or a moment where it has no MMI."""
+        if self.pace.has_mmi:
+            client.ask(self.service, service=b"mmi.service")
+            client.hear_any(self.pace.patience_s)
+        else:
+            time.sleep(self.pace.quiet_s)
 
     def pause(self) -> None:
         """Give the broker time to act on what it was told, a slow one more of it."""
         time.sleep(self.pace.quiet_s / 2)
-        asker = self.client(b"mmi.service")
-        asker.ask(self.service)
-        asker.hear_any(self.pace.patience_s)
+        self.offers(self.service)
 
     def exchange(self) -> None:
         """A request of a new client, through a new worker, is answered as it must be."""
@@ -231,6 +257,16 @@ class Bench:
     def _kept(self, peer: P) -> P:
         self._peers.append(peer)
         return peer
+
+
+def live(worker: Worker, for_s: float, bench: Bench) -> list[list[bytes]]:
+    """Send HEARTBEATs for so long; all that was heard meanwhile."""
+    heard = []
+    deadline = time.monotonic() + for_s
+    while time.monotonic() < deadline:
+        worker.beat()
+        heard += worker.hear_all(bench.pace.heartbeat_s / 2)
+    return heard
 
 
 def require_equal(found: object, expected: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from intendant.broker.conformance.bench import Bench, require, require_equal, shown
+from intendant.broker.conformance.bench import Bench, live, require, require_equal, shown
 from intendant.broker.conformance.rules import Level, rule
 from intendant.protocol import mdp
 
@@ -67,7 +67,7 @@ def early_requests(bench: Bench) -> None:
     """A request for a service without a worker waits for one."""
     client = bench.client()
     client.ask(b"early")
-    bench.pause()
+    bench.settle_asked(client)
     _, body = bench.worker().take()
     require_equal(body, [b"early"])
 
@@ -81,7 +81,7 @@ def fairness(bench: Bench) -> None:
     address, _ = worker.take()
     for _ in range(FEW):
         other.ask(b"other")
-    bench.pause()
+    bench.settle_asked(other)
     served = []
     for _ in range(4 * FEW):
         worker.final(address)
@@ -112,7 +112,8 @@ def no_heartbeats_to_clients(bench: Bench) -> None:
     worker, client = bench.worker(), bench.client()
     client.ask()
     worker.take()
-    client.expect_silence(2 * bench.pace.heartbeat_s)
+    live(worker, 2 * bench.pace.heartbeat_s, bench)
+    client.expect_silence()
 
 
 @rule("E1", Level.MUST)
@@ -131,7 +132,15 @@ def one_request_at_a_time(bench: Bench) -> None:
 @rule("E4", Level.MAY)
 def longest_idle_first(bench: Bench) -> None:
     """The worker that has been idle longest is next."""
-    first, second, client = bench.worker(), bench.worker(), bench.client()
+    order = []
+    for _ in range(2):  # one after the other, so that both are known, and idle in this order
+        worker, client = bench.worker(), bench.client()
+        client.ask()
+        order.append((worker, client, worker.take()[0]))
+    for worker, client, address in order:
+        worker.final(address, b"end")
+        client.expect_final(b"end")
+    (first, client, _), (second, _, _) = order
     for worker in (first, second, first):
         client.ask()
         address, _ = worker.take()
@@ -190,7 +199,7 @@ def mmi_service(bench: Bench) -> None:
     worker.take()
     require_answer(b"200", "with a busy worker")
     worker.say(mdp.WORKER, mdp.W_DISCONNECT)
-    bench.pause()
+    bench.settle_gone(bench.service)
     require_answer(b"404", "after the last worker left")
 
 

@@ -95,7 +95,7 @@ def invalid_workers(bench: Bench) -> None:
     """A worker that sent an invalid message loses its registration."""
     worker, client = bench.worker(), bench.client()
     worker.say(WORKER, b"\x09")
-    bench.pause()
+    bench.settle_gone(bench.service)
     client.ask()
     worker.expect_no_request()
 
@@ -124,7 +124,7 @@ def superfluous_frames(bench: Bench) -> None:
     """A HEARTBEAT with a third frame is invalid."""
     worker, client = bench.worker(), bench.client()
     worker.say(WORKER, mdp.W_HEARTBEAT, b"more")
-    bench.pause()
+    bench.settle_gone(bench.service)
     client.ask()
     worker.expect_no_request()
 
@@ -139,6 +139,8 @@ def answers_from_clients(bench: Bench) -> None:
     victim.ask()
     worker.take()
     client.say(CLIENT, mdp.C_FINAL, bench.service, b"forged")
+    bench.settle_asked(client)
+    worker.beat()
     victim.expect_silence()
 
 

@@ -60,7 +60,8 @@ def silence_after_disconnect(bench: Bench) -> None:
     other.ask()
     busy.take()
     busy.say(*DISCONNECT)
-    bench.pause()
+    for worker in (idle, busy):
+        bench.settle_gone(worker.service)
     idle.forget()
     busy.forget()
     client.ask()
@@ -171,6 +172,6 @@ def clients_or_workers(bench: Bench) -> None:
     client.expect_no_request()
     worker, other = bench.worker(), bench.client()
     worker.say(mdp.CLIENT, mdp.C_REQUEST, bench.service, b"x")
-    bench.pause()
+    bench.settle_gone(bench.service)
     other.ask()
     worker.expect_no_request()
