@@ -509,7 +509,9 @@ class BrokerCore:
 
     def _dismiss_offender(self, worker: Worker, offence: str) -> None:
         """Dismiss `worker` for what it sent."""
-        log.warning("worker_misbehaved", service=worker.service.name.decode(), offence=offence)
+        if (left_out := self._refusals.take()) is not None:
+            service = worker.service.name.decode()
+            log.warning("worker_misbehaved", service=service, offence=offence, left_out=left_out)
         self._dismiss(worker, offence)
 
     def _remove(self, worker: Worker) -> None:
