@@ -3,7 +3,8 @@
     python -m tests.helpers.fake_daemon ANYTHING serve --ready-fd N --life-line N --runtime-dir D …
 
 As a program it does what `intendant serve --embedded` promises, with runs that end at once.
-`FAKE_DAEMON` in the environment holds JSON: `log` (by stream), `exit_code`, `blocks`, `fails`.
+`FAKE_DAEMON` in the environment holds JSON: `log` (by stream), `exit_code`, `blocks`, `dies`,
+`fails`.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ async def serve(flags: argparse.Namespace) -> int:
     loop.add_reader(flags.life_line, end, 1)
     async with fake_daemon(executor, f"ipc://{flags.runtime_dir}/client.sock"):
         os.write(flags.ready_fd, b'{"ready": true}\n')
+        if told.get("dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
         status = await ended
         await asyncio.sleep(0)  # the answer to a shutdown request leaves first
     return status

@@ -133,6 +133,15 @@ async def test_a_daemon_that_does_not_start_is_our_failure(tell: Tell) -> None:
     assert left_behind() == []
 
 
+async def test_a_daemon_that_dies_is_named_whatever_it_was_asked_at_that_moment(tell: Tell) -> None:
+    tell(dies=True)
+    status, _, err = await run("--", "true")
+    [home] = left_behind()
+    assert status == 125
+    assert "ended before its runs, with status -9" in err
+    assert f"to go on: intendant run --continue --state-dir {home / 'state'}\n" in err
+
+
 def test_an_embedded_daemon_answers_and_leaves_nothing(tell: Tell) -> None:
     tell()
     with EmbeddedDaemon() as daemon:

@@ -260,7 +260,9 @@ def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_unharmed(
 ) -> None:
     second = daemon.run("serve", within_s=10.0)
     assert second.returncode not in (0, 143)
-    assert f"pid {daemon.pid}" in second.stderr
+    assert second.stderr == (
+        f"intendant: {daemon.state_dir} is in use by a daemon with pid {daemon.pid}\n"
+    )
     assert daemon.run("submit", "--wait", "--", "true").returncode == 0
 
 

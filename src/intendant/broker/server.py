@@ -85,6 +85,11 @@ class Server:
     ) -> None:
         self.close()
 
+    @property
+    def has_listened(self) -> bool:
+        """Whether it was ever told to bind."""
+        return bool(self._ports)
+
     def listen(self) -> list[str]:
         """Bind every endpoint and start; the addresses."""
         if self._config.server_key is not None:
@@ -351,7 +356,8 @@ async def serve(
             if control is not None:
                 await server.wait_farewells()
             server.say_goodbye()
-            log.info("broker_ended", signal=number)
+            if server.has_listened:
+                log.info("broker_ended", signal=number)
     return number
 
 

@@ -43,7 +43,7 @@ from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.result import WITH_RESULT
 from intendant.client.shapes import RunInfo
 from intendant.client.wire import selectors
-from intendant.errors import SupervisionError
+from intendant.errors import SupervisionError, Unreachable
 from intendant.protocol.run_states import Outcome, RunState
 
 _FORWARDED = {
@@ -51,6 +51,8 @@ _FORWARDED = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGHUP: signal.SIGTERM,  # to a daemon it means: read the settings again
 }
+DYING_S = 1.0
+"""How much later than its sockets a process that died may be gone."""
 LEFT_S = 30.0
 """How long what an earlier daemon left running may take to end."""
 _GO_ON = frozenset({"pipeline", "study"})
@@ -101,11 +103,12 @@ def run_embedded(
     # From here on: a signal while the daemon starts waits until it can be passed on.
     with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
         daemon.keep_state = True
-        with daemon.client() as client:
-            if not submissions:
-                continue_unfinished(client)
-            plan = make_plan(client, submissions, secret_env=secret_env)
-        account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
+        with death_explained(daemon):
+            with daemon.client() as client:
+                if not submissions:
+                    continue_unfinished(client)
+                plan = make_plan(client, submissions, secret_env=secret_env)
+            account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         with_result = runs_with_result(account, daemon.state_dir)
         daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
@@ -242,7 +245,8 @@ def _on_end(
             daemon.send_signal(_FORWARDED[signal.Signals(number)])
         case DaemonEnded(status):
             account.daemon_ended = True
-            _require_interrupted(account, daemon, status)
+            if account.interrupted_by is None:
+                raise _ended_early(daemon, status)
         case Failed(error):
             # After a signal the daemon is on its way out: it is its end that counts.
             if account.interrupted_by is None:
@@ -251,12 +255,23 @@ def _on_end(
             assert_never(event)
 
 
-def _require_interrupted(account: Account, daemon: EmbeddedDaemon, status: int) -> None:
-    if account.interrupted_by is None:
-        raise SupervisionError(
-            f"the embedded daemon ended before its runs, with status {status}; its log: "
-            f"{daemon.state_dir / 'daemon.log'}"
-        )
+def _ended_early(daemon: EmbeddedDaemon, status: int) -> SupervisionError:
+    return SupervisionError(
+        f"the embedded daemon ended before its runs, with status {status}; its log: "
+        f"{daemon.state_dir / 'daemon.log'}; to go on: {_going_on(daemon.state_dir)}"
+    )
+
+
+@contextmanager
+def death_explained(daemon: EmbeddedDaemon) -> Iterator[None]:
+    """Whoever asks a daemon that has just died learns that first, and not that nobody answers."""
+    try:
+        yield
+    except Unreachable as error:
+        status = daemon.ended(within_s=DYING_S)
+        if status is None:
+            raise
+        raise _ended_early(daemon, status) from error
 
 
 @contextmanager
@@ -307,18 +322,21 @@ def _say_what_returned(run_ids: Sequence[int], kept: Path) -> None:
 def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_named: bool) -> None:
     if kept is None or account.status == exit_status.DONE:
         return
-    place = shlex.quote(str(kept))
     ended = sum(run["outcome"] is not None for run in account.runs.values())
     if ended < planned or account.interrupted_by is not None:
-        click.echo(f"intendant: to go on: intendant run --continue --state-dir {place}", err=True)
+        click.echo(f"intendant: to go on: {_going_on(kept)}", err=True)
     elif not is_named:
         run_id = _guilty(account)
         click.echo(
             f"intendant: the state is kept in {kept}\n"
-            f"intendant: what run {run_id} wrote: intendant logs --state-dir {place} {run_id}, "
-            "its errors with --stderr",
+            f"intendant: what run {run_id} wrote: intendant logs "
+            f"--state-dir {shlex.quote(str(kept))} {run_id}, its errors with --stderr",
             err=True,
         )
+
+
+def _going_on(state_dir: Path) -> str:
+    return f"intendant run --continue --state-dir {shlex.quote(str(state_dir))}"
 
 
 def _guilty(account: Account) -> int:

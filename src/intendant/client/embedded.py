@@ -101,6 +101,11 @@ class EmbeddedDaemon:
         """Its exit status, once it has ended; below zero: the signal that killed it."""
         return self._running().wait()
 
+    def ended(self, *, within_s: float) -> int | None:
+        """Its exit status like `wait`'s, if it has ended or does so in time."""
+        process = self._running()
+        return process.wait() if _ended_within(process, within_s) else None
+
     @property
     def _runtime_dir(self) -> Path:
         return self._home / "run"
@@ -182,14 +187,17 @@ class EmbeddedDaemon:
 
 def _ended_within(process: subprocess.Popen[bytes], patience_s: float) -> bool:
     """Whether the process ended in time, seen through its pidfd: `Popen.wait(timeout)` polls."""
-    with contextlib.suppress(ProcessLookupError):
-        if process.poll() is None:
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                select.select([descriptor], [], [], patience_s)
-            finally:
-                os.close(descriptor)
-    return process.poll() is not None
+    if process.poll() is not None:
+        return True
+    with contextlib.suppress(ProcessLookupError):  # another thread has just waited for it
+        descriptor = os.pidfd_open(process.pid)
+        try:
+            if not select.select([descriptor], [], [], patience_s)[0]:
+                return False
+        finally:
+            os.close(descriptor)
+    process.wait()
+    return True
 
 
 def _pipe() -> tuple[FileIO, FileIO]:
