@@ -13,11 +13,12 @@ import select
 import socket
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from intendant.broker.client import ConnectionPool
 from intendant.broker.config import BrokerConfig, Endpoint
@@ -29,7 +30,9 @@ from intendant.executor.supervise import Supervision
 from intendant.executor.troubles import Troubles
 from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.process.children import Children
+from intendant.process.identity import boot_id, start_time
 from intendant.process.pidfd import Pidfd
+from intendant.protocol.records import ClaimRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import Settings
 from intendant.store.disk import Disk
@@ -38,6 +41,7 @@ from intendant.store.sqlite import SqliteStore
 from tests.helpers.stores import StoreCase, opened
 
 TOKEN = "f" * 32
+TOKEN_SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
 CANCEL = Stop(Outcome.CANCELLED, "cancelled: by ada")
 
 
@@ -112,9 +116,13 @@ class Governors:
             raise LaunchFailed("the launcher is gone")
         if self.hangs:
             await asyncio.Event().wait()
-        child = subprocess.Popen(["sleep", "600"], cwd=request.folder)  # noqa: ASYNC220 it is short
-        self.born.append(child)
+        child = self.bear(request.folder)
         return Launched(child.pid, 0, Pidfd(os.pidfd_open(child.pid)))
+
+    def bear(self, folder: Path) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(["sleep", "600"], cwd=folder)
+        self.born.append(child)
+        return child
 
 
 class NoOrphans(Children):
@@ -147,6 +155,22 @@ class Supervised:
         async with asyncio.timeout(60):
             await self.supervision.launch(TOKEN)
 
+    async def adopted(self) -> tuple[subprocess.Popen[bytes], Coroutine[Any, Any, None]]:
+        """A governor that an earlier daemon launched, and the life that its adoption is."""
+        folder = Spool(self.parts.spool.root).make_attempt(self.run_id, 1)
+        child = self.launcher.bear(folder.path)
+        await self.case.store.grant(self.run_id, 1, token_sha256=TOKEN_SHA256)
+        await self.case.store.started(self.run_id, 1, at=utc_now(), pid=child.pid)
+        claim = ClaimRecord(
+            pid=child.pid, start_time=start_time(child.pid) or 0, boot_id=boot_id(),
+            token_sha256=TOKEN_SHA256, cgroup=None,
+        )  # fmt: skip
+        lock = folder.claim(claim)
+        assert lock is not None
+        os.close(lock)
+        [live] = await self.case.store.live()
+        return child, self.supervision.adopt(live, claim, Pidfd(os.pidfd_open(child.pid)))
+
     async def cancel(self) -> None:
         """As `cancel` does: the wish is recorded, then passed on."""
         done = await self.case.store.request_stop(
@@ -172,7 +196,7 @@ async def supervised(
             run_id = await case.add()
             supervision = Supervision(
                 parts, run_id=run_id, attempt=1, queue="default",
-                token_sha256=hashlib.sha256(TOKEN.encode()).hexdigest(),
+                token_sha256=TOKEN_SHA256,
             )  # fmt: skip
             try:
                 yield Supervised(case, parts, moments, disk, launcher, run_id, supervision, bus)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
+from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from intendant.errors import LeftToRecovery
@@ -15,6 +18,7 @@ from intendant.protocol.run_states import Outcome
 from tests.helpers.supervised import CANCEL, Moment, supervised
 
 SHUTDOWN = Stop(Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: sigterm")
+KILL = dataclasses.replace(SHUTDOWN, now=True, is_final=True)
 
 
 @pytest.mark.parametrize("launch", ["succeeds", "fails", "hangs"])
@@ -44,7 +48,7 @@ async def test_a_run_that_the_daemon_stops_at_any_step_of_a_failing_start_stays_
 
         async def stop_twice() -> None:
             attempt.supervision.stop(SHUTDOWN)
-            attempt.supervision.stop(dataclasses.replace(SHUTDOWN, now=True, is_final=True))
+            attempt.supervision.stop(KILL)
 
         attempt.launcher.fails = True
         attempt.moments.acts[moment] = stop_twice
@@ -92,3 +96,21 @@ async def test_a_governor_that_was_heard_of_after_two_new_brokers_is_not_called_
         await asyncio.sleep(0.05)  # both would have called it silent by now
 
         assert attempt.supervision.is_present
+
+
+async def test_an_adopted_run_can_be_ended_while_the_database_is_locked(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as attempt:
+        child, adopt = await attempt.adopted()
+        with closing(apsw.Connection(str(attempt.case.path))) as other:
+            other.execute("BEGIN IMMEDIATE")
+            async with asyncio.TaskGroup() as tasks:
+                adoption = tasks.create_task(adopt)
+                attempt.supervision.stop(KILL)
+                assert await asyncio.to_thread(child.wait, 20) == -signal.SIGKILL
+                assert not adoption.done()
+                other.execute("ROLLBACK")
+
+        run = await attempt.case.store.run(attempt.run_id)
+        assert (run.state, run.outcome) == ("ended", "interrupted")
+        told = await attempt.case.told(attempt.run_id)
+        assert "adopted" in told

@@ -215,9 +215,6 @@ class Supervision:
         watched = Watched(claim.pid, pidfd, is_child=False)
         store = self._parts.store
         try:
-            await self._insist(
-                "adoption", partial(self._ending.note, RunNote.ADOPTED, pid=claim.pid)
-            )
             grant = None
             if not self._is_started:
                 grant = await self._insist("adoption", partial(store.grant_info, self.run_id))
@@ -310,6 +307,7 @@ class Supervision:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     aides = [
+                        tasks.create_task(self._note_adoption(watched)),
                         tasks.create_task(self._pass_on_stops(watched)),
                         tasks.create_task(self._note_presence()),
                     ]
@@ -333,6 +331,15 @@ class Supervision:
 
     async def _wait_finished_or_gone(self, watched: Watched) -> None:
         await first_of(watched.pidfd.wait_exit(), settled(self._finished))
+
+    async def _note_adoption(self, watched: Watched) -> None:
+        """Keep in the log that this daemon has not launched the governor; first of all, if it can.
+
+        A disk that won't have it must not keep anybody from ending the run.
+        """
+        if not watched.is_child:
+            note = partial(self._ending.note, RunNote.ADOPTED, pid=watched.pid)
+            await self._insist("adoption", note)
 
     async def _note_presence(self) -> None:
         """Keep in the log when the governor fell silent, and when it was heard again."""
