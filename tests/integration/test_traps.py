@@ -25,7 +25,7 @@ from intendant.broker.keys import ClientKeys, make_pair
 from intendant.broker.ports import Port, Sent
 from intendant.broker.server import Server
 from intendant.broker.services import Outgoing
-from intendant.broker.sockets import close_dealer, open_dealer
+from intendant.broker.sockets import close_dealer, open_dealer, outdated_libzmq
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
 from intendant.errors import AccessDenied, Unreachable
@@ -391,8 +391,9 @@ async def test_recorded_bytes_sent_again_are_worth_nothing(door: Door) -> None:
     assert await door.ask(door.bob) == b"bob"
 
 
-def test_a_libzmq_with_known_holes_is_not_used() -> None:
-    assert zmq.zmq_version_info() >= (4, 3, 5)
+def test_a_libzmq_with_known_holes_is_told_at_the_start() -> None:
+    assert outdated_libzmq() is None
+    assert outdated_libzmq((4, 3, 4)) == "found libzmq 4.3.4, expected 4.3.5 or newer"
 
 
 async def recording(door: Door) -> bytes:

@@ -38,7 +38,7 @@ from intendant.broker.config import BrokerConfig, Endpoint, KeyPair
 from intendant.broker.core import BrokerCore
 from intendant.broker.ports import Port, Sent
 from intendant.broker.services import Outgoing
-from intendant.broker.sockets import MAX_SOCKETS, Context
+from intendant.broker.sockets import MAX_SOCKETS, Context, outdated_libzmq
 from intendant.errors import SettingsError
 from intendant.process.crashpoints import crash_point
 from intendant.process.limits import raise_file_limit
@@ -343,6 +343,8 @@ async def serve(
 ) -> int:
     """Be a broker until a signal comes (its number) or the executor is gone (0)."""
     raise_file_limit()
+    if (outdated := outdated_libzmq()) is not None:
+        log.warning("library_outdated", detail=outdated)
     ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     with contextlib.ExitStack() as stack:
         stack.enter_context(_ended_by(signals, ended))

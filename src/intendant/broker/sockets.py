@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
 
+LEAST_LIBZMQ = (4, 3, 5)
+"""Before it a stranger could starve or overrun a server (CVE-2020-15166, CVE-2019-13132)."""
 MAX_SOCKETS = 16_384
 """Of one process; the executor has one for each stream and each live run, and two to watch each."""
 HIGH_WATER_MARK = 16
@@ -78,6 +80,14 @@ def unreachable(endpoint: str, *, hung_up: bool) -> IntendantError:
             "or it has too many connections"
         )
     return Unreachable(f"no daemon answers at {endpoint}")
+
+
+def outdated_libzmq(version: tuple[int, int, int] = zmq.zmq_version_info()) -> str | None:
+    """What to say of a libzmq with known faults; a distribution's pyzmq brings none of its own."""
+    if version >= LEAST_LIBZMQ:
+        return None
+    found, expected = (".".join(map(str, each)) for each in (version, LEAST_LIBZMQ))
+    return f"found libzmq {found}, expected {expected} or newer"
 
 
 def process_context() -> Context:

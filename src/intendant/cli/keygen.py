@@ -43,7 +43,7 @@ def verb(
     path = file or configuration_dir(session.environ) / name
     pair = make_pair()
     write_pair(path, pair)
-    click.echo(f"wrote {path}", err=True)
+    click.echo(f"wrote both halves to {path}", err=True)
     if account is None:
         click.echo(pair.public)
     else:

@@ -64,6 +64,7 @@ from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
+from intendant.store.database import outdated_sqlite
 from intendant.store.insist import insist
 from intendant.store.lock import lock_folder
 from intendant.store.spool import Spool
@@ -138,6 +139,8 @@ class Executor:
             store = await SqliteStore.open(
                 self._state_dir / DATABASE, now=utc_now, on_change=self._on_change
             )
+            if (outdated := outdated_sqlite()) is not None:
+                log.warning("library_outdated", detail=outdated)
             try:
                 await _require_own(self._state_dir, store)
                 await self._serve(store, children)

@@ -27,6 +27,9 @@ TRIALS_APPLICATION_ID = 0x494E5454
 """`INTT`: the trials of one study."""
 BUSY_TIMEOUT_S = 5.0
 
+LEAST_SQLITE = (3, 51, 3)
+"""Before it a checkpoint could lose what was committed (sqlite.org/wal.html)."""
+
 _MIGRATION = re.compile(r"([0-9]{4})_[a-z0-9_]+\.sql")
 _WRITER_PRAGMAS: dict[str, str | int] = {
     "journal_mode": "wal",
@@ -67,6 +70,13 @@ RUNS = Schema(APPLICATION_ID, "migrations")
 STEPS = Schema(STEPS_APPLICATION_ID, "step_migrations", outlives_power_cuts=False)
 """A step whose end is taken back runs again, as one that had not ended does."""
 TRIALS = Schema(TRIALS_APPLICATION_ID, "trial_migrations", outlives_power_cuts=False)
+
+
+def outdated_sqlite(version: str = apsw.sqlite_lib_version()) -> str | None:
+    """What to say of a SQLite with known faults; a distribution's apsw brings none of its own."""
+    if tuple(map(int, version.split("."))) >= LEAST_SQLITE:
+        return None
+    return f"found SQLite {version}, expected {'.'.join(map(str, LEAST_SQLITE))} or newer"
 
 
 def store_error(path: Path, error: apsw.Error) -> StoreError:

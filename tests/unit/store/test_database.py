@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from intendant.errors import StoreError
-from intendant.store.database import database_errors, migrations, numbered
+from intendant.store.database import database_errors, migrations, numbered, outdated_sqlite
 
 
 def test_migrations_are_taken_in_order() -> None:
@@ -49,3 +49,9 @@ def test_an_error_keeps_its_cause_and_tells_no_bound_value(tmp_path: object) -> 
     assert "no such table: nowhere" in str(caught.value)
     assert shown.__cause__ is not None
     assert "canary" not in "".join(shown.__cause__.format())
+
+
+def test_a_sqlite_with_known_faults_is_told_at_the_start() -> None:
+    assert outdated_sqlite() is None
+    assert outdated_sqlite("3.51.3") is None
+    assert outdated_sqlite("3.51.2") == "found SQLite 3.51.2, expected 3.51.3 or newer"
