@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.measuring import measuring
 from benchmarks.peers import python_with
-from benchmarks.processes import pss_mb
+from benchmarks.processes import cpu_ns, pss_mb
 from benchmarks.row import Contest
 from benchmarks.runs import daemon
 from intendant import Client
@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 TUNE_TRIALS = {"fresh": 10, "reused": 60}
 """It makes one in a second, or some dozens."""
 RESTING_S = 1.0
+MARKS = (500, 2000, 8000, 9500)
+"""Trials, of 10,000: the cost of one is compared between the first two and the last two."""
 
 
 def trials_per_s(count: int, *, reuse: bool) -> Callable[[Path], AbstractContextManager[Contest]]:
@@ -81,14 +83,33 @@ def study_memory(folder: Path) -> Iterator[Contest]:
 
 @contextmanager
 def slowdown(folder: Path) -> Iterator[Contest]:
-    """How much longer a trial takes after 10,000 of them than at first."""
+    """How much more of a CPU a trial costs the study after 8,000 of them than at first."""
 
     def ours() -> float:
-        ends = sorted(_ends(client, 10_000, reuse=True))
-        return (ends[-1] - ends[-1001]) / (ends[1000] - ends[0])
+        run = client.submit(_study("trivial", 10_000, reuse=True), name="study")
+        first, early, late, last = [_cost(embedded.pid, client, run.id, at) for at in MARKS]
+        run.wait()
+        return _slope(late, last) / _slope(first, early)
 
-    with daemon(folder, slots=2) as client:
+    with EmbeddedDaemon(folder / "state", slots=2) as embedded, embedded.client() as client:
         yield ours, None
+
+
+def _cost(daemon_pid: int, client: Client, run_id: int, count: int) -> tuple[int, int]:
+    """Once there are so many trials: how many, and what the study has used of a CPU; ns."""
+    while (total := client.trials([run_id], limit=1)["total"]) < count:
+        time.sleep(0.02)
+    below = psutil.Process(daemon_pid).children(recursive=True)
+    return total, cpu_ns([each.pid for each in below if _is_study(each)])
+
+
+def _is_study(process: psutil.Process) -> bool:
+    return process.cmdline()[:1] != [] and process.cmdline()[0].startswith("intendant: study")
+
+
+def _slope(one: tuple[int, int], other: tuple[int, int]) -> float:
+    """Of a CPU for a trial; ns."""
+    return (other[1] - one[1]) / (other[0] - one[0])
 
 
 def _rate(client: Client, count: int, *, reuse: bool) -> float:
