@@ -17,6 +17,9 @@ from intendant.client.shapes import RunDetails
 MAX_VALUE = 24
 """How much of a parameter's value is shown, as ClearML does it."""
 
+SHORT = 12
+"""So long a text is not broken."""
+
 _STYLE = """
 body { font: 14px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px;
        padding: 0 1rem; color: #222; }
@@ -26,7 +29,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2r
 table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .25rem .6rem;
        border-bottom: 1px solid #eee; vertical-align: top; }
 th { background: #f5f6f8; position: sticky; top: 0; } td { overflow-wrap: anywhere; }
-td:first-child { white-space: nowrap; }
+td:first-child, td.short { white-space: nowrap; }
 .state { color: #fff; border-radius: 4px; padding: 0 .4rem; white-space: nowrap; }
 .box > p { margin: .6rem 1rem; } .legend { color: #555; } .legend span { margin-left: 1rem; }
 .light { color: #222; } a { color: #2457a6; }
@@ -59,7 +62,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table; cells that are not `Raw` are escaped."""
     lines = ["<table><thead><tr>", *(f"<th>{escape(name)}</th>" for name in head)]
     lines.append("</tr></thead><tbody>")
-    lines += ["<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in rows]
+    lines += ["<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows]
     return "".join([*lines, "</tbody></table>"])
 
 
@@ -105,4 +108,11 @@ def shortened(value: object) -> str:
 
 
 def _cell(cell: str) -> str:
-    return cell if isinstance(cell, Raw) else escape(cell)
+    """A cell; what is short, as numbers are, is not broken into two lines."""
+    if isinstance(cell, Raw):
+        return f"<td>{cell}</td>"
+    return (
+        f'<td class="short">{escape(cell)}</td>'
+        if len(cell) <= SHORT
+        else f"<td>{escape(cell)}</td>"
+    )

@@ -52,7 +52,7 @@ class Numbers:
 
     def _powers_of_ten(self) -> list[float]:
         first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
-        every = 1 + (last - first) // _TICKS
+        every = 1 + max(last - first, 0) // _TICKS
         return [10.0**power for power in range(first, last + 1, every)]
 
     def _multiples(self) -> list[float]:

@@ -103,12 +103,23 @@ def test_text_is_data_whatever_it_looks_like_and_nothing_is_fetched() -> None:
         [trial(0, "failed", value=None)],
         [trial(0, None, value=None, started_at=None)],
         [trial(0), trial(1, value=0.0)],
+        [trial(0, params={"rate": 0.002}), trial(1, params={"rate": 0.003})],
         [trial(0, value=1e300), trial(1, value=-1e300), trial(2, value=5e-324)],
         [trial(0, value=math.nan), trial(1, value=math.inf)],
         [trial(0, params={"kind": [1, {"a": None}]}), trial(1, params={"rate": 10**400})],
         [trial(0, params={}), trial(1, params={})],
     ],
-    ids=["none", "no value", "not started", "the same", "far apart", "endless", "odd", "no space"],
+    ids=[
+        "none",
+        "no value",
+        "not started",
+        "the same",
+        "one decade",
+        "far apart",
+        "endless",
+        "odd",
+        "no space",
+    ],
 )
 def test_any_study_has_a_page(trials: list[TrialInfo]) -> None:
     text = a_page(*trials)
