@@ -22,7 +22,9 @@ from intendant.protocol import mdp
 from tests.helpers.router import HEARTBEAT, Router, router
 
 BEAT_S = 0.1
-LIVENESS = 3
+ROUNDS = 6
+PATIENT = 300
+"""Silent intervals that no loaded machine comes to, where silence is not what a test is about."""
 READY = [mdp.WORKER, mdp.W_READY, b"echo"]
 DISCONNECT = [mdp.WORKER, mdp.W_DISCONNECT]
 
@@ -32,10 +34,12 @@ async def echo(request: Request) -> list[bytes]:
 
 
 @asynccontextmanager
-async def worker(folder: Path, handler: Handler = echo) -> AsyncIterator[Router]:
+async def worker(
+    folder: Path, handler: Handler = echo, *, liveness: int = PATIENT
+) -> AsyncIterator[Router]:
     """A worker of `echo` and the other end of its connection."""
     uri = f"ipc://{folder}/b.sock"
-    made = Worker(uri, b"echo", handler, heartbeat_s=BEAT_S, liveness=LIVENESS)
+    made = Worker(uri, b"echo", handler, heartbeat_s=BEAT_S, liveness=liveness)
     with router(uri) as other_end:
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(made.run())
@@ -51,7 +55,7 @@ async def test_c1_c2_a_worker_introduces_itself_by_ready(tmp_path: Path) -> None
 async def test_c9_d1_a_worker_takes_ready_as_accepted_and_sends_heartbeats(tmp_path: Path) -> None:
     async with worker(tmp_path) as broker:
         peer, _ = await broker.hear()
-        for _ in range(2 * LIVENESS):
+        for _ in range(ROUNDS):
             broker.say(peer, *HEARTBEAT)
             assert await broker.hear() == (peer, HEARTBEAT)
 
@@ -125,20 +129,20 @@ async def test_c8_a_worker_that_is_told_to_go_comes_back_on_a_new_socket(tmp_pat
 
 
 async def test_d2_d7_a_worker_begins_anew_when_the_broker_is_silent(tmp_path: Path) -> None:
-    async with worker(tmp_path) as broker:
+    began = time.monotonic()
+    async with worker(tmp_path, liveness=3) as broker:
         peer, _ = await broker.hear()
-        began = time.monotonic()
         again, frames = await broker.hear_word()
-        silence_s = time.monotonic() - began
     assert frames == READY
     assert again != peer
-    assert silence_s >= LIVENESS * BEAT_S - BEAT_S / 2  # its clock began before READY was heard
+    assert time.monotonic() - began >= 3 * BEAT_S
 
 
 async def test_d3_a_request_is_a_sign_of_life_to_a_worker(tmp_path: Path) -> None:
-    async with worker(tmp_path) as broker:
+    async with worker(tmp_path, liveness=10) as broker:
         peer, _ = await broker.hear()
-        for _ in range(3 * LIVENESS):
+        deadline = time.monotonic() + 15 * BEAT_S
+        while time.monotonic() < deadline:
             broker.assign(peer, b"7:ann", b"x")
             assert (await broker.hear_word())[0] == peer
             await asyncio.sleep(BEAT_S / 2)
@@ -177,7 +181,7 @@ async def test_d8_a_busy_worker_sends_heartbeats(tmp_path: Path) -> None:
     async with worker(tmp_path, wait) as broker:
         peer, _ = await broker.hear()
         broker.assign(peer, b"7:ann", b"x")
-        for _ in range(2 * LIVENESS):
+        for _ in range(ROUNDS):
             broker.say(peer, *HEARTBEAT)
             assert await broker.hear() == (peer, HEARTBEAT)
         asked.set()
