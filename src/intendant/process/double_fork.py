@@ -77,8 +77,7 @@ def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> N
         for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(signum, signal.SIG_DFL)
         _enter_folder(Path(request["folder"]))
-        os.environ.clear()
-        os.environ.update(request["environment"])
+        _set_environment(request["environment"])
         forget_crash_points()
         forget_disk_trouble()
         crash_point("governor.session_made")
@@ -90,6 +89,14 @@ def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> N
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    """Take another environment. `clear` and `update` have each governor copy 30 pages more."""
+    for name in list(os.environ):
+        del os.environ[name]
+    for name, value in environment.items():
+        os.environ[name] = value
 
 
 def _enter_folder(folder: Path) -> None:

@@ -41,6 +41,7 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
     setproctitle.setproctitle("intendant: zygote")
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)  # it ends with its life-line, by nothing else
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # whoever ignores it has no children to wait for
     for each in preload:
         _load(each)
     run = load_entry(entry)
@@ -59,55 +60,45 @@ def _load(each: str) -> None:
 
 
 def _serve(control: socket.socket, run: Entry) -> None:
-    wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that the wake-up pipe hears of it
+    middles: dict[int, int] = {}  # pidfd to pid; no signal handler, which governors would undo
     poll = select.poll()
     poll.register(control, select.POLLIN)
-    poll.register(wake_reader, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if wake_reader in ready:
-            os.read(wake_reader, 4096)
-            _reap_middles()
+        for pidfd in ready & middles.keys():
+            poll.unregister(pidfd)
+            os.waitpid(middles.pop(pidfd), 0)
+            os.close(pidfd)
         if control.fileno() in ready:
             data, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
             if not data:
                 return
             crash_point("zygote.asked")
-            _fork(data, descriptors[0], run, close=(wake_reader, wake_writer, control))
+            middle = _fork(data, descriptors[0], run, close=(control, middles))
             crash_point("zygote.forked")
             os.close(descriptors[0])
-
-
-def _reap_middles() -> None:
-    """What children the zygote has are middle processes, so here any may be reaped."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
+            if middle is not None:
+                pidfd = os.pidfd_open(middle)
+                middles[pidfd] = middle
+                poll.register(pidfd, select.POLLIN)
 
 
 def _fork(
-    data: bytes, report_descriptor: int, run: Entry, *, close: tuple[int, int, socket.socket]
-) -> None:
+    data: bytes, report_descriptor: int, run: Entry, *, close: tuple[socket.socket, dict[int, int]]
+) -> int | None:
+    """Fork a governor; the pid of the middle process, where there had to be one."""
     try:
         pid, is_sibling = _fork_sibling()
     except OSError as error:
         os.write(report_descriptor, failure(f"fork: {error.strerror}"))
-        return
+        return None
     if pid != 0:
-        return
+        return None if is_sibling else pid
     try:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        reader, writer, control = close
-        os.close(reader)
-        os.close(writer)
+        control, middles = close
         control.close()
+        for pidfd in middles:
+            os.close(pidfd)
         report = socket.socket(fileno=report_descriptor)
         if is_sibling:
             be_governor(json.loads(data), report, run)
