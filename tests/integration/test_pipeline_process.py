@@ -186,9 +186,11 @@ class Conducted:
         return {name: info.outcome for name, info in self.steps.items()}
 
     def outputs(self, step: str) -> Any:
-        folder = self.steps[step].folder
-        assert folder is not None
-        return json.loads((self.run_folder / folder / "outputs.json").read_bytes())
+        info = self.steps[step]
+        assert info.report is not None
+        if info.report.outputs is not None:
+            return json.loads(info.report.outputs)
+        return json.loads((self.run_folder / str(info.folder) / "outputs.json").read_bytes())
 
     def log(self, step: str, stream: str = "stdout") -> str:
         folder = self.steps[step].folder

@@ -121,7 +121,10 @@ def results_in(folder: Path, info: RunInfo, steps: Sequence[StepInfo]) -> Pipeli
 
 def _read(folder: Path, step: StepInfo) -> tuple[str, bytes] | None:
     """The bytes of a step's outputs and how they are encoded, if it left any."""
-    encoding = step.get("report", {}).get("encoding")
+    report = step.get("report", {})
+    encoding, outputs = report.get("encoding"), report.get("outputs")
     if not isinstance(encoding, str):
         return None
+    if isinstance(outputs, str):
+        return encoding, outputs.encode()
     return encoding, (folder / step["folder"] / f"outputs.{encoding}").read_bytes()

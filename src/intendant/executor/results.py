@@ -69,13 +69,16 @@ def _outputs(run_folder: Path, offset: int) -> Piece:
 
 def _entry(run_folder: Path, step: StepInfo, room: int) -> bytes | None:
     """A step's name and what it left, if it ended well and that is JSON and small enough."""
-    is_json = step.report is not None and step.report.encoding == "json"
-    if not is_json or step.folder is None or step.outcome not in GOOD:
+    report = step.report
+    if report is None or report.encoding != "json" or step.outcome not in GOOD:
         return None
     name = json.dumps(step.name).encode() + b": "
     try:
-        with os.fdopen(_opened(run_folder / step.folder / "outputs.json"), "rb") as file:
-            text = file.read(max(room, 0) + 1)
+        if report.outputs is not None:
+            text = report.outputs.encode()
+        else:
+            with os.fdopen(_opened(run_folder / str(step.folder) / "outputs.json"), "rb") as file:
+                text = file.read(max(room, 0) + 1)
         json.loads(text)
     except (OSError, ValueError, RecursionError):  # cut off, or touched by others
         return None

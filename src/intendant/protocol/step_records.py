@@ -58,6 +58,9 @@ class StepReport(Model):
         default_factory=dict, description="as they were, references replaced"
     )
     encoding: Encoding | None = Field(default=None, description="of the outputs; null: none")
+    outputs: str | None = Field(
+        default=None, description="as JSON, where they are small and in no file"
+    )
     artifacts: dict[str, Artifact] = Field(default_factory=dict)
     models: Models = Field(default_factory=Models)
     usage: Usage | None = None

@@ -306,7 +306,8 @@ def _reading(path: Path) -> Iterator[apsw.Connection | None]:
 def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) -> None:
     """Begin a database with what stands in another as of now (sqlite.org/backup.html).
 
-    What the steps left is in another run's folder now, as their reports say then.
+    What the steps left is in another run's folder now, as their reports say then; what they
+    returned stays as it is.
     """
     with (
         database_errors(source),
@@ -316,7 +317,10 @@ def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) 
         with new.backup("main", old, "main") as backup:
             backup.step()
         new.execute(
-            "UPDATE step SET report = replace(report, ?, ?)", (old_folder + "/", new_folder + "/")
+            "UPDATE step SET report = iif(report ->> 'outputs' IS NULL, "
+            "replace(report, :old, :new), "
+            "json_set(replace(report, :old, :new), '$.outputs', report ->> 'outputs'))",
+            {"old": old_folder + "/", "new": new_folder + "/"},
         )
 
 

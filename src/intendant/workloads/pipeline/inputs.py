@@ -22,8 +22,9 @@ class InputMissing(Exception):
 class Inputs:
     """What the references of one step can be about.
 
-    `left` holds, by step: `id`, `parameters`, `artifacts`, `models`, `outputs` (a path, or none)
-    and `is_good`, whether it ended well; of one that did not, everything is None.
+    `left` holds, by step: `id`, `parameters`, `artifacts`, `models`, `outputs` (a path, or none),
+    `value` (them as JSON, where no file has them) and `is_good`, whether it ended well; of one that
+    did not, everything is None.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Inputs:
             case "parameters":
                 return _named(left["parameters"], reference.path)
             case "outputs":
-                return walk(_load(left["outputs"]), reference.path)
+                return walk(_outputs(left), reference.path)
             case "models":
                 side, index, prop = reference.path
                 return walk(_at(left["models"].get(side, []), int(index)), [prop])
@@ -87,7 +88,10 @@ def _at(models: list[Any], index: int) -> object:
     return dict.fromkeys(("id", "name", "url", "framework", "comment")) | model
 
 
-def _load(path: str | None) -> object:
+def _outputs(left: Mapping[str, Any]) -> object:
+    if (value := left.get("value")) is not None:
+        return json.loads(value)
+    path = left["outputs"]
     return None if path is None else load_outputs(path)
 
 

@@ -29,13 +29,14 @@ def left_by(
     """What a step that has ended left, as `inputs.Inputs` looks it up."""
     report = report or StepReport(outcome=StepOutcome.FAILED)
     outputs = None
-    if report.encoding is not None and folder is not None:
+    if report.encoding is not None and report.outputs is None and folder is not None:
         outputs = str(run_folder / folder / f"outputs.{report.encoding}")
     return {
         "id": f"{run_folder.name}/{step}",
         "is_good": outcome in GOOD,
         "parameters": report.parameters,
         "outputs": outputs,
+        "value": report.outputs,
         "artifacts": {
             name: artifact.model_dump(mode="json") for name, artifact in report.artifacts.items()
         },
@@ -72,4 +73,5 @@ def make_order(
         "left": {name: left[name] for name in meant},
         "executor": pipeline.step_executor,
         "pickle": pickle,
+        "cache": step.cache,
     }

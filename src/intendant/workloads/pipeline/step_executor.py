@@ -41,6 +41,8 @@ from intendant.workloads.results import MAX_RESULT_BYTES, reason
 Order: TypeAlias = Mapping[str, Any]
 """One attempt at a step, as `workloads.pipeline.orders` makes it."""
 
+MAX_REPORTED_BYTES = 1024
+"""Outputs that need no file."""
 MAX_PARAMETERS = 2 * 1024 * 1024
 """Characters of all parameters that a report holds."""
 
@@ -127,9 +129,9 @@ class StepExecutor:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None and not stream.closed:
                 stream.flush()
-        encoding = self._keep(value)
+        outputs = self._keep(value)
         artifacts = self.leavings.collect(self.artifacts, folder=self._cwd())
-        return {"encoding": encoding, "artifacts": artifacts, "models": self.leavings.models}
+        return {**outputs, "artifacts": artifacts, "models": self.leavings.models}
 
     # --- what they consist of --------------------------------------------------------------------
 
@@ -196,20 +198,27 @@ class StepExecutor:
     def _cwd(self) -> Path:
         return Path(self.order["cwd"], self.workload.get("cwd") or "")
 
-    def _keep(self, value: object) -> str | None:
-        """Put the outputs into their file; how they are encoded, None if there are none."""
+    def _keep(self, value: object) -> dict[str, Any]:
+        """Put the outputs into their file; the report's fields about them.
+
+        Small ones of an inline step, which has no files otherwise, are in the report itself; but
+        what is cached is in a file, of which the cache knows the digest.
+        """
         encoding: str = self.workload.get("result", "json")
         if self.workload["kind"] == "command":
-            return _check_outputs(self.folder / "outputs.json")
+            return {"encoding": _check_outputs(self.folder / "outputs.json")}
         if value is None:
-            return None
+            return {}
         data = encoded(value, "pickle" if encoding == "pickle" else "json")
         if len(data) > MAX_RESULT_BYTES:
             raise Refusal(
                 reason("result", f"{len(data)} bytes, at most {MAX_RESULT_BYTES} are kept")
             )
+        is_small = encoding == "json" and len(data) <= MAX_REPORTED_BYTES
+        if is_small and self.order.get("output") and not self.order["cache"]:
+            return {"encoding": encoding, "outputs": data.decode()}
         (self.folder / f"outputs.{encoding}").write_bytes(data)
-        return encoding
+        return {"encoding": encoding}
 
     def _report(self, **fields: Any) -> dict[str, Any]:
         status = self.exit_status
