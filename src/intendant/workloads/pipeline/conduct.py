@@ -7,16 +7,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.bulk import uncollected
-from intendant.protocol.pipelines import Execution, PipelineSpec
-from intendant.store.steps import StepStore
+from intendant.protocol.pipelines import PipelineSpec
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.caching import Caching
@@ -36,22 +34,8 @@ def conduct(
     with uncollected():
         pipeline = PipelineSpec.model_validate(order["spec"])
     run = PipelineRun(pipeline, order["label"], Path(order["run_folder"]), Path.cwd(), calls)
-    try:
-        with uncollected():
-            store = open_store(pipeline, run.folder)
-    except Refusal as error:
-        return str(error), False
     caching = Caching(pipeline, run.folder, run.cwd)
-    with store, Callbacks(pipeline) as callbacks:
-        caching.settle(store)
-        records = Records(run, store)
-        make_executor = partial(
-            _graph_executor(pipeline), run, store, callbacks=callbacks, watchers=[caching, records]
-        )
-        failure, is_asked = asyncio.run(
-            _conduct(run, store, partial(Nursery, zygote), make_executor, life_fd)
-        )
-        records.end(failure)
+    failure, is_asked = asyncio.run(_conduct(run, caching, zygote, life_fd))
     caching.prune()
     return failure, is_asked
 
@@ -68,24 +52,43 @@ def _graph_executor(pipeline: PipelineSpec) -> type[GraphExecutor]:
 
 
 async def _conduct(
-    run: PipelineRun,
-    store: StepStore,
-    make_nursery: Callable[[], Nursery],
-    make_executor: Callable[..., GraphExecutor],
-    life_fd: int,
+    run: PipelineRun, caching: Caching, zygote: socket.socket, life_fd: int
 ) -> tuple[str | None, bool]:
-    """Carry the graph out, until it is over or has been asked to end."""
-    nursery = make_nursery()
-    inline = InlineRunner(nursery, on_log=store.tell_readers)
+    """Carry the graph out, with its database, records and callbacks."""
+    nursery = Nursery(zygote)
+    inline = InlineRunner(nursery)
     if any(run.pipeline.execution_of(step) == "inline" for step in run.pipeline.steps):
-        inline.make_ready()
+        inline.make_ready()  # it comes to life while the database is read
+    try:
+        with uncollected():
+            store = open_store(run.pipeline, run.folder)
+    except Refusal as error:
+        await inline.close()
+        await nursery.close()
+        return str(error), False
+    inline.on_log = store.tell_readers
     runners: dict[str, StepRunner] = {
         "processes": ProcessRunner(nursery),
         "inline": inline,
         "runs": RunsRunner(run.label),
     }
-    with uncollected():
-        executor = make_executor(runners=runners, room=room_for(run.pipeline))
+    with store, Callbacks(run.pipeline) as callbacks:
+        caching.settle(store)
+        records = Records(run, store)
+        with uncollected():
+            executor = _graph_executor(run.pipeline)(
+                run, store, runners=runners, room=room_for(run.pipeline),
+                callbacks=callbacks, watchers=[caching, records],
+            )  # fmt: skip
+        failure, is_asked = await _carry_out(executor, nursery, life_fd)
+        records.end(failure)
+    return failure, is_asked
+
+
+async def _carry_out(
+    executor: GraphExecutor, nursery: Nursery, life_fd: int
+) -> tuple[str | None, bool]:
+    """Until it is over or has been asked to end."""
     async with asyncio.TaskGroup() as tasks:
         asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
         failure = await executor.run()
@@ -95,7 +98,7 @@ async def _conduct(
     return failure, is_asked
 
 
-def room_for(pipeline: PipelineSpec) -> dict[Execution, int]:
+def room_for(pipeline: PipelineSpec) -> dict[str, int]:
     """How many steps at once there are in each model of execution."""
     at_once = pipeline.processes or os.cpu_count() or 1
     return {"processes": at_once, "inline": 1, "runs": RUNS_AT_ONCE}

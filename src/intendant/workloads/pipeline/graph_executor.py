@@ -241,7 +241,8 @@ class GraphExecutor:
 
     def _note_end(self, attempt: Attempt, end: AttemptEnd, *, is_retried: bool) -> None:
         name = attempt.step
-        log.info("step_ended", step=name, outcome=end.outcome, reason=end.reason)
+        if end.outcome not in GOOD:
+            log.warning("step_ended", step=name, outcome=end.outcome, reason=end.reason)
         self._changes.append(
             ended(
                 name, end.outcome, end.reason, at=self._now(), report=end.report,

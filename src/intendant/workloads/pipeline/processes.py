@@ -200,11 +200,12 @@ class ProcessRunner:
 
 
 class InlineRunner:
-    """One process for all steps, one after another. `on_log` is called when a step's log is new."""
+    """One process for all steps, one after another."""
 
-    def __init__(self, nursery: Nursery, on_log: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, nursery: Nursery) -> None:
+        self.on_log: Callable[[], object] = lambda: None
+        """Called when a step's log has come into being."""
         self._nursery = nursery
-        self._on_log = on_log
         self._alone = ProcessRunner(nursery)
         self._leader: Leader | None = None
         self._output: StepOutput | None = None
@@ -232,7 +233,7 @@ class InlineRunner:
         if self._leader is None or self._output is None or self._leader.ended.done():
             if self._output is not None:
                 self._output.close()
-            self._output = StepOutput(self._on_log)
+            self._output = StepOutput(lambda: self.on_log())
             self._leader = Leader(*self._nursery.bear(is_last=True), self._output)
         return self._leader, self._output
 

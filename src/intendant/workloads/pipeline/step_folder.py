@@ -1,7 +1,8 @@
 """The folder of an attempt at a step, which is there once somebody leaves something in it.
 
     steps/<step>/<attempt>/stdout.log, stderr.log    what it printed
-    steps/<step>/<attempt>/outputs.json (.pickle)    what it returned, or put there
+    steps/<step>/<attempt>/outputs.json (.pickle)    what it returned, or put there; what an inline
+                                                     step returns is in its row where it is small
 
 This module imports little: it is loaded before every fork.
 """

@@ -62,3 +62,20 @@ def test_lsst_l10_what_a_step_returns_goes_through_its_folder_not_through_its_re
     report = step.save_outputs(step.run_step(step.make_step()))
     assert report == {"encoding": "json", "artifacts": {}, "models": {}}
     assert json.loads((tmp_path / "outputs.json").read_bytes()) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("length", "is_cached", "has_file"), [(3, False, False), (3, True, True), (2000, False, True)]
+)
+def test_what_an_inline_step_returns_is_in_its_report_where_it_is_small_and_not_cached(
+    tmp_path: Path, *, length: int, is_cached: bool, has_file: bool
+) -> None:
+    step = executor(tmp_path / "steps/t/1", {})
+    step.order = {**step.order, "cwd": str(tmp_path), "output": [1, 2], "cache": is_cached}
+    report = step.save_outputs("x" * length)
+    file = tmp_path / "steps/t/1/outputs.json"
+    assert (file.exists(), report.get("outputs")) == (has_file, None if has_file else '"xxx"')
+    value = {"outputs": str(file)} if has_file else {"value": report["outputs"]}
+    after = executor(tmp_path, {"y": "${s.outputs}"}, **value)
+    after.refresh_inputs()
+    assert after.parameters == {"y": "x" * length}
