@@ -7,11 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from intendant.broker.config import BrokerConfig
+from intendant.broker.core import MAX_WAITING, MAX_WAITING_BYTES
+from intendant.broker.ports import CLIENT_HWM
 from intendant.errors import REFUSALS
+from intendant.executor.answers import MAX_RUNS
+from intendant.executor.results import PIECE_BYTES
+from intendant.executor.run_logs import CHUNK_BYTES
+from intendant.protocol import mdp
 from intendant.protocol.access import RULES
 from intendant.protocol.executor_states import Policy
+from intendant.protocol.fields import MAX_ARGUMENT_BYTES
 from intendant.protocol.messages import Message
+from intendant.protocol.pipelines import MAX_STEPS
 from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.specs import MAX_PICKLE_BYTES, MAX_SPEC_BYTES
+from intendant.protocol.study import MAX_TRIALS, MAX_TRIALS_AT_ONCE
+from intendant.protocol.workloads import MAX_CALL_ARGUMENTS_BYTES
+from intendant.settings import Settings
 
 PROTOCOL = Path(__file__).parents[3] / "protocol"
 TEXT = (PROTOCOL / "README.md").read_text(encoding="utf-8")
@@ -51,3 +64,32 @@ def test_every_request_is_listed_with_the_role_and_the_reach_that_it_takes() -> 
 @pytest.mark.parametrize("name", re.findall(r"`schemas/([a-z_]+)\.json`", TEXT))
 def test_every_schema_that_is_named_exists(name: str) -> None:
     assert (PROTOCOL / "schemas" / f"{name}.json").exists()
+
+
+def test_limits_are_listed_as_they_are() -> None:
+    mib, kib, settings, broker = 1024 * 1024, 1024, Settings(), BrokerConfig()
+    section = TEXT.partition("### Limits")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", section, re.MULTILINE)[1:]
+
+    assert {what: figure.partition(" (")[0] for what, figure in rows} == {
+        "a frame": f"{mdp.MAX_FRAME_BYTES // mib} MiB",
+        "a message": f"{mdp.MAX_FRAMES} frames",
+        "the spec of a run, a pipeline or a study, as JSON": f"{MAX_SPEC_BYTES // mib} MiB",
+        "the steps of a pipeline": f"{MAX_STEPS:,}",
+        "the trials of a study": f"{MAX_TRIALS:,}, of them {MAX_TRIALS_AT_ONCE:,} at once",
+        "a call's pickle, and the JSON of its arguments": (
+            f"{MAX_PICKLE_BYTES // mib} MiB, and {MAX_CALL_ARGUMENTS_BYTES // kib} KiB"
+        ),
+        "one argument of a command": f"{MAX_ARGUMENT_BYTES:,} bytes",
+        "runs of one account that wait": f"{settings.max_queued:,}",
+        "requests that wait for one service": f"{broker.max_queue:,}, half of them of one client",
+        "requests that wait in the broker": (
+            f"{MAX_WAITING:,}, and {MAX_WAITING_BYTES // mib} MiB of bodies"
+        ),
+        "streams at once": f"{settings.max_streams}",
+        "a piece of a log in one message": f"{CHUNK_BYTES // kib} KiB",
+        "a piece of a result in one answer": f"{PIECE_BYTES // mib} MiB",
+        "runs in one answer": f"{MAX_RUNS:,}, and half a frame",
+        "messages on their way to one client": f"{CLIENT_HWM}",
+        "connections by tcp": f"{settings.max_connections:,} of each endpoint",
+    }
