@@ -28,7 +28,10 @@ def settle() -> None:
     gc.freeze()  # a collection writes to every object that it looks at
     # What a child looks up takes the place of what was looked up here, whose name is counted down:
     # a write to some page that the child has nothing else to do with.
-    sys._clear_type_cache()
+    if sys.version_info >= (3, 13):
+        sys._clear_internal_caches()
+    else:
+        sys._clear_type_cache()
     _fill_gaps()
 
 
