@@ -293,7 +293,8 @@ def test_three_kills_change_nothing_about_the_results_of_the_example(daemon: Dae
     undisturbed_id, run_id = map(int, daemon.run("submit", "both.json").stdout.split())
     for attempt in (1, 2, 3):
         wait_for("it has done something", partial(has_rows, daemon, run_id, 8 * attempt))
-        os.kill(study_pid(daemon, run_id, attempt), signal.SIGKILL)
+        find = partial(study_pid, daemon, run_id, attempt)
+        os.kill(wait_for("the study is there", find), signal.SIGKILL)
     assert daemon.run("wait", str(undisturbed_id), str(run_id)).returncode == 0
     assert daemon.show(run_id)["attempt"] == 4
     found = rows(daemon, run_id)
@@ -345,10 +346,10 @@ def has_rows(daemon: Daemon, run_id: int, count: int) -> bool:
     return len(rows(daemon, run_id)) >= count
 
 
-def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int:
-    governor = psutil.Process(daemon.claim(run_id, attempt)["pid"])
-    [study] = governor.children()
-    return study.pid
+def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int | None:
+    """The process of an attempt, once it is a study: a stub is there before."""
+    below = psutil.Process(daemon.claim(run_id, attempt)["pid"]).children()
+    return next((each.pid for each in below if "study" in "".join(each.cmdline())), None)
 
 
 def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemon) -> None:
