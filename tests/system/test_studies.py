@@ -346,10 +346,10 @@ def has_rows(daemon: Daemon, run_id: int, count: int) -> bool:
     return len(rows(daemon, run_id)) >= count
 
 
-def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int | None:
-    """The process of an attempt, once it is a study: a stub is there before."""
+def study_pid(daemon: Daemon, run_id: int, attempt: int) -> int:
+    """The process of an attempt once it is a study; 0 while it is a stub."""
     below = psutil.Process(daemon.claim(run_id, attempt)["pid"]).children()
-    return next((each.pid for each in below if "study" in "".join(each.cmdline())), None)
+    return next((each.pid for each in below if "study" in "".join(each.cmdline())), 0)
 
 
 def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemon) -> None:
