@@ -152,20 +152,20 @@ async def test_only_the_daemons_process_offers_the_executor(
 
 async def test_d8_a_worker_stays_registered_while_its_handler_takes_long(ipc: str) -> None:
     async def slow(request: Request) -> list[bytes]:
-        await asyncio.sleep(1.0)  # ten intervals
+        await asyncio.sleep(1.5)  # twice what silence is allowed
         return request.body
 
-    with broker(ipc, heartbeat_s=0.1):
-        async with workers(ipc, b"slow", slow, heartbeat_s=0.1):
+    with broker(ipc, heartbeat_s=0.25):
+        async with workers(ipc, b"slow", slow, heartbeat_s=0.25):
             connection = Connection(ipc)
             assert await connection.request(b"slow", [b"x"]) == [b"x"]
             connection.close()
 
 
 async def test_d1_an_idle_worker_stays_registered(ipc: str) -> None:
-    with broker(ipc, heartbeat_s=0.1), capture_logs() as logged:
-        async with workers(ipc, b"echo", echo, heartbeat_s=0.1):
-            await asyncio.sleep(0.6)  # twice what silence is allowed
+    with broker(ipc, heartbeat_s=0.25), capture_logs() as logged:
+        async with workers(ipc, b"echo", echo, heartbeat_s=0.25):
+            await asyncio.sleep(1.5)  # twice what silence is allowed
     assert [line["event"] for line in logged].count("worker_registered") == 1
 
 
