@@ -38,6 +38,12 @@ def unprintable():
         def __str__(self): raise RuntimeError("no text")
     raise Odd
 def opaque(): return object()
+class Witnessed:
+    def __reduce__(self): return loaded, ()
+def loaded():
+    with open("loaded", "a") as file: file.write("loaded\\n")
+    return "the value"
+def witnessed(): return Witnessed()
 def large(size): return "x" * size
 def length(text): return len(text)
 def chatty(size): sys.stdout.write("x" * size); sys.stdout.flush()
@@ -300,6 +306,30 @@ def test_what_inline_steps_print_is_in_their_logs_at_once_and_one_that_is_silent
     assert [path.name for path in (folder / "keeps/1").iterdir()] == ["kept"]
     assert not (folder / "silent").exists()
     assert conducted.outcomes["silent"] == Out.SUCCEEDED
+
+
+def test_pyperunner_p10_a_cached_value_is_loaded_only_by_a_step_that_runs_and_needs_it(
+    conducted: Conducted,
+) -> None:
+    work = {"kind": "call", "target": "lab:witnessed", "result": "pickle"}
+    value = {"name": "value", "workload": work, "cache": True}
+
+    def carry_out(run: str, **parameters: str) -> list[Out | None]:
+        conducted.run_folder = conducted.folder / run
+        conducted.run_folder.mkdir()
+        child = call("child", "length", "value", cache=True, parameters={"text": "", **parameters})
+        assert conducted.run(value, child, cache_dir="cache") == 0
+        return list(conducted.outcomes.values())
+
+    witness = conducted.folder / "loaded"
+    assert carry_out("18") == [Out.SUCCEEDED, Out.SUCCEEDED]
+    assert carry_out("19", text="unrelated") == [Out.CACHED, Out.SUCCEEDED]
+    assert not witness.exists(), "a step that runs, and does not need it"
+    assert carry_out("20", text="${value.outputs}") == [Out.CACHED, Out.SUCCEEDED]
+    assert conducted.outputs("child") == len("the value")
+    assert witness.read_text() == "loaded\n"
+    assert carry_out("21", text="${value.outputs}") == [Out.CACHED, Out.CACHED]
+    assert witness.read_text() == "loaded\n", "nobody runs that needs it"
 
 
 def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_that_say_why(

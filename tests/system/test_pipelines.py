@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 from intendant.protocol.step_states import StepOutcome
 from intendant.store.steps import STEPS_FILE, read_steps
@@ -129,9 +130,28 @@ argv = ["sh", "-c", "exit 3"]
 """
 
 
-def start_runs(daemon: Daemon) -> int:
-    (daemon.home / "lab.py").write_text("def add(a: int, b: int = 1): return a + b\n")
-    (daemon.home / "runs.toml").write_text(RUNS)
+SKIPPED = """
+[[steps]]
+name = "unwanted"
+call = "lab:skip"
+"""
+LAB = """
+from intendant import this_step
+
+def add(a: int, b: int = 1):
+    note = this_step.folder() / "note"
+    note.write_text(this_step.name())
+    this_step.add_artifact("note", note)
+    this_step.add_model(name=f"sum of {a} and {b}")
+    return a + b
+
+def skip(): this_step.skip("not today")
+"""
+
+
+def start_runs(daemon: Daemon, more: str = "") -> int:
+    (daemon.home / "lab.py").write_text(LAB)
+    (daemon.home / "runs.toml").write_text(RUNS + more)
     return int(daemon.run("submit", "runs.toml").stdout)
 
 
@@ -141,24 +161,29 @@ def test_c25_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Dae
     refused = folders.run("submit", "runs.toml")
     assert (refused.returncode, "step 'b': queue: no queue 'other'" in refused.stderr) == (1, True)
     folders.run("queue", "set", "other", "--slots", "1")
-    run_id = start_runs(folders)
+    run_id = start_runs(folders, SKIPPED)
     assert folders.run("wait", str(run_id)).returncode == 1
     assert outcomes(folders, run_id) == {
         "a": "succeeded",
         "b": "succeeded",
         "c": "succeeded",
         "bad": "failed",
+        "unwanted": "skipped",
     }
     assert json.loads((run_folder(folders, run_id) / "steps/c/1/outputs.json").read_text()) == 42
     runs = {run["name"]: run for run in folders.json("ls", "--all")}
     assert {name for name in runs if name.startswith(f"{run_id}/")} == {
-        f"{run_id}/{step}" for step in ("a", "b", "c", "bad")
+        f"{run_id}/{step}" for step in ("a", "b", "c", "bad", "unwanted")
     }
     assert runs[f"{run_id}/b"]["queue"] == "other"
     assert runs[f"{run_id}/bad"]["reason"] == "exit_code: 3"
     with folders.client() as client:
         infos = {step["name"]: step for step in client.steps(run_id)}
     assert infos["a"]["run_id"] == runs[f"{run_id}/a"]["id"]
+    assert infos["unwanted"]["reason"] == "step: not today"
+    left = cast(dict[str, Any], infos["c"]["report"])
+    assert left["models"]["output"] == [{"name": "sum of 2 and 40"}]
+    assert Path(left["artifacts"]["note"]["path"]).read_text() == "c"
 
 
 def test_a_cancelled_pipeline_ends_the_runs_of_its_steps(folders: Daemon) -> None:

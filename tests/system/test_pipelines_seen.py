@@ -70,30 +70,46 @@ def test_logs_of_a_step_that_is_not_there_are_refused(daemon: Daemon) -> None:
 
 FOLLOWED = """
 name = "followed"
+execution = "EXECUTION"
 
 [[steps]]
 name = "gated"
-argv = ["sh", "-c", "until [ -e go ]; do sleep 0.02; done; true"]
+argv = ["sh", "-c", "until [ -e EXECUTION.go ]; do sleep 0.02; done; true"]
 
 [[steps]]
 name = "twice"
-argv = ["sh", "-c", "echo begun; until [ -e go-on ]; do sleep 0.02; done; echo over; exit 1"]
+call = "followed:twice"
+args = ["EXECUTION.go-on"]
 after = ["gated"]
 retry = { attempts = 1, backoff = 0 }
 """
+TWICE = """
+import os, sys, time
+
+def twice(gate):
+    time.sleep(0.2)  # so that whoever follows has seen the step, but no log of it
+    print("begun", flush=True)
+    while not os.path.exists(gate): time.sleep(0.02)
+    print("over", flush=True)
+    sys.exit(1)
+"""
 
 
-def test_a_step_is_followed_from_before_it_begins_to_its_last_attempt(daemon: Daemon) -> None:
-    (daemon.home / "followed.toml").write_text(FOLLOWED)
-    run_id = daemon.run("submit", "followed.toml").stdout.strip()
-    following = daemon.popen("logs", "-f", run_id, "--step", "twice")
-    assert following.stdout is not None
-    (daemon.home / "go").touch()
-    assert following.stdout.readline() == "begun\n"
-    first = daemon.popen("logs", "-f", run_id, "--step", "twice", "--attempt", "1")
-    (daemon.home / "go-on").touch()
-    assert following.communicate(timeout=60)[0] == "over\nbegun\nover\n"
-    assert first.communicate(timeout=60)[0] == "begun\nover\n"
+def test_a_step_is_followed_from_before_it_begins_to_its_last_attempt_in_every_model(
+    daemon: Daemon,
+) -> None:
+    (daemon.home / "followed.py").write_text(TWICE)
+    for execution in ("processes", "inline", "runs"):
+        (daemon.home / "followed.toml").write_text(FOLLOWED.replace("EXECUTION", execution))
+        run_id = daemon.run("submit", "followed.toml").stdout.strip()
+        following = daemon.popen("logs", "-f", run_id, "--step", "twice")
+        assert following.stdout is not None
+        (daemon.home / f"{execution}.go").touch()
+        assert following.stdout.readline() == "begun\n", execution
+        first = daemon.popen("logs", "-f", run_id, "--step", "twice", "--attempt", "1")
+        (daemon.home / f"{execution}.go-on").touch()
+        assert following.communicate(timeout=60)[0] == "over\nbegun\nover\n", execution
+        assert first.communicate(timeout=60)[0] == "begun\nover\n", execution
     own = daemon.run("logs", run_id)
     assert (own.returncode, own.stdout) == (0, "")
     assert f"intendant logs {run_id} --step NAME" in own.stderr
