@@ -1,15 +1,10 @@
-"""Code that is laid together: it does what it did, and takes fewer pages."""
+"""Code that is laid together does what it did."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from types import FunctionType, ModuleType
-
-import pytest
+from collections.abc import Callable, Iterator
 
 from intendant.process.sharing import lay_together
-
-PAGE_BYTES = 4096
 
 
 def _counter(start: int) -> Callable[[], Iterator[int]]:
@@ -40,22 +35,3 @@ def test_functions_with_other_names_keep_their_code() -> None:
     code = _counter.__code__
     lay_together({(__name__, "count"), ("elsewhere", "_counter")})
     assert _counter.__code__ is code
-
-
-@pytest.mark.parametrize("lines", [1, 8], ids=["small", "large"])
-def test_code_that_was_spread_out_takes_fewer_pages(lines: int) -> None:
-    module = ModuleType("spread_out")
-    for number in range(1000):
-        body = "".join(f"    x = f(x, {number}, {line})\n" for line in range(lines))
-        exec(f"def f{number}(x):\n{body}", module.__dict__)
-    functions = [getattr(module, f"f{number}") for number in range(0, 1000, 10)]
-
-    spread = _pages(functions)
-    lay_together({("spread_out", function.__name__) for function in functions})
-
-    assert _pages(functions) < spread / 2
-
-
-def _pages(functions: Sequence[FunctionType]) -> int:
-    """On how many pages references to their code are counted."""
-    return len({id(function.__code__) // PAGE_BYTES for function in functions})
