@@ -17,7 +17,7 @@ from intendant import Client
 from intendant.client.embedded import EmbeddedDaemon
 
 QUEUE = "bench"
-LONG_ENOUGH = ["sleep", "0.03"]
+LONG_ENOUGH = ["sleep", "0.1"]
 """A workload that still runs when its start is told of."""
 ENDLESS = ["sh", "-c", "echo $$; exec sleep 60"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo $$; exec sleep 60"]

@@ -328,6 +328,15 @@ def test_sighup_with_a_faulty_file_changes_nothing_and_says_why(folders: Daemon,
     assert folders.run("submit", "--wait", "--", "true").returncode == 0
 
 
+def test_sighup_does_not_end_a_daemon_that_is_starting(folders: Daemon) -> None:
+    folders.launch()
+    title = Path(f"/proc/{folders.running.pid}/cmdline")
+    wait_for("it begins", lambda: title.read_bytes().startswith(b"intendant: executor"))
+    folders.send(signal.SIGHUP)
+
+    wait_for("it serves", folders.serves)
+
+
 def test_sighup_says_what_needs_a_restart(folders: Daemon) -> None:
     settings = written(folders, "slots = 2\n")
     folders.start("--config", str(settings))

@@ -8,6 +8,7 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,6 +43,7 @@ _SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authori
 def serve(flags: Mapping[str, Any]) -> NoReturn:
     """Be the daemon, to the process's end. `SettingsError`, `StoreError`: it can't start."""
     umask = os.umask(0o077)
+    signal.signal(signal.SIGHUP, lambda *_: None)  # it asks for what is about to be done anyway
     manager = ServiceManager.of(os.environ)
     environ = dict(os.environ)
     runtime_dir = Path(flags.get("runtime_dir") or folders.runtime_dir(environ)).absolute()
