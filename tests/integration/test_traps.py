@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import zmq
+from structlog.testing import capture_logs
 
 from intendant.broker.auth import Gatekeeper, Keyring
 from intendant.broker.client import Connection
@@ -130,11 +131,17 @@ async def test_s2_nothing_of_a_client_without_a_key_reaches_the_broker(door: Doo
     assert await door.ask(door.ann) == b"ann"
 
 
-async def test_s3_no_policy_of_one_domain_covers_another(door: Door) -> None:
+async def test_s3_no_policy_covers_another_domain_and_a_refusal_is_logged(
+    door: Door,
+) -> None:
     """Each question names our domain, and any other is refused: there is no catch-all."""
     assert await door.ask(door.bob) == b"bob"
-    with pytest.raises(AccessDenied):
-        await door.ask(make_pair())
+    stranger = make_pair()
+    with capture_logs() as logged, pytest.raises(AccessDenied):
+        await door.ask(stranger)
+    refused = [line for line in logged if line["event"] == "key_refused"]
+    assert (refused[0]["key"], refused[0]["address"]) == (stranger.public, "127.0.0.1")
+    assert stranger.secret not in str(logged)
 
 
 def test_s4_nonsense_does_not_silence_the_gatekeeper() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from structlog.testing import capture_logs
 
 from intendant.broker.admission import without_token
 from intendant.broker.services import Peer
@@ -78,10 +79,13 @@ def test_a_governor_registers_with_its_token_under_a_name_without_it() -> None:
         GOVERNOR + b"." + DIGEST.encode(),
     ],
 )
-def test_a_governor_without_its_token_is_refused(name: bytes) -> None:
+def test_a_governor_without_its_token_is_refused_and_that_is_logged_without_it(name: bytes) -> None:
     bus = daemon()
     bus.core.allow(GOVERNOR.decode(), DIGEST)
-    assert bus.inbox[bus.worker(name, bus.peer(private=True))] == [DISCONNECT]
+    with capture_logs() as logged:
+        assert bus.inbox[bus.worker(name, bus.peer(private=True))] == [DISCONNECT]
+    assert [line["event"] for line in logged] == ["worker_refused"]
+    assert TOKEN not in str(logged)
 
 
 def test_a_newly_proven_governor_takes_the_place_of_the_older_one() -> None:
