@@ -95,10 +95,12 @@ def badge(text: str, colour: str, *, is_light: bool = False) -> Raw:
     return Raw(f'<span class="{tone}" style="background:{colour}">{escape(text)}</span>')
 
 
-def log_links(folder: Path) -> Raw:
-    """To what was printed."""
-    links = ((name, Path(folder, f"{name}.log").as_uri()) for name in ("stdout", "stderr"))
-    return Raw(" ".join(f'<a href="{escape(uri)}">{name}</a>' for name, uri in links))
+def log_links(folder: Path, home: Path) -> Raw:
+    """To what was printed; where the run's own folder is at hand, only to what is there."""
+    logs = [(name, Path(folder, f"{name}.log")) for name in ("stdout", "stderr")]
+    if home.is_dir():
+        logs = [(name, path) for name, path in logs if path.exists()]
+    return Raw(" ".join(f'<a href="{escape(path.as_uri())}">{name}</a>' for name, path in logs))
 
 
 def shortened(value: object) -> str:

@@ -87,7 +87,7 @@ def _parameters(parameters: Mapping[str, object]) -> str:
 
 def _logs(step: StepInfo, run_folder: str) -> Raw:
     folder = step.get("folder")
-    return Raw("") if folder is None else log_links(Path(run_folder, folder))
+    return Raw("") if folder is None else log_links(Path(run_folder, folder), Path(run_folder))
 
 
 def _spans(steps: Sequence[StepInfo], now: datetime) -> list[Span]:

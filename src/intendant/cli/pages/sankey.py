@@ -14,6 +14,9 @@ from intendant.errors import InvalidRequest
 from intendant.protocol.graph_text import COLOURS, edges
 from intendant.protocol.pipelines import PipelineSpec
 
+MARGIN = 20
+"""Pixels around the picture."""
+
 
 def sankey_scripts(
     pipeline: PipelineSpec, standings: Mapping[str, str], steps: Sequence[StepInfo]
@@ -81,12 +84,16 @@ def sankey_figure(
                 "marker": {"size": 18, "color": colours(single)},
             }
         )
-    height = max(320, 14 * len(linked))
+    strip = 60 if linked and single else 0
+    height = max(320, 14 * len(linked)) + strip
+    below = strip / (height - 2 * MARGIN)
+    if linked:
+        data[0]["domain"] = {"y": [below, 1]}
     layout = {
         "height": height,
-        "margin": {"l": 20, "r": 20, "t": 20, "b": 20},
+        "margin": dict.fromkeys("lrtb", MARGIN),
         "xaxis": {"visible": False, "domain": [0, 1]},
-        "yaxis": {"visible": False, "domain": [0, 0.1] if linked else [0, 1]},
+        "yaxis": {"visible": False, "domain": [0, below if linked else 1]},
         "showlegend": False,
     }
     return {"data": data, "layout": layout}

@@ -144,7 +144,7 @@ def _row(trial: TrialInfo, folder: Path, now: datetime) -> list[str]:
         render.trial_took(trial, now) if trial.get("started_at") else "",
         _parameters(trial),
         trial.get("reason") or "",
-        log_links(folder / number) if trial.get("starts") else Raw(""),
+        log_links(folder / number, folder) if trial.get("starts") else Raw(""),
     ]
 
 

@@ -81,7 +81,7 @@ def _bar(row: int, start_s: float, total_s: float, span: Span, *, is_named: bool
     y, took_s = _TOP + row * _ROW, (span.end - span.start).total_seconds()
     x, width = _NAMES + start_s / total_s * _WIDTH, took_s / total_s * _WIDTH
     least = _MIN_BAR if is_named else _MIN_SHARED_BAR
-    took = format_duration(took_s)
+    took = _time(took_s, scale_s=took_s)
     text = (
         f'<text x="{_NAMES - 8}" y="{y + 12}" font-size="11" text-anchor="end">'
         f"{escape(_shortened(span.name))}</text>"
@@ -100,8 +100,13 @@ def _tick(at: int, total_s: float, height: float) -> str:
     return (
         f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{height}" stroke="#e3e6ea"/>'
         f'<text x="{x:.1f}" y="{_TOP - 10}" text-anchor="middle" font-size="11" fill="#555">'
-        f"{escape(format_duration(total_s * at / _TICKS))}</text>"
+        f"{escape(_time(total_s * at / _TICKS, scale_s=total_s))}</text>"
     )
+
+
+def _time(seconds: float, *, scale_s: float) -> str:
+    """A time on a scale of so many seconds: what is shorter than one is told in milliseconds."""
+    return f"{1000 * seconds:.3g}ms" if scale_s < 1 else format_duration(seconds)
 
 
 def _shortened(name: str) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from intendant.cli.pages.html import log_links
 from intendant.cli.pages.pipeline_page import pipeline_page
 from intendant.cli.pages.sankey import sankey_figure
 from intendant.client.shapes import RunDetails, StepInfo
@@ -116,7 +118,9 @@ def test_c26_the_sankey_picture_is_in_the_page_and_its_data_can_not_end_the_scri
 def test_c26_sankey_has_a_colour_for_each_status_and_single_steps_as_dots() -> None:
     pipeline = PipelineSpec.model_validate(a_spec({**GRAPH, "alone": []}))
     standings = {"collect": "succeeded", "parse": "failed", "alone": "running"}
-    flow, dots = sankey_figure(pipeline, standings, STEPS)["data"]
+    figure = sankey_figure(pipeline, standings, STEPS)
+    flow, dots = figure["data"]
+    assert flow["domain"]["y"][0] == figure["layout"]["yaxis"]["domain"][1], "one above the other"
     assert flow["node"]["label"] == ["collect", "parse", "merge"]
     assert flow["node"]["color"] == ["#4169e1", "#c0392b", "#b0c4de"]
     assert list(zip(flow["link"]["source"], flow["link"]["target"], strict=True)) == [
@@ -124,6 +128,13 @@ def test_c26_sankey_has_a_colour_for_each_status_and_single_steps_as_dots() -> N
         (1, 2),
     ]
     assert (dots["text"], dots["marker"]["color"]) == (["alone"], ["#2e8b57"])
+
+
+def test_a_log_that_was_never_written_is_no_link(tmp_path: Path) -> None:
+    folder = tmp_path / "steps/a/1"
+    folder.mkdir(parents=True)
+    (folder / "stdout.log").touch()
+    assert log_links(folder, tmp_path) == f'<a href="{(folder / "stdout.log").as_uri()}">stdout</a>'
 
 
 @pytest.mark.parametrize("count", [2001, 1])
