@@ -382,6 +382,7 @@ def test_pyperunner_p7_large_results_and_100_mb_of_output_block_nothing(
     conducted.run(
         call("large", "large", parameters={"size": 20_000_000}),
         call("chatty", "chatty", parameters={"size": 100_000_000}),
+        call("inline", "chatty", parameters={"size": 100_000_000}, execution="inline"),
         call("given", "length", parameters={"text": "${large.outputs}"}),
         {"name": "unsaid", "workload": ["echo", "${given.parameters.text}"]},
     )
@@ -391,6 +392,9 @@ def test_pyperunner_p7_large_results_and_100_mb_of_output_block_nothing(
     assert conducted.outputs("given") == 20_000_000
     assert {*conducted.outcomes.values()} == {Out.SUCCEEDED, Out.FAILED}
     assert len(conducted.outputs("large")) == 20_000_000
+    for step in ("chatty", "inline"):
+        log = conducted.run_folder / str(conducted.steps[step].folder) / "stdout.log"
+        assert log.stat().st_size == 100_000_000
 
 
 def test_a_steps_threads_end_before_it_does(conducted: Conducted) -> None:
