@@ -57,7 +57,7 @@ async def intendant(endpoint: str, *args: str) -> tuple[int | None, bytes, bytes
 async def test_a_run_is_submitted_and_awaited(endpoint: str, executor: FakeExecutor) -> None:
     executor.ending = Ending(Outcome.FAILED, 3)
     found = await intendant(endpoint, "submit", "--wait", "--", "make", "all")
-    assert found == (3, b"1\n", b"")
+    assert found == (3, b"1\n", b"intendant: run 1 failed (3)\n")
     workload = executor.submissions[0].spec.workload
     assert isinstance(workload, CommandSpec)
     assert workload.argv == ["make", "all"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import click
 
-from intendant.cli import exit_status
+from intendant.cli import exit_status, render
 from intendant.cli.progress import progress_on
 from intendant.cli.step_progress import as_of, count_of, steps_on
 from intendant.cli.study_view import trials_shown
@@ -67,6 +67,12 @@ def await_runs(
         raise gone(error, f"wait {_left(selection, latest)}") from error
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
+
+
+def say_why(runs: Sequence[RunInfo]) -> None:
+    """Tell on stderr which runs did not succeed, and why."""
+    for line in render.blame(runs):
+        click.echo(f"intendant: {line}", err=True)
 
 
 def _only_pipeline(client: Client, selection: Selection) -> RunInfo | None:

@@ -326,21 +326,20 @@ def _say_what_is_left(account: Account, planned: int, kept: Path | None, *, is_n
     if ended < planned or account.interrupted_by is not None:
         click.echo(f"intendant: to go on: {_going_on(kept)}", err=True)
     elif not is_named:
-        run_id = _guilty(account)
-        click.echo(
-            f"intendant: the state is kept in {kept}\n"
-            f"intendant: what run {run_id} wrote: intendant logs "
-            f"--state-dir {shlex.quote(str(kept))} {run_id}, its errors with --stderr",
-            err=True,
-        )
+        click.echo(f"intendant: the state is kept in {kept}", err=True)
+        if (run_id := guilty(account)) is not None:
+            look = f"intendant logs --state-dir {shlex.quote(str(kept))} {run_id}"
+            click.echo(
+                f"intendant: what run {run_id} wrote: {look}, its errors with --stderr", err=True
+            )
 
 
 def _going_on(state_dir: Path) -> str:
     return f"intendant run --continue --state-dir {shlex.quote(str(state_dir))}"
 
 
-def _guilty(account: Account) -> int:
+def guilty(account: Account) -> int | None:
     """A run whose output tells what went wrong: the first that started and failed."""
     started = [run for run in account.runs.values() if run["started_at"] is not None]
     failed = [run["id"] for run in started if exit_status.of_run(run) != exit_status.DONE]
-    return min(failed or account.runs)
+    return min(failed, default=None)

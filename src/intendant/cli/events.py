@@ -20,7 +20,7 @@ Thing = TypeVar("Thing")
 @runs_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens from now on.")
 @click.option("--after", "after_id", metavar="N", type=click.IntRange(0, MAX_RUN_ID), default=0,
-              help="Only what came after the event with this id.")  # fmt: skip
+              help="Only what came after this event, even one that is yet to come.")  # fmt: skip
 @json_option
 @endpoint_option
 @click.pass_obj

@@ -86,6 +86,17 @@ class JsonArguments(click.ParamType[list[object] | dict[str, object]]):
         return arguments
 
 
+class Text(click.ParamType[str]):
+    """A text that is not empty."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if not value:
+            self.fail("found '', expected a text that is not empty", param, ctx)
+        return value
+
+
 class ArgvCommand(click.Command):
     """A verb whose arguments behind the first `--` are a command, to be passed on verbatim."""
 

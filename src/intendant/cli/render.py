@@ -362,7 +362,8 @@ def _moment(text: str) -> datetime:
 
 def _helper(info: HelperInfo) -> str:
     pid = f"pid {info['pid']}" if info["pid"] else "not running"
-    return f"{pid}, restarted {info['restarts']} times" if info["restarts"] else pid
+    times = "once" if info["restarts"] == 1 else f"{info['restarts']} times"
+    return f"{pid}, restarted {times}" if info["restarts"] else pid
 
 
 def _signal_name(number: int) -> str:

@@ -78,6 +78,8 @@ def _check_usage(ctx: click.Context, *, has_argv: bool) -> None:
         raise click.UsageError(f"{found}, expected those of an earlier 'intendant run'", ctx)
     if has_argv and (files or only_continue or ctx.params["check"]):
         raise click.UsageError("found a command behind --, expected it alone", ctx)
+    if files and only_continue:
+        raise click.UsageError(f"found {str(files[0])!r} with --continue, expected it alone", ctx)
     if not (files or has_argv or only_continue):
         raise click.UsageError("found nothing to run, expected a run file or -- ARGV", ctx)
     if not has_argv and (found := given_options(ctx, besides=_OF_ANY_RUNS)):

@@ -86,7 +86,8 @@ _OPTIONS = (
                  help="One that is never shown."),
     click.option("--cwd", metavar="D", help="The folder (this one)."),
     click.option("--on-end", type=CommandLine(),
-                 help="A command to run when it has ended; reads the run as JSON."),
+                 help="A command to run when it has ended; reads the run as JSON. "
+                      "No shell reads it; for one: \"sh -c '...'\"."),
 )  # fmt: skip
 
 

@@ -32,8 +32,9 @@ def read_data(path: Path) -> object:
     """What the file says, in the syntax that its name promises."""
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
+        found = repr(path.suffix) if path.suffix else "no suffix"
         raise SettingsError(
-            f"{path}: found {path.suffix or 'no suffix'!r}, expected a run file: "
+            f"{path}: found {found}, expected a run file: "
             f"{', '.join(_PARSERS)} (a command comes after --)"
         )
     return parse(_read_text(path), str(path))

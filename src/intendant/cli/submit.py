@@ -8,11 +8,12 @@ from typing import Unpack
 import click
 
 from intendant.cli import render
-from intendant.cli.await_runs import await_runs
+from intendant.cli.await_runs import await_runs, say_why
 from intendant.cli.parameters import (
     PRIORITY,
     ArgvCommand,
     JsonArguments,
+    Text,
     argv_of,
     endpoint_option,
     json_option,
@@ -39,7 +40,7 @@ _OF_ANY_SUBMISSION = ("file", "key", "resume", "wait", "as_json")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
 @click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,
               help="Show the N-th argument, from 1, to the owner alone; repeatable.")  # fmt: skip
-@click.option("--key", metavar="K", help="The same key again gives the same run.")
+@click.option("--key", metavar="K", type=Text(), help="The same key again gives the same run.")
 @resume_option
 @click.option("--wait", is_flag=True, help="Wait for the end; the exit status is the run's.")
 @json_option
@@ -129,6 +130,8 @@ def _follow_up(
     if wait:
         awaited = await_runs(client, ids)
         status, found = awaited.status, awaited.runs
+        if not as_json:
+            say_why(found)
     else:
         status, found = 0, client.runs(selection=ids, limit=None)[::-1] if as_json else []
     if as_json and found:

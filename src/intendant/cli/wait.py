@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.await_runs import await_runs
+from intendant.cli.await_runs import await_runs, say_why
 from intendant.cli.parameters import Duration, endpoint_option, json_option, selection_argument
 from intendant.cli.session import Session
 
@@ -35,7 +35,9 @@ def verb(
     """
     with session.client() as client:
         awaited = await_runs(client, selection, any=any_of_them, timeout_s=timeout_s, steps=True)
-    if as_json and awaited.runs:
+    if not as_json:
+        say_why(awaited.runs)
+    elif awaited.runs:
         is_one = len(awaited.runs) == 1
         click.echo(render.as_json(awaited.runs[0] if is_one else awaited.runs))
     return awaited.status

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from intendant.broker.keys import ClientKeys
 
 _IPC = "ipc://"
+MAX_PORT = 65535
 _SCHEMES = (_IPC, "tcp://")
 
 
@@ -58,6 +59,7 @@ def resolve_address(
         raise SettingsError(f"endpoint: found {endpoint!r}, expected ipc://PATH or tcp://HOST:PORT")
     if is_local(endpoint):
         return Address(endpoint)
+    _check_port(endpoint)
     named = (
         str(key_file or "")
         or environ.get("INTENDANT_KEY_FILE")
@@ -91,6 +93,12 @@ def resolve_endpoint(explicit: str | None, environ: Mapping[str, str]) -> str:
         or _of_settings("endpoint", "ipc:// or tcp://", environ)
         or client_endpoint(runtime_dir(environ))
     )
+
+
+def _check_port(endpoint: str) -> None:
+    port = endpoint.rpartition(":")[2]
+    if port.isdecimal() and not 0 < int(port[:6]) <= MAX_PORT:
+        raise SettingsError(f"endpoint: found {endpoint!r}, expected a port from 1 to {MAX_PORT}")
 
 
 def is_local(endpoint: str) -> bool:

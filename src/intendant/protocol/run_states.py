@@ -131,4 +131,6 @@ def after(state: RunState, event: RunEvent) -> RunState:
     try:
         return TRANSITIONS[state][event]
     except KeyError:
-        raise IllegalTransition(f"{event} makes no sense for a run that is {state}") from None
+        legal = " or ".join(each for each, row in TRANSITIONS.items() if event in row)
+        found = f"found a run that is {state}"
+        raise IllegalTransition(f"{event}: {found}, expected one that is {legal}") from None

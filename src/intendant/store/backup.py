@@ -10,6 +10,7 @@ another time, signals nobody and starts nothing a second time.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import stat
@@ -24,7 +25,13 @@ from typing import BinaryIO
 from intendant.errors import StoreError
 from intendant.protocol.folders import DATABASE
 from intendant.protocol.records import RESTORED, ClaimRecord
-from intendant.store.database import BUSY_TIMEOUT_S, copy_database, database_errors, open_reader
+from intendant.store.database import (
+    BUSY_TIMEOUT_S,
+    copy_database,
+    database_errors,
+    is_full,
+    open_reader,
+)
 from intendant.store.disk import DISK
 from intendant.store.spool import AttemptFolder, Spool
 from intendant.store.steps import STEPS_FILE
@@ -57,6 +64,11 @@ def back_up(state_dir: Path, file: Path) -> Backup:
     try:
         with tempfile.TemporaryDirectory(prefix=".backup-", dir=file.parent) as scratch:
             return _write(state_dir, Path(scratch), file)
+    except StoreError as error:
+        if not is_full(error):  # the state is only read: it is the copy that has no room
+            raise
+        reason = os.strerror(errno.ENOSPC)
+        raise StoreError(f"{file} can't be written: {reason}") from error
     except OSError as error:
         raise StoreError(f"{file} can't be written: {error.strerror or error}") from error
 

@@ -89,6 +89,11 @@ def store_error(path: Path, error: apsw.Error) -> StoreError:
     return seen
 
 
+def is_full(error: StoreError) -> bool:
+    """Whether the disk, or what one may use of it, is full."""
+    return isinstance(error.__cause__, apsw.FullError)
+
+
 @contextmanager
 def database_errors(path: Path) -> Iterator[None]:
     """Raise troubles with the database as `StoreError`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from intendant.cli.embedded_runs import Account, make_plan
+from intendant.cli.embedded_runs import Account, guilty, make_plan
 from intendant.client.client import Client
 from intendant.protocol.run_states import Outcome
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
@@ -58,3 +58,11 @@ def test_the_status_is_the_signals_or_the_runs(
     run = client_of(executor).submit(["true"])
     account = Account(runs={run.id: run.wait()}, interrupted_by=number)
     assert account.status == status
+
+
+def test_only_a_run_that_started_is_named_for_what_it_wrote() -> None:
+    run = client_of(FakeExecutor(ending=Ending(Outcome.FAILED, 3))).submit(["true"]).wait()
+    started = {**run, "id": 2, "started_at": run["submitted_at"]}
+    never = {**run, "id": 1, "started_at": None}
+    assert guilty(Account(runs={1: never, 2: started})) == 2  # type: ignore[dict-item]  # a copy of one
+    assert guilty(Account(runs={1: never})) is None  # type: ignore[dict-item]  # the same

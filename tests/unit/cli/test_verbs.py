@@ -106,7 +106,14 @@ def test_wait_gives_the_highest_status(shell: Shell) -> None:
     shell("submit", "--", "true")
     shell("submit", "--", "true")
     shell.executor.end(1, Ending(Outcome.FAILED, 4))
-    assert shell("wait", "all") == (4, "", "")
+    assert shell("wait", "all") == (4, "", "intendant: run 1 failed (4)\n")
+
+
+def test_why_a_run_did_not_succeed_is_told_where_a_person_waits(shell: Shell) -> None:
+    shell.executor.ending = Ending(Outcome.FAILED, 3)
+    assert shell("submit", "--wait", "--", "true")[2] == "intendant: run 1 failed (3)\n"
+    assert shell("submit", "--wait", "--json", "--", "true")[2] == ""
+    assert shell("wait", "1", "--json")[2] == ""
 
 
 def test_wait_any_counts_only_what_has_ended(shell: Shell) -> None:
@@ -201,7 +208,7 @@ def test_queues_are_listed_and_changed(shell: Shell) -> None:
 
 
 def test_status_is_for_people_or_json(shell: Shell) -> None:
-    assert "pid 42, restarted 1 times" in shell("status")[1]
+    assert "pid 42, restarted once" in shell("status")[1]
     assert json.loads(shell("status", "--json")[1])["state"] == "running"
 
 
@@ -243,6 +250,9 @@ def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: st
         (["run"], "nothing to run", "a run file"),
         (["run", "--continue"], "--continue", "--state-dir"),
         (["run", "--check", "--", "true"], "a command", "alone"),
+        (["submit", "--key", "", "--", "true"], "found ''", "a text that is not empty"),
+        (["submit", "-"], "found no suffix", "a run file"),
+        (["ls", "--endpoint", "tcp://127.0.0.1:99999"], "127.0.0.1:99999", "from 1 to 65535"),
         (
             ["run", "-n", "x", "--timeout", "1", "a.toml"],
             "--name, --timeout",
@@ -264,6 +274,13 @@ def test_wrong_usage_exits_2_with_what_was_found_and_expected(
     assert found in err
     assert expected in err
     assert shell.executor.requests == []
+
+
+def test_files_beside_continue_are_refused_and_not_ignored(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "intendant.db").touch()
+    status, _, err = shell("run", "--continue", "--state-dir", str(tmp_path), "a.toml")
+    assert status == 2
+    assert "found 'a.toml' with --continue, expected it alone" in err
 
 
 def test_a_wrong_run_file_exits_2(shell: Shell, tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 
 import apsw
 import pytest
 
 from intendant.errors import StoreError
-from intendant.store.database import database_errors, migrations, numbered, outdated_sqlite
+from intendant.store.database import database_errors, is_full, migrations, numbered, outdated_sqlite
 
 
 def test_migrations_are_taken_in_order() -> None:
@@ -55,3 +56,14 @@ def test_a_sqlite_with_known_faults_is_told_at_the_start() -> None:
     assert outdated_sqlite() is None
     assert outdated_sqlite("3.51.3") is None
     assert outdated_sqlite("3.51.2") == "found SQLite 3.51.2, expected 3.51.3 or newer"
+
+
+def test_a_database_that_has_no_room_left_is_told_from_other_troubles(tmp_path: Path) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.pragma("max_page_count", 1)
+    with pytest.raises(StoreError) as no_room, database_errors(tmp_path):
+        connection.execute("CREATE TABLE a (b)")
+    with pytest.raises(StoreError) as no_table, database_errors(tmp_path):
+        connection.execute("INSERT INTO nowhere VALUES (1)")
+    assert is_full(no_room.value)
+    assert not is_full(no_table.value)
