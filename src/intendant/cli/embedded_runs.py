@@ -43,7 +43,7 @@ from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.result import WITH_RESULT
 from intendant.client.shapes import RunInfo
 from intendant.client.wire import selectors
-from intendant.errors import SupervisionError, Unreachable
+from intendant.errors import QueueNotFound, SupervisionError, Unreachable
 from intendant.protocol.run_states import Outcome, RunState
 
 _FORWARDED = {
@@ -107,7 +107,8 @@ def run_embedded(
             with daemon.client() as client:
                 if not submissions:
                     continue_unfinished(client)
-                plan = make_plan(client, submissions, secret_env=secret_env)
+                with private_queues_explained():
+                    plan = make_plan(client, submissions, secret_env=secret_env)
             account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
         with_result = runs_with_result(account, daemon.state_dir)
         daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
@@ -272,6 +273,16 @@ def death_explained(daemon: EmbeddedDaemon) -> Iterator[None]:
         if status is None:
             raise
         raise _ended_early(daemon, status) from error
+
+
+@contextmanager
+def private_queues_explained() -> Iterator[None]:
+    """Nobody can make a queue of a daemon that ends with its runs: do not advise it."""
+    try:
+        yield
+    except QueueNotFound as error:
+        found = str(error).partition(";")[0]
+        raise QueueNotFound(f"{found}; a private daemon has only the queue 'default'") from error
 
 
 @contextmanager

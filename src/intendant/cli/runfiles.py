@@ -22,9 +22,17 @@ def load_run_file(path: Path, resumes: Resumes | None = None) -> list[dict[str, 
     `resumes` answers for studies that prompt.
     """
     from intendant.protocol.runfile import parse_run_file
+    from intendant.protocol.specs import MAX_SPEC_BYTES
 
     data = read_data(path)
     specs = parse_run_file(data, source=str(path), resumes=resumes)
+    for spec in specs:
+        size = len(spec.model_dump_json(exclude_defaults=True).encode())
+        if size > MAX_SPEC_BYTES:
+            found = f"found a run of {size} bytes as JSON"
+            raise SettingsError(
+                f"{path}: {found}, expected at most {MAX_SPEC_BYTES}: data belongs into files"
+            )
     return [spec.model_dump(mode="json", exclude_defaults=True) for spec in specs]
 
 

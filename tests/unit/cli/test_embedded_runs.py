@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from intendant.cli.embedded_runs import Account, guilty, make_plan
+from intendant.cli.embedded_runs import Account, guilty, make_plan, private_queues_explained
 from intendant.client.client import Client
+from intendant.errors import QueueNotFound, unknown_queue
 from intendant.protocol.run_states import Outcome
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
 
@@ -66,3 +67,9 @@ def test_only_a_run_that_started_is_named_for_what_it_wrote() -> None:
     never = {**run, "id": 1, "started_at": None}
     assert guilty(Account(runs={1: never, 2: started})) == 2  # type: ignore[dict-item]  # a copy of one
     assert guilty(Account(runs={1: never})) is None  # type: ignore[dict-item]  # the same
+
+
+def test_nobody_is_told_to_make_a_queue_of_a_private_daemon() -> None:
+    with pytest.raises(QueueNotFound) as caught, private_queues_explained():
+        raise unknown_queue("nope", ["default"])
+    assert str(caught.value) == "no queue 'nope'; a private daemon has only the queue 'default'"

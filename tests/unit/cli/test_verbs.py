@@ -290,6 +290,13 @@ def test_a_wrong_run_file_exits_2(shell: Shell, tmp_path: Path) -> None:
     assert "timeout" in err
 
 
+def test_check_refuses_a_run_that_no_daemon_would_take(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "big.json").write_text(json.dumps({"argv": ["true", *["x" * 100_000] * 21]}))
+    status, out, err = shell("run", "--check", str(tmp_path / "big.json"))
+    assert (status, out) == (2, "")
+    assert "expected at most 2097152" in err
+
+
 def test_check_counts_the_runs_of_each_file_and_names_what_is_wrong(
     shell: Shell, tmp_path: Path
 ) -> None:
