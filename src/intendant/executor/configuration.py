@@ -48,7 +48,7 @@ def configuration(settings: Settings, folder: Path) -> Configuration:
             raise SettingsError(
                 f"listen: found {' '.join(settings.listen)}, but no {path} ({key}): without keys "
                 "nothing but sockets is listened at, not even a loopback address "
-                "('intendant keygen --server' makes the one, README says what is in the other)"
+                f"('intendant keygen --server' makes the one, README says what is in {authorized})"
             )
     check_endpoints(settings.listen, partial(check_address, has_keys=True))
     # Most daemons have no keys, and start without what reads them.
