@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import pytest
@@ -40,6 +41,23 @@ def test_run_says_in_a_line_that_its_output_found_no_room(folders: Daemon) -> No
     done = shell(folders, '"$I" run -- echo hello > /dev/full')
     assert done.returncode == 1
     assert done.stderr == "intendant: No space left on device\n"
+
+
+@pytest.mark.parametrize("verb", ["events -f", "logs -f last"])
+def test_who_follows_ends_with_the_reader_though_nothing_more_is_written(
+    served: Daemon, verb: str
+) -> None:
+    run_id = served.submit("sh", "-c", "echo hello; exec sleep 600")
+    served.wait_state(run_id, "running")
+
+    follower = served.popen(*verb.split())
+    assert follower.stdout is not None
+    assert follower.stdout.readline()
+    follower.stdout.close()
+
+    assert follower.wait(LIMIT_S) == 128 + signal.SIGPIPE
+    served.run("cancel", "--now", str(run_id))
+    served.wait_state(run_id, "ended")
 
 
 @pytest.mark.parametrize("verb", ["ls", "status", "--help", "logs last", "show last"])

@@ -11,6 +11,7 @@ import click
 from intendant.cli import render
 from intendant.cli.parameters import endpoint_option, json_option, runs_argument
 from intendant.cli.session import Session
+from intendant.cli.standard_streams import end_with_the_reader
 from intendant.protocol.selectors import MAX_RUN_ID
 
 Thing = TypeVar("Thing")
@@ -37,6 +38,8 @@ def verb(
       intendant events -f
       intendant events -f --json --after 4711
     """
+    if follow:
+        end_with_the_reader()
     with session.client() as client:
         found = client.events(selection, after_id=after_id, follow=follow)
         print_each(found, render.event, as_json=as_json, follow=follow)

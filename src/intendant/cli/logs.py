@@ -18,6 +18,7 @@ from intendant.cli.parameters import (
 )
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
+from intendant.cli.standard_streams import end_with_the_reader
 from intendant.client.client import Client
 from intendant.client.run import Stream
 from intendant.errors import DaemonLost
@@ -70,6 +71,8 @@ def verb(
       intendant logs --system -f --level warning
     """
     _refuse_mixed(ctx, _OF_ONE_RUN if system else _OF_THE_SYSTEM)
+    if follow:
+        end_with_the_reader()
     if system:
         session: Session = ctx.obj
         with session.client() as client:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
+from io import UnsupportedOperation
+from threading import Thread
+
+from intendant.cli import exit_status
 
 _STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 """By file descriptor."""
@@ -25,6 +30,25 @@ def open_what_is_closed() -> None:
 def give_up_stdout() -> None:
     """Let Python flush at its end what nobody takes any more."""
     _replace(sys.stdout.fileno())
+
+
+def end_with_the_reader() -> None:
+    """Have this process end as soon as nobody reads its stdout any more.
+
+    Who follows may have nothing to write for long, and would not notice: `events -f | head -1`.
+    """
+    try:
+        descriptor = sys.stdout.fileno()
+    except UnsupportedOperation:  # another stream stands in for it, within this process
+        return
+    Thread(target=_outlive_no_reader, args=(descriptor,), name="reader", daemon=True).start()
+
+
+def _outlive_no_reader(descriptor: int) -> None:
+    gone = select.poll()
+    gone.register(descriptor, 0)  # POLLERR and POLLHUP are told unasked: poll(2)
+    gone.poll()
+    os._exit(exit_status.READER_GONE)  # a follower holds nothing that it would have to give back
 
 
 def _replace(descriptor: int) -> None:
