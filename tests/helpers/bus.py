@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.main import main
 from intendant.broker.server import Server
 from intendant.broker.worker import Handler, Worker
 from intendant.process.aio import HelperProcess
+from intendant.protocol import mdp
 from tests.helpers.daemon import INTENDANT
 from tests.helpers.waiting import wait_for
 
@@ -35,11 +37,12 @@ def broker(*uris: str, private: bool = False, **config: object) -> Iterator[list
 @asynccontextmanager
 async def workers(
     uri: str, service: bytes, handler: Handler, *, count: int = 1,
-    heartbeat_s: float = 0.5, cancel_when_lost: bool = False,
+    heartbeat_s: float = 0.5, liveness: int = mdp.LIVENESS, cancel_when_lost: bool = False,
 ) -> AsyncIterator[list[Worker]]:  # fmt: skip
     """Workers that are connected while the block runs."""
+    given: dict[str, Any] = {"heartbeat_s": heartbeat_s, "liveness": liveness}
     made = [
-        Worker(uri, service, handler, heartbeat_s=heartbeat_s, cancel_when_lost=cancel_when_lost)
+        Worker(uri, service, handler, cancel_when_lost=cancel_when_lost, **given)
         for _ in range(count)
     ]
     async with asyncio.TaskGroup() as tasks:

@@ -203,11 +203,12 @@ async def test_d9_nobody_is_lost_when_the_broker_was_stopped_for_long(ipc: str) 
         await broker.start()
         pid = broker.process.pid
         assert pid is not None
-        async with workers(ipc, b"echo", echo), asyncio.timeout(20):
+        patient = workers(ipc, b"echo", echo, liveness=60)  # it does not give up the broker
+        async with patient, asyncio.timeout(20):
             connection = Connection(ipc)
             os.kill(pid, signal.SIGSTOP)
             waiting = asyncio.create_task(connection.request(b"echo", [b"x"]))
-            await asyncio.sleep(2.0)  # longer than liveness x interval
+            await asyncio.sleep(2.5)  # longer than the broker's liveness x interval
             os.kill(pid, signal.SIGCONT)
             assert await waiting == [b"x"]
             connection.close()

@@ -230,9 +230,9 @@ async def test_queues_are_made_changed_and_paused(tmp_path: Path) -> None:
 
         assert (await case.store.queue_set("gpu", slots=2)).slots == 2
         assert (await case.store.queue_set("gpu", slots=1)).slots == 1
+        await case.start(await case.add(queue="gpu"))
         assert (await case.store.queue_pause("gpu", True)).paused
         await case.add(queue="gpu")
-        await case.start(await case.add(queue="gpu"))
 
         gpu = (await case.store.queues())[1]
         assert gpu.model_dump() == {
