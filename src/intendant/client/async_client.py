@@ -28,7 +28,7 @@ from intendant.client.command import (
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
-from intendant.client.resuming import CUT_OFF, Resumption
+from intendant.client.resuming import BEREFT, CUT_OFF, Resumption, gone
 from intendant.client.run import Selection, Stream
 
 if TYPE_CHECKING:
@@ -204,6 +204,8 @@ class AsyncClient:
         except StopIteration as end:
             value: T = end.value
             return value
+        except BEREFT as error:
+            raise gone(self.endpoint) from error
 
     async def read(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
         """What a stream gives; one that was cut off goes on at its place.

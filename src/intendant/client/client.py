@@ -20,7 +20,7 @@ from intendant.client import wire
 from intendant.client.conversations import Conversation, Reading, WaitReading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
-from intendant.client.resuming import CUT_OFF, Resumption
+from intendant.client.resuming import BEREFT, CUT_OFF, Resumption, gone
 from intendant.client.run import Run, Selection
 
 if TYPE_CHECKING:
@@ -242,6 +242,8 @@ class Client:
         except StopIteration as end:
             value: T = end.value
             return value
+        except BEREFT as error:
+            raise gone(self.endpoint) from error
 
     def _read(self, reading: Reading[T], timeout_s: float | None = None) -> Iterator[T]:
         """What a stream gives; one that was cut off goes on at its place.

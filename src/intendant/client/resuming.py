@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from intendant.client.conversations import Reading
-from intendant.errors import DaemonLost, RequestRefused, SlowReader, Unreachable, WorkerLost
+from intendant.errors import (
+    DaemonLost,
+    RequestRefused,
+    ServiceUnknown,
+    SlowReader,
+    Unreachable,
+    WorkerLost,
+)
 
-CUT_OFF = (SlowReader, WorkerLost, Unreachable)
+BEREFT = (WorkerLost, ServiceUnknown)
+"""What a broker says whose daemon has ended, until it ends too."""
+CUT_OFF = (SlowReader, Unreachable, *BEREFT)
 """How a stream ends too soon."""
 
 _LOSSES_IN_A_ROW = 5
 _PAUSE_S = 0.2
+
+
+def gone(endpoint: str) -> DaemonLost:
+    """The daemon that was asked has ended."""
+    return DaemonLost(f"the daemon at {endpoint} is gone")
 
 
 class Resumption:
@@ -29,12 +43,12 @@ class Resumption:
         if isinstance(error, Unreachable):
             if not self._losses:
                 raise error
-            raise DaemonLost(f"the daemon at {self._endpoint} is gone") from error
+            raise gone(self._endpoint) from error
         if isinstance(error, SlowReader):
             if not self._keeps_place:
                 raise error
             return 0.0
         self._losses += 1
         if self._losses > _LOSSES_IN_A_ROW:
-            raise error
+            raise gone(self._endpoint) from error
         return _PAUSE_S

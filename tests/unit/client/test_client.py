@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from intendant import AsyncClient, Call, Client, Command
-from intendant.errors import Busy, RunFailed, RunNotFound
+from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
-from intendant.protocol.messages import RunSubmitRequest
+from intendant.protocol.messages import ErrorResponse, RunSubmitRequest
 from intendant.protocol.run_states import Outcome
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
 
@@ -140,6 +140,42 @@ def test_a_log_is_whole_whatever_happens_to_the_connection(cuts: tuple[int, ...]
     client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=cuts))
     run = client.submit(["true"])
     assert b"".join(run.logs(follow=True)) == bytes(range(256))
+
+
+class Bereft(FakeConnection):
+    """A connection to a broker whose daemon has ended; for streams, `times` only."""
+
+    def __init__(self, executor: FakeExecutor, code: str, times: Iterator[int]) -> None:
+        super().__init__(executor)
+        self._said = [ErrorResponse(code=code, message="nobody").model_dump_json().encode()]
+        self._times = times
+
+    def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
+        return self._said
+
+    def stream(
+        self, service: bytes, body: Callable[[], list[bytes]], *, timeout_s: float | None
+    ) -> Iterator[tuple[bool, list[bytes]]]:
+        if next(self._times, 0):
+            yield True, self._said
+        else:
+            yield from super().stream(service, body, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize("code", ["worker_lost", "service_unknown"])
+def test_a_broker_that_has_lost_its_daemon_is_no_daemon_until_another_one_comes(code: str) -> None:
+    executor = FakeExecutor(log={"stdout": b"all"})
+    run = client_of(executor).submit(["true"])
+
+    def bereft(times: int) -> Client:
+        left = iter([1] * times)
+        return client_of(executor, connection=lambda: Bereft(executor, code, left))
+
+    with pytest.raises(DaemonLost, match="gone"):
+        bereft(0).show([run.id])
+    with pytest.raises(DaemonLost, match="gone"):
+        list(bereft(9).logs(run.id))
+    assert b"".join(bereft(2).logs(run.id)) == b"all"
 
 
 def test_stderr_is_a_stream_of_its_own() -> None:
