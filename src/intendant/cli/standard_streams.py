@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 from io import UnsupportedOperation
 from threading import Thread
@@ -41,14 +42,18 @@ def end_with_the_reader() -> None:
         descriptor = sys.stdout.fileno()
     except UnsupportedOperation:  # another stream stands in for it, within this process
         return
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):  # a file has no reader
+        return
     Thread(target=_outlive_no_reader, args=(descriptor,), name="reader", daemon=True).start()
 
 
 def _outlive_no_reader(descriptor: int) -> None:
     gone = select.poll()
     gone.register(descriptor, 0)  # POLLERR and POLLHUP are told unasked: poll(2)
-    gone.poll()
-    os._exit(exit_status.READER_GONE)  # a follower holds nothing that it would have to give back
+    if any(told & (select.POLLERR | select.POLLHUP) for _, told in gone.poll()):
+        os._exit(
+            exit_status.READER_GONE
+        )  # a follower holds nothing that it would have to give back
 
 
 def _replace(descriptor: int) -> None:
