@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,15 +28,8 @@ class SlowStore(SqliteStore):
     may_answer: asyncio.Event
     has_chosen: asyncio.Event
 
-    async def candidates(
-        self,
-        limits: Mapping[str, int],
-        *,
-        exclude: Collection[int] = (),
-        parents: int | None = None,
-        of: Collection[int] | None = None,
-    ) -> list[Candidate]:
-        found = await super().candidates(limits, exclude=exclude, parents=parents, of=of)
+    async def candidates(self, *args: Any, **kwargs: Any) -> list[Candidate]:
+        found = await super().candidates(*args, **kwargs)
         self.was_asked.set()
         await self.may_answer.wait()
         return found

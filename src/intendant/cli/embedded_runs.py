@@ -25,6 +25,7 @@ from typing import assert_never
 import click
 
 from intendant.cli import exit_status, render
+from intendant.cli.await_runs import say_why
 from intendant.cli.inbox import (
     AllEnded,
     DaemonEnded,
@@ -307,8 +308,7 @@ def _say_how_it_ended(account: Account, planned: int) -> None:
     elif planned > 1:
         click.echo(render.summary(runs, render.clock()), err=True)
         if account.interrupted_by is None:
-            for line in render.blame(runs):
-                click.echo(f"intendant: {line}", err=True)
+            say_why(runs)
     elif runs and exit_status.of_run(runs[0]) and account.interrupted_by is None:
         click.echo(f"intendant: {render.ending(runs[0])}", err=True)
 

@@ -113,8 +113,5 @@ def _cell(cell: str) -> str:
     """A cell; what is short, as numbers are, is not broken into two lines."""
     if isinstance(cell, Raw):
         return f"<td>{cell}</td>"
-    return (
-        f'<td class="short">{escape(cell)}</td>'
-        if len(cell) <= SHORT
-        else f"<td>{escape(cell)}</td>"
-    )
+    kind = ' class="short"' if len(cell) <= SHORT else ""
+    return f"<td{kind}>{escape(cell)}</td>"
