@@ -144,8 +144,13 @@ def as_line(said: Mapping[str, Any]) -> bytes:
     """A line of JSON; `ReportRefused` for one that the study would not read to its end."""
     line = json.dumps(said).encode() + b"\n"
     if len(line) > MAX_LINE_BYTES:
-        raise ReportRefused(f"the report has {len(line)} bytes, expected at most {MAX_LINE_BYTES}")
+        raise ReportRefused(too_long(len(line)))
     return line
+
+
+def too_long(size: int) -> str:
+    """What is said of a report of so many bytes."""
+    return f"the report has {size} bytes, expected at most {MAX_LINE_BYTES}"
 
 
 def plain(said: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,8 @@ class Concluding:
                 step = trial.step + 1
                 self._study.keep(trial, Result(trial.results + 1, step, metrics, trial.running_s))
         if (missing := lack(trial.last, self._study.spec.metric)) is not None:
-            self._on_failure(trial, missing)
+            refused = "" if trial.refusal is None else f"; of a report: {trial.refusal}"
+            self._on_failure(trial, f"{missing}{refused}")
             return
         self._study.tell_complete(trial, trial.last)
         self._closing.end(trial, Verdict(TrialOutcome.COMPLETED))

@@ -270,9 +270,9 @@ class Conductor:
     def _on_said(self, number: int, said: Mapping[str, Any]) -> None:
         report = report_in(said)
         if isinstance(report, str):
-            self._say(number, {"refused": report})
-            return
-        self._loop.on_report(number, report)
+            self._loop.on_unreadable(number, report)
+        else:
+            self._loop.on_report(number, report)
         self.wake()
 
     async def _save(self, action: Save) -> None:

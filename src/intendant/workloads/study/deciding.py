@@ -30,7 +30,7 @@ class Deciding:
         """A result, or a refusal; and what the trial is told, perhaps after a save."""
         result = result_of(trial, report, self._study.running_s(trial))
         if isinstance(result, str):
-            self._study.do(Refuse(trial.number, result))
+            self.refuse(trial, result)
             return
         self._study.keep(trial, result)
         decision = _decided(trial) or self._decide(trial, result)
@@ -40,6 +40,11 @@ class Deciding:
         trial.is_saving = True
         trial.decision = decision
         self._study.do(Save(trial.number, report.checkpoint, result))
+
+    def refuse(self, trial: Trial, reason: str) -> None:
+        """The trial goes on; what it said does not count, and it is told why."""
+        trial.refusal = reason
+        self._study.do(Refuse(trial.number, reason))
 
     def after_save(self, trial: Trial) -> None:
         """Carry out what had to wait for the save (T11)."""

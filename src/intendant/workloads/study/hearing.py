@@ -26,8 +26,8 @@ class Said:
 
 def report_in(said: Mapping[str, Any]) -> Said | str:
     """What a line says, or why it says nothing: metrics beside `step` and `checkpoint`."""
-    if "garbled" in said:
-        return f"found {said['garbled']!r}, expected a JSON object on one line"
+    if "unreadable" in said:
+        return str(said["unreadable"])
     step, checkpoint = said.get("step"), said.get("checkpoint")
     if step is not None and (isinstance(step, bool) or not isinstance(step, int)):
         return f"found step {step!r}, expected a whole number"

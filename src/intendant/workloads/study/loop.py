@@ -124,9 +124,8 @@ class StudyLoop:
 
     def on_report(self, number: int, report: Report) -> None:
         """A running trial has said something and waits for the answer."""
-        trial = self._study.trials.get(number)
-        if trial is None or trial.state is not TrialState.RUNNING or trial.ending is not None:
-            self._study.do(Answer(number, Decision.STOP))  # it is over already
+        trial = self._talking(number)
+        if trial is None:
             return
         try:
             self._deciding.take_report(trial, report)
@@ -134,6 +133,20 @@ class StudyLoop:
             log.warning("trial_not_processed", trial=number, exc_info=True)
             self._closing.fail(trial, f"processing: {type(error).__name__}: {error}")
         self._settle()
+
+    def on_unreadable(self, number: int, reason: str) -> None:
+        """A running trial has said what is no report."""
+        trial = self._talking(number)
+        if trial is not None:
+            self._deciding.refuse(trial, reason)
+
+    def _talking(self, number: int) -> Trial | None:
+        """The trial of this number; None for one that is over already, which is told to stop."""
+        trial = self._study.trials.get(number)
+        if trial is None or trial.state is not TrialState.RUNNING or trial.ending is not None:
+            self._study.do(Answer(number, Decision.STOP))
+            return None
+        return trial
 
     def on_saved(self, number: int, checkpoint: Checkpoint) -> None:
         """The copy of a checkpoint is on disk."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from intendant.trial import MAX_LINE_BYTES
+from intendant.trial import MAX_LINE_BYTES, too_long
 from intendant.workloads.nursery import Nursery, Tree, TreeEnd
 from intendant.workloads.study.hearing import Hear
 from intendant.workloads.study.trials import Ending
@@ -132,6 +132,8 @@ class _Lines(asyncio.Protocol):
         self._channel = channel
         self._on_line = on_line
         self._buffer = bytearray()
+        self._skipped = 0
+        """Bytes of a line that is too long, of which nothing is kept."""
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -144,9 +146,9 @@ class _Lines(asyncio.Protocol):
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             self._take(line)
-        if len(self._buffer) > MAX_LINE_BYTES:
-            log.warning("line_too_long", size=len(self._buffer))
-            self.close()
+        if self._skipped or len(self._buffer) >= MAX_LINE_BYTES:
+            self._skipped += len(self._buffer)
+            self._buffer.clear()
 
     def write(self, what: Mapping[str, Any]) -> bool:
         """Whether it was taken: not by somebody who does not read, or is gone."""
@@ -174,6 +176,10 @@ class _Lines(asyncio.Protocol):
             self._transport.close()
 
     def _take(self, line: bytes) -> None:
+        size, self._skipped = self._skipped + len(line) + 1, 0
+        if size > MAX_LINE_BYTES:
+            self._on_line({"unreadable": too_long(size)})
+            return
         try:
             said = json.loads(line)
         except (ValueError, RecursionError):
@@ -181,4 +187,5 @@ class _Lines(asyncio.Protocol):
         if isinstance(said, dict):
             self._on_line(said)
         else:
-            self._on_line({"garbled": line[:200].decode(errors="replace")})
+            found = line[:200].decode(errors="replace")
+            self._on_line({"unreadable": f"found {found!r}, expected a JSON object on one line"})

@@ -73,6 +73,7 @@ class Starting:
             return
         trial.starts += 1
         trial.since_start = 0
+        trial.refusal = None
         trial.has_saved = False
         self._study.do(
             Start(trial.number, trial.params, trial.checkpoint, trial.starts, trial.step)

@@ -108,6 +108,8 @@ class Trial:
     started_s: float | None = None
     since_start: int = 0
     """Results since its process started: none yet means that it may still be restoring."""
+    refusal: str | None = None
+    """Why its last report that was refused was; who does not read answers never learns of it."""
     has_saved: bool = False
     """Whether it has a checkpoint from this start."""
     is_saving: bool = False

@@ -666,3 +666,14 @@ def test_an_ending_is_heard_once() -> None:
     study.loop.on_ended(0, Ending(error="again"))
     study.take()
     assert study.trial(0).outcome is TrialOutcome.COMPLETED
+
+
+def test_a_trial_without_a_result_says_why_its_reports_were_none() -> None:
+    study = a_study(proposals=1)
+    study.loop.on_unreadable(0, "the report has 1200001 bytes, expected at most 1048576")
+    assert only(Refuse, study.take()) == [
+        Refuse(0, "the report has 1200001 bytes, expected at most 1048576")
+    ]
+    study.returns(0)
+    assert (study.trial(0).reason or "").endswith("'loss'; of a report: the report has 1200001 "
+                                                  "bytes, expected at most 1048576")  # fmt: skip
