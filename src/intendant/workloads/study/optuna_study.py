@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import optuna
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from pydantic import JsonValue
 
@@ -35,6 +34,7 @@ from intendant.protocol.space import (
 from intendant.protocol.study import Mode
 from intendant.protocol.trial_states import TrialOutcome
 from intendant.workloads.study.hooks import History
+from intendant.workloads.study.optuna_mirror import Mirror
 from intendant.workloads.study.optuna_space import as_choice, choices, distribution_of
 from intendant.workloads.study.trials import Params, Trial
 
@@ -50,25 +50,6 @@ _STATES = {
     TrialOutcome.FAILED: TrialState.FAIL,
     TrialOutcome.CANCELLED: TrialState.FAIL,
 }
-
-
-class _Mirror(InMemoryStorage):
-    """Optuna's storage in memory, with which a trial can go back, and reports cost the same."""
-
-    def set_trial_intermediate_value(
-        self, trial_id: int, step: int, intermediate_value: float
-    ) -> None:
-        """Take a value; those of later steps are forgotten: the trial has gone back."""
-        # In place: the original copies all values of the trial for each new one.
-        values = self._get_trial(trial_id).intermediate_values
-        for later in [] if not values or step > next(reversed(values)) else list(values):
-            if later >= step:
-                del values[later]
-        values[step] = intermediate_value
-
-    def number_of(self, trial: Trial) -> int:
-        """Optuna's id of a trial of ours."""
-        return self.get_trial_id_from_study_id_trial_number(0, trial.number)
 
 
 class OptunaStudy:
@@ -92,7 +73,7 @@ class OptunaStudy:
             for name, parameter in space.items()
             if not isinstance(parameter, Fixed)
         }
-        self._storage = _Mirror()
+        self._storage = Mirror(mode)
         self.study = optuna.create_study(
             storage=self._storage,
             study_name=NAME,
@@ -128,10 +109,10 @@ class OptunaStudy:
 
     def should_prune(self, trial: Trial) -> bool:
         """Whether the pruner gives the trial up."""
-        frozen = self._storage.get_trial(self._storage.number_of(trial))
+        judged = self._storage.as_judged(self._storage.number_of(trial))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            decision = self.study.pruner.prune(self.study, frozen)
+            decision = self.study.pruner.prune(self.study, judged)
         self._note(trial)
         return bool(decision)
 
@@ -146,6 +127,10 @@ class OptunaStudy:
                 skip_if_finished=True,
             )
         self._note(trial)
+        trial_id = self._storage.number_of(trial)
+        if self._storage.get_trial(trial_id).state is TrialState.PRUNED:
+            self._storage.keep_last_value(trial_id)
+        self._storage.forget_best(trial_id)
 
     def save_sampler(self) -> bytes:
         """The sampler, and what it has noted on the study."""
