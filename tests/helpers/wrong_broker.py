@@ -239,6 +239,31 @@ def _is_mmi(words: Words) -> bool:
     return isinstance(name, bytes) and name.startswith(b"mmi.")
 
 
+def newest_first(core: WrongCore, _peer: Peer, words: Words) -> Words | None:
+    if words[1:2] == [mdp.W_FINAL]:
+        for service in core._services.values():
+            for line in service.waiting._by_client.values():
+                line.move_to_end(next(reversed(line)), last=False)
+    return words
+
+
+def first_come_first_served(core: WrongCore, _peer: Peer, words: Words) -> Words | None:
+    if words[1:2] == [mdp.W_FINAL]:
+        for service in core._services.values():
+            lines = service.waiting._by_client
+            for client in sorted(lines, key=lambda one: next(iter(lines[one])))[:1]:
+                lines.move_to_end(client, last=False)
+    return words
+
+
+def last_idle_first(core: WrongCore, _peer: Peer, words: Words) -> Words | None:
+    if words[:1] == [mdp.CLIENT] and not _is_mmi(words):
+        for service in core._services.values():
+            for peer in list(service.idle)[-1:]:
+                service.idle.move_to_end(peer, last=False)
+    return words
+
+
 # --- what it says wrongly -------------------------------------------------------------------------
 
 
@@ -341,6 +366,9 @@ FAULTS: dict[str, Fault] = {
     "it passes answers of the dead on": Fault(
         ("E7",), hear=passing_on_late_answers, heartbeat_s=0.3
     ),
+    "it hands out a client's last request first": Fault(("B2",), hear=newest_first),
+    "it serves who came first": Fault(("B8",), hear=first_come_first_served),
+    "it asks the worker that was idle last": Fault(("E4",), hear=last_idle_first),
     "it lets no request wait": Fault(("B6",), hear=refusing_to_wait),
     "it dies with a client": Fault(("B9",)),
     "it has one worker for each service": Fault(("C1",), hear=one_worker_for_each_service),

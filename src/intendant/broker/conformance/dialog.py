@@ -26,6 +26,7 @@ def pipelined_requests(bench: Bench) -> None:
     worker, client = bench.worker(), bench.client()
     for number in (b"1", b"2", b"3"):
         client.ask(number)
+    bench.settle_asked(client)
     for number in (b"1", b"2", b"3"):
         address, body = worker.take()
         require_equal(body, [number])
@@ -78,6 +79,7 @@ def fairness(bench: Bench) -> None:
     worker, flood, other = bench.worker(), bench.client(), bench.client()
     for _ in range(FLOOD):
         flood.ask(b"flood")
+    bench.settle_asked(flood)
     address, _ = worker.take()
     for _ in range(FEW):
         other.ask(b"other")
