@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from intendant.errors import StoreError
+from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
+from intendant.executor.handlers import on_queue_pause
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import utc_now
 from intendant.executor.scheduler import Scheduler
 from intendant.protocol.executor_states import ExecutorEvent
+from intendant.protocol.messages import QueuePauseRequest
 from intendant.protocol.records import QueueRecord
+from intendant.protocol.roles import Caller, Role
 from intendant.store.base import Candidate
 from intendant.store.sqlite import SqliteStore
-from tests.helpers.supervised import supervised
+from tests.helpers.doubt import commits_in_doubt
+from tests.helpers.supervised import Supervised, supervised
+
+ADA = Asker(Caller("ada", Role.ADMIN))
 
 
 class SlowStore(SqliteStore):
@@ -43,6 +53,16 @@ def queue(slots: int = 1, *, paused: bool = False) -> QueueRecord:
     return QueueRecord(name="default", slots=slots, paused=paused, queued=1, live=0)
 
 
+def serving(attempt: Supervised) -> Desk:
+    """The desk of a daemon that serves, with one queue."""
+    lifecycle = Lifecycle()
+    lifecycle.on(ExecutorEvent.HELPERS_READY)
+    lifecycle.on(ExecutorEvent.RECOVERED)
+    desk = Desk(attempt.parts, Hub(), lifecycle, attempt.parts.state_dir, utc_now())
+    desk.note_queue(queue())
+    return desk
+
+
 @pytest.mark.parametrize(
     ("changed", "starts"), [(queue(), True), (queue(paused=True), False), (queue(0), False)]
 )
@@ -53,11 +73,7 @@ async def test_a_queue_that_closes_while_its_next_run_is_looked_up_starts_none(
         store = attempt.parts.store
         assert isinstance(store, SlowStore)
         store.was_asked, store.may_answer, store.has_chosen = (asyncio.Event() for _ in range(3))
-        lifecycle = Lifecycle()
-        lifecycle.on(ExecutorEvent.HELPERS_READY)
-        lifecycle.on(ExecutorEvent.RECOVERED)
-        desk = Desk(attempt.parts, Hub(), lifecycle, tmp_path, utc_now())
-        desk.note_queue(queue())
+        desk = serving(attempt)
         async with asyncio.TaskGroup() as tasks:
             scheduler = Scheduler(desk, tasks)
             scheduling = tasks.create_task(scheduler.run())
@@ -71,3 +87,55 @@ async def test_a_queue_that_closes_while_its_next_run_is_looked_up_starts_none(
                 task.cancel()
 
         assert has_started == ([attempt.run_id] if starts else [])
+
+
+@asynccontextmanager
+async def scheduling(desk: Desk) -> AsyncIterator[None]:
+    """A scheduler at work."""
+    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+        scheduler = Scheduler(desk, tasks)
+        running = tasks.create_task(scheduler.run())
+        yield
+        for task in (running, *scheduler.lives):
+            task.cancel()
+
+
+async def until(look: Callable[[], bool]) -> None:
+    """Wait for a condition; whoever enters `scheduling` bounds it."""
+    while not look():
+        await asyncio.sleep(0.01)
+
+
+async def test_a_queue_whose_pause_is_on_disk_though_that_was_reported_failed_starts_nothing(
+    tmp_path: Path,
+) -> None:
+    with commits_in_doubt() as doubt:
+        async with supervised(tmp_path, slots=1) as attempt:
+            desk = serving(attempt)
+            doubt.commits = 1
+            with pytest.raises(StoreError):
+                await on_queue_pause(
+                    desk, QueuePauseRequest(name="default"), Asker(Caller("ada", Role.ADMIN))
+                )
+            assert not desk.queues["default"].paused
+
+            async with scheduling(desk):
+                await until(lambda: desk.queues["default"].paused)
+
+            assert (await desk.parts.store.run(attempt.run_id)).state == "queued"
+            assert attempt.launcher.born == []
+
+
+async def test_a_pause_that_only_the_store_knows_of_is_learnt_from_the_first_refused_grant(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path, slots=1) as attempt:
+        desk = serving(attempt)
+        await desk.parts.store.queue_pause("default", True)
+
+        async with scheduling(desk):
+            desk.schedule_wanted.set()
+            await until(lambda: desk.queues["default"].paused)
+            await until(lambda: not desk.live)
+
+        assert attempt.launcher.born == []

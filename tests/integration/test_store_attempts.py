@@ -50,7 +50,7 @@ async def test_an_attempt_is_granted_once(tmp_path: Path) -> None:
         run_id = await case.add()
 
         grants = await asyncio.gather(
-            *(case.store.grant(run_id, 1, token_sha256=TOKEN) for _ in range(5)),
+            *(case.store.grant(run_id, 1, token_sha256=each * 64) for each in "01234"),
             return_exceptions=True,
         )
 

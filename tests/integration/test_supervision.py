@@ -15,6 +15,7 @@ from intendant.errors import LeftToRecovery
 from intendant.executor import troubles
 from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.protocol.run_states import Outcome
+from tests.helpers.doubt import commits_in_doubt
 from tests.helpers.supervised import CANCEL, Moment, supervised
 
 SHUTDOWN = Stop(Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: sigterm")
@@ -83,6 +84,21 @@ async def test_a_launch_that_failed_on_a_broken_disk_is_left_by_a_daemon_that_en
             await attempt.launch()
 
         assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
+
+
+async def test_a_run_whose_intent_is_on_disk_though_that_was_reported_failed_starts(
+    tmp_path: Path,
+) -> None:
+    with commits_in_doubt() as doubt:
+        async with supervised(tmp_path) as attempt:
+            attempt.moments.acts[Moment.LAUNCHING] = attempt.cancel
+            doubt.commits = 1
+
+            await attempt.launch()
+
+            assert len(attempt.launcher.born) == 1
+            run = await attempt.case.store.run(attempt.run_id)
+            assert (run.state, run.outcome, run.attempt) == ("ended", "cancelled", 1)
 
 
 async def test_a_governor_that_was_heard_of_after_two_new_brokers_is_not_called_silent(

@@ -138,6 +138,26 @@ def test_an_end_that_cannot_be_recorded_keeps_no_worker_from_other_requests(
         assert folders.wait_state(run_id, "ended")["exit_code"] == 3
 
 
+def test_an_embedded_daemon_whose_database_is_lost_still_ends_with_its_owner(
+    folders: Daemon,
+) -> None:
+    life_line_end, life_line = os.pipe()
+    with folders.log.open("ab") as log:
+        folders.process = subprocess.Popen(
+            [INTENDANT, "serve", "--life-line", str(life_line_end)], pass_fds=[life_line_end],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=folders.environment,
+            start_new_session=True,
+        )  # fmt: skip
+    os.close(life_line_end)
+    wait_for("the daemon serves", folders.serves)
+    folders.submit("true", flags=["--hold"])
+    for name in ("intendant.db", "intendant.db-wal"):
+        os.truncate(folders.state_dir / name, 0)
+    os.close(life_line)
+    assert folders.wait() == 0
+    assert "runs_not_counted" in folders.log_text()
+
+
 # --- a real one ----------------------------------------------------------------------------------
 
 SIZE = "4m"

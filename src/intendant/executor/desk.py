@@ -36,6 +36,8 @@ class Desk:
     live: dict[int, Supervision] = field(default_factory=dict)
     """By run the attempts that are not over; all but those that only wait hold a slot."""
     queues: dict[str, QueueState] = field(default_factory=dict)
+    queues_doubtful: bool = False
+    """A change of one was reported failed, and may be on disk all the same."""
     audit: Audit = field(default_factory=Audit)
     schedule_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -63,6 +65,11 @@ class Desk:
     def note_queue(self, record: QueueRecord) -> None:
         """A queue has changed."""
         self.queues[record.name] = QueueState(record.name, record.slots, record.paused)
+        self.schedule_wanted.set()
+
+    def doubt_queues(self) -> None:
+        """Have the queues looked at again before anything starts."""
+        self.queues_doubtful = True
         self.schedule_wanted.set()
 
     async def hold_slot(self, supervision: Supervision, life: Coroutine[Any, Any, None]) -> None:

@@ -252,9 +252,14 @@ class Executor:
         if self._life_line is None:
             return
         await wait_readable(self._life_line)
-        counts = await desk.parts.store.counts()
-        is_idle = not any(counts.get(state) for state in NOT_ENDED)
-        self._lifecycle.order(Order(Policy.STOP, Cause.IDLE if is_idle else Cause.COMMAND))
+        cause = Cause.COMMAND
+        try:
+            counts = await desk.parts.store.counts()
+            if not any(counts.get(state) for state in NOT_ENDED):
+                cause = Cause.IDLE
+        except StoreError as error:  # it ends all the same
+            log.error("runs_not_counted", error=str(error))
+        self._lifecycle.order(Order(Policy.STOP, cause))
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -316,6 +321,7 @@ class Executor:
                 await self._apply_settings(desk, self._reload())
             except (SettingsError, StoreError, Busy) as error:
                 log.error("settings_refused", error=str(error))
+                desk.doubt_queues()
 
     async def _apply_settings(self, desk: Desk, configuration: Configuration) -> None:
         old, settings = desk.parts.settings, configuration.settings

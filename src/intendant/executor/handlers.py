@@ -90,7 +90,7 @@ from intendant.protocol.messages import (
     TrialStopRequest,
     encode,
 )
-from intendant.protocol.records import DaemonRecord, HelperRecord, RunRecord
+from intendant.protocol.records import DaemonRecord, HelperRecord, QueueRecord, RunRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import Submission
@@ -345,21 +345,26 @@ async def on_queue_list(desk: Desk, _request: QueueListRequest, _: Asker) -> Mes
 
 async def on_queue_set(desk: Desk, request: QueueSetRequest, _: Asker) -> Message:
     """Make a queue or change its slots."""
-    queue = await desk.parts.store.queue_set(request.name, slots=request.slots)
-    desk.note_queue(queue)
-    return QueueResponse(queue=queue)
+    return await _changed(desk, desk.parts.store.queue_set(request.name, slots=request.slots))
 
 
 async def on_queue_pause(desk: Desk, request: QueuePauseRequest, _: Asker) -> Message:
     """Start nothing more from a queue."""
-    queue = await desk.parts.store.queue_pause(request.name, True)
-    desk.note_queue(queue)
-    return QueueResponse(queue=queue)
+    return await _changed(desk, desk.parts.store.queue_pause(request.name, True))
 
 
 async def on_queue_resume(desk: Desk, request: QueueResumeRequest, _: Asker) -> Message:
     """Start runs from a queue again."""
-    queue = await desk.parts.store.queue_pause(request.name, False)
+    return await _changed(desk, desk.parts.store.queue_pause(request.name, False))
+
+
+async def _changed(desk: Desk, change: Awaitable[QueueRecord]) -> Message:
+    """The queue as it is now. A change that failed may be on disk all the same."""
+    try:
+        queue = await change
+    except StoreError:
+        desk.doubt_queues()
+        raise
     desk.note_queue(queue)
     return QueueResponse(queue=queue)
 

@@ -54,6 +54,7 @@ class Scheduler:
             if not self._may_start:
                 continue
             try:
+                await self._settle_queues()
                 await self._fill_slots()
             except (StoreError, Busy) as error:
                 log.error("not_scheduled", error=str(error))
@@ -64,6 +65,23 @@ class Scheduler:
         """Draining, the daemon starts the runs of steps alone: what it waits for needs them."""
         state = self._desk.lifecycle.state
         return state in (ExecutorState.RUNNING, ExecutorState.DRAINING)
+
+    async def _settle_queues(self) -> None:
+        """Look at the queues again, if they may not be as they are remembered."""
+        desk = self._desk
+        if not desk.queues_doubtful:
+            return
+        desk.queues_doubtful, known = False, dict(desk.queues)
+        try:
+            records = await desk.parts.store.queues()
+        except StoreError:
+            desk.queues_doubtful = True
+            raise
+        if desk.queues != known:  # one has changed meanwhile, and this may be older
+            desk.doubt_queues()
+            return
+        for record in records:
+            desk.note_queue(record)
 
     async def _fill_slots(self) -> None:
         desk, store = self._desk, self._desk.parts.store
@@ -124,7 +142,8 @@ class Scheduler:
 
     async def _launch(self, supervision: Supervision, token: str) -> None:
         try:
-            await supervision.launch(token)
+            if not await supervision.launch(token):
+                self._desk.doubt_queues()  # one may be paused, unknown to us
         except NotGranted as error:
             log.error("not_granted", run_id=supervision.run_id, error=str(error))
             troubles = self._desk.parts.troubles

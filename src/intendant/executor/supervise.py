@@ -29,7 +29,6 @@ from intendant.errors import (
     NotGranted,
     RunNotFound,
     StaleAttempt,
-    StoreError,
     refusal,
 )
 from intendant.executor.ending import Claim, Ending, end_of
@@ -177,11 +176,11 @@ class Supervision:
 
     # --- its two ways into life ------------------------------------------------------------------
 
-    async def launch(self, token: str) -> None:
-        """A new attempt: intent, governor, start, end."""
+    async def launch(self, token: str) -> bool:
+        """A new attempt: intent, governor, start, end. False: the run is not to start now."""
         grant = await self._intend()
         if grant is None:
-            return
+            return False
         crash_point("executor.granted")
         self._learn(grant.run.spec)
         self.expect()
@@ -191,6 +190,7 @@ class Supervision:
                 await self._follow(watched, grant)
         finally:
             self._parts.broker.forbid(self.service)
+        return True
 
     async def _intend(self) -> Grant | None:
         """Put the intent on disk; `None`: the run is not to start now. `NotGranted`: try later."""
@@ -199,13 +199,15 @@ class Supervision:
             crash_point("executor.folder_made")
             if self._stop is not None:
                 return None  # the daemon is ending: the run stays queued
-            return await self._parts.store.grant(
-                self.run_id, self.attempt, token_sha256=self._token_sha256
+            # A commit that failed may be on disk all the same: only an answer settles it.
+            act = partial(
+                self._parts.store.grant, self.run_id, self.attempt, token_sha256=self._token_sha256
             )
+            return await self._insist("start", act, can_be_left=True)
         except (IllegalTransition, StaleAttempt, RunNotFound) as error:
             self._log.info("grant_superseded", error=str(error))
             return None
-        except (StoreError, Busy, OSError) as error:
+        except OSError as error:
             raise NotGranted(f"run {self.run_id} stays queued: {error}") from error
 
     async def adopt(self, live: LiveAttempt, claim: ClaimRecord, pidfd: Pidfd) -> None:
@@ -232,8 +234,11 @@ class Supervision:
         else:
             await self._ending.lose(claim, self._stop, end_orphans=None)
 
-    async def _insist(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
-        return await self._parts.troubles.insist(what, act, run_id=self.run_id)
+    async def _insist(
+        self, what: str, act: Callable[[], Awaitable[T]], *, can_be_left: bool = False
+    ) -> T:
+        troubles = self._parts.troubles
+        return await troubles.insist(what, act, run_id=self.run_id, can_be_left=can_be_left)
 
     def _take_up(self, live: LiveAttempt) -> None:
         self._learn(live.run.spec)

@@ -21,8 +21,10 @@ _MICROS_PER_S = 1_000_000
 
 
 def grant(tx: Transaction, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
-    """The intent to launch the next attempt, before anybody forks."""
+    """The intent to launch the next attempt, before anybody forks; asked again, the same answer."""
     row = tx.run(run_id)
+    if _is_granted(tx, row, attempt, token_sha256):
+        return Grant(row.record(), secrets_of(tx.execute, run_id))
     if attempt != row.attempt + 1:
         raise StaleAttempt(
             f"run {run_id}: found attempt {attempt}, expected the next one, {row.attempt + 1}"
@@ -37,6 +39,17 @@ def grant(tx: Transaction, run_id: int, attempt: int, *, token_sha256: str) -> G
         (run_id, attempt, token_sha256, tx.now()),
     )
     return Grant(row.record(), secrets_of(tx.execute, run_id))
+
+
+def _is_granted(tx: Transaction, row: RunRow, attempt: int, token_sha256: str) -> bool:
+    """Whether this very attempt was granted before and is not over."""
+    if attempt != row.attempt:
+        return False
+    query = (
+        "SELECT 1 FROM attempt WHERE run_id = ? AND attempt = ? AND token_sha256 = ? "
+        "AND finished_at IS NULL"
+    )
+    return bool(tx.execute(query, (row.id, attempt, token_sha256)).fetchall())
 
 
 def _is_paused(tx: Transaction, queue: str) -> bool:

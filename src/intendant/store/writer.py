@@ -5,6 +5,9 @@ transaction with a savepoint for each request; while it commits, the next batch 
 lone request waits for nobody and a thousand share a flush to disk. A request that fails takes
 only itself back; when the disk fails, all of the batch fail, nothing is acknowledged, and the
 next batch begins with a new connection.
+
+A commit that was reported failed may be on disk all the same. The next one settles that, and tells
+of the runs that were in doubt; whoever insists asks again, and gets the answer that was lost.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from intendant.errors import Busy, StoreError
+from intendant.errors import Busy, RunNotFound, StoreError
 from intendant.process.crashpoints import crash_point
 from intendant.process.diskpoints import disk_point
 from intendant.protocol.records import RunRecord
@@ -91,6 +94,8 @@ class Writer:
         self._path = Path(connection.filename)
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
+        self._doubtful: set[int] = set()
+        """Runs that a commit which was reported failed would have changed."""
         self._waiting = 0
         self._closed: asyncio.Future[None] | None = None
         self._thread = Thread(target=self._serve, name="store-writer", daemon=True)
@@ -157,14 +162,28 @@ class Writer:
 
     def _commit(self, connection: apsw.Connection, batch: list[_Request]) -> Changes:
         connection.execute("BEGIN IMMEDIATE")
-        changes: Changes = []
+        changes = self._changes_in_doubt(connection)
         for request in batch:
             changes += self._attempt(connection, request)
         crash_point("writer.before_commit")
         disk_point(needs_room=True)
-        connection.execute("COMMIT")
+        try:
+            connection.execute("COMMIT")
+        except apsw.Error:
+            self._doubtful.update(run.id for run in changes)
+            raise
+        self._doubtful.clear()
         crash_point("writer.committed")
         return changes
+
+    def _changes_in_doubt(self, connection: apsw.Connection) -> Changes:
+        """The runs that may have changed without anybody being told, as they are now."""
+        transaction = Transaction(connection, self._now)
+        found = []
+        for run_id in sorted(self._doubtful):
+            with suppress(RunNotFound):
+                found.append(transaction.run(run_id).record())
+        return found
 
     def _attempt(self, connection: apsw.Connection, request: _Request) -> Changes:
         """Do one request's work, or all of it undone and its error kept."""
