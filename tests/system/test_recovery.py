@@ -396,7 +396,7 @@ def test_a_claimed_attempt_is_waited_for_however_late_it_answers_its_start(
 
 
 def is_missed(daemon: Daemon, run_id: int) -> bool:
-    return "disconnected" in event_names(daemon.state_dir, run_id)
+    return "disconnected" in presence(daemon, run_id)
 
 
 def governors(daemon: Daemon) -> list[int]:
@@ -462,6 +462,7 @@ def test_a_governor_killed_while_no_daemon_watched_leaves_no_tree_behind(
 def test_a_stopped_governors_run_is_not_restarted_and_goes_on_after_sigcont(
     folders: Daemon, witness: Witness
 ) -> None:
+    """A minute where a governor is missed after 15 s: four times as long as that takes."""
     config = folders.home / "settings.toml"
     config.write_text("slots = 2\nheartbeat_s = 0.2\nliveness = 3\n")
     folders.start("--config", str(config))
@@ -471,17 +472,31 @@ def test_a_stopped_governors_run_is_not_restarted_and_goes_on_after_sigcont(
         folders.wait_state(run_id, "running")
         governor = folders.claim(run_id)["pid"]
         os.kill(governor, signal.SIGSTOP)
-        wait_for("it is missed", partial(is_missed, folders, run_id))
+        stopped_at = time.monotonic()
+        wait_for("it is missed", lambda: presence(folders, run_id)[-1:] == ["disconnected"])
         folders.kill()  # nor does another daemon take a stopped governor for a dead one
         folders.start("--config", str(config))
         assert folders.show(run_id)["state"] == "running"
         assert folders.submit_scripts("true") == [run_id + 1]
         folders.wait_state(run_id + 1, "ended")
+        wait_for(
+            "it is missed again",
+            lambda: presence(folders, run_id)[-2:] == ["adopted", "disconnected"],
+        )
+        wait_for("it was stopped for long", lambda: time.monotonic() > stopped_at + 4 * 3 * 0.2)
+        assert folders.show(run_id)["state"] == "running"
         os.kill(governor, signal.SIGCONT)
+        wait_for("it is heard again", lambda: presence(folders, run_id)[-1:] == ["reconnected"])
         gate.open()
         run = folders.wait_state(run_id, "ended")
     assert (run["exit_code"], run["attempt"]) == (6, 1)
     assert len(witness.lines("start")) == 1
+
+
+def presence(daemon: Daemon, run_id: int) -> list[str]:
+    """When the run's governor was taken up, missed and heard again, in order."""
+    ours = ("adopted", "disconnected", "reconnected")
+    return [name for name in event_names(daemon.state_dir, run_id) if name in ours]
 
 
 def test_another_boots_claim_signals_nobody(daemon: Daemon, witness: Witness) -> None:
