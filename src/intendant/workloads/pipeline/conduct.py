@@ -15,6 +15,8 @@ from intendant import logs
 from intendant.process.readiness import wait_readable
 from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.step_records import StepReport
+from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
 from intendant.workloads.pipeline.caching import Caching
@@ -59,6 +61,7 @@ async def _conduct(
     inline = InlineRunner(nursery)
     if any(run.pipeline.execution_of(step) == "inline" for step in run.pipeline.steps):
         inline.make_ready()  # it comes to life while the database is read
+    _rehearse()
     try:
         with uncollected():
             store = open_store(run.pipeline, run.folder)
@@ -83,6 +86,11 @@ async def _conduct(
         failure, is_asked = await _carry_out(executor, nursery, life_fd)
         records.end(failure)
     return failure, is_asked
+
+
+def _rehearse() -> None:
+    """Have the models of a report built by now: the first step that ends would wait for that."""
+    StepReport(outcome=StepOutcome.SUCCEEDED).model_dump_json(exclude_defaults=True)
 
 
 async def _carry_out(

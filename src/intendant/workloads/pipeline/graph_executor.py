@@ -150,14 +150,13 @@ class GraphExecutor:
         change = started(name, attempt=self._attempts[name], folder=folder, at=self._now())
         self._changes.append(change)
         self._stops[name] = Stop()
-        path = self._run_folder / folder
         if spec.fresh or self._lanes[name] != "inline":  # there it is made when it is needed
-            make_step_folder(path)
+            make_step_folder(self._run_folder / folder)
         order = make_order(
             self._pipeline,
             spec,
             label=self._run.label,
-            folder=path,
+            folder=f"{self._run_folder}/{folder}",
             cwd=self._run.cwd,
             left=self._left,
             pickle=self._run.calls.get(name),

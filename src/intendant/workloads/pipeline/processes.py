@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from pydantic import ValidationError
@@ -215,7 +214,7 @@ class InlineRunner:
         if attempt.is_fresh:
             return await self._alone.run(attempt, stop)
         leader, output = self.make_ready()
-        output.begin(Path(attempt.order["folder"]))
+        output.begin(attempt.order["folder"])
         report = await _bounded(leader, attempt, stop, is_last=False)
         if stop.why is not None:
             leader.end(attempt.grace_s)  # the wish may have come just as the attempt was over

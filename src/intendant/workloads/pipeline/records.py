@@ -175,7 +175,7 @@ class Records:
         if begun is None:
             return []
         try:
-            with (self._folder / str(begun.columns["folder"]) / f"{stream}.log").open("rb") as file:
+            with Path(f"{self._folder}/{begun.columns['folder']}/{stream}.log").open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - TAIL_BYTES, 0))
                 data = file.read(TAIL_BYTES)

@@ -34,7 +34,7 @@ class StepOutput:
         self._on_file = on_file
         self._readers = [reader for reader, _ in pipes]
         self._logs: dict[int, int] = {}
-        self._folder: Path | None = None
+        self._folder: str | None = None
         self._trouble: str | None = None
         loop = asyncio.get_running_loop()
         for reader in self._readers:
@@ -48,7 +48,7 @@ class StepOutput:
         while self.writers:
             os.close(self.writers.pop())
 
-    def begin(self, folder: Path) -> None:
+    def begin(self, folder: str) -> None:
         """From now on it is of the step whose attempt has this folder."""
         self._close_logs()
         self._folder = folder
@@ -84,11 +84,11 @@ class StepOutput:
                 self._trouble = f"log: {error.strerror}"
         return data
 
-    def _write(self, number: int, folder: Path, data: bytes) -> None:
+    def _write(self, number: int, folder: str, data: bytes) -> None:
         is_new = number not in self._logs
         if is_new:
-            make_step_folder(folder)
-            self._logs[number] = open_log(folder, STREAMS[number])
+            make_step_folder(Path(folder))
+            self._logs[number] = open_log(Path(folder), STREAMS[number])
         view = memoryview(data)
         while view:
             view = view[os.write(self._logs[number], view) :]
