@@ -13,6 +13,7 @@ or end the process, the first one goes on without them, and each leader imports 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import select
@@ -61,7 +62,7 @@ class Preload:
 def fork_zygote(title: str, lead: Lead, preload: Preload) -> tuple[int, socket.socket]:
     """Its pid, and the socket for requests. Only in a process with a single thread."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    settle()
+    gc.freeze()  # a collection, in either of the two, writes to every object that it looks at
     pid = os.fork()
     if pid == 0:
         ours.close()
