@@ -29,6 +29,11 @@ def point(at: Point): return at
 async def later(x: int):
     await asyncio.sleep(0.01)
     return x
+async def together(count):
+    open(f"{os.getpid()}.here", "w").close()
+    while sum(name.endswith(".here") for name in os.listdir()) < count:
+        await asyncio.sleep(0.01)
+    return os.getpid()
 def boom(): raise ValueError("on\\nfire")
 def nothing_said(): os._exit(0)
 def leave(code): sys.exit(code)
@@ -44,7 +49,7 @@ def asked():
         time.sleep(60)
     finally: print("cleaned up", flush=True)
 async def cancelled():
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")  # in one piece: several processes write
     try: await asyncio.sleep(60)
     finally: print("cleaned up", flush=True)
 def deaf():
@@ -195,6 +200,14 @@ def test_a_map_gives_the_results_in_order(call: Call, tmp_path: Path, name: str)
     called = call(name, args=[], map=[[at] for at in range(20)], processes=2).wait()
     assert called.report == {}
     assert result_in(tmp_path) == [at + (name == "add") for at in range(20)]
+
+
+def test_all_processes_of_a_map_work_also_where_there_are_few_coroutines(
+    call: Call, tmp_path: Path
+) -> None:
+    """Each of the three ends only once two processes are at it."""
+    assert call("together", map=[[2]] * 3, processes=2).wait().report == {}
+    assert len(set(json.loads((tmp_path / "result.json").read_bytes()))) == 2
 
 
 def test_a_map_of_nothing_is_an_empty_list(call: Call, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`map`: one function called with many arguments at once, in several processes.
 
 Each process imports the function and makes its results into bytes; a coroutine function shares its
-process with others of its kind, any other function has it alone while it runs.
+process with others of its kind, but no process takes more than its part while another has nothing
+to do; any other function has its process alone while it runs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from intendant.workloads.calling import (
 from intendant.workloads.results import Encoding
 
 COROUTINES_AT_ONCE = 16
-"""In one process."""
+"""In one process, at most."""
 
 _RESULT = b"r"
 _REFUSAL = b"x"
@@ -40,13 +41,14 @@ async def map_calls(order: Mapping[str, Any], encoding: Encoding) -> bytes:
     def take(at: int, answer: bytes) -> None:
         results[at] = _read(answer)
 
-    async with Pool(part, dict(order), encoding, processes=processes) as pool:
+    at_once = min(COROUTINES_AT_ONCE, -(-count // processes))
+    async with Pool(part, dict(order), encoding, at_once, processes=processes) as pool:
         await pool.answer(count, take)
     return _joined(results, encoding)
 
 
-def part(order: Mapping[str, Any], encoding: Encoding) -> Part:
-    """What one process does; made in it, once."""
+def part(order: Mapping[str, Any], encoding: Encoding, coroutines: int) -> Part:
+    """What one process does, so many `coroutines` at once; made in it, once."""
     import setproctitle
 
     setproctitle.setproctitle(f"intendant: call {order['label']} (map)")
@@ -60,7 +62,7 @@ def part(order: Mapping[str, Any], encoding: Encoding) -> Part:
     async def answer(at: int) -> bytes:
         return await _answer(function, order["map"][at], encoding)
 
-    return Part(answer, at_once=COROUTINES_AT_ONCE if is_async else 1)
+    return Part(answer, at_once=coroutines if is_async else 1)
 
 
 async def _raised(error: Exception, at: int) -> bytes:  # noqa: ARG001  whatever was asked for
