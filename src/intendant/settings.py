@@ -113,7 +113,7 @@ def read_settings(
 ) -> Settings:
     """The settings in force; `SettingsError` names file (or variable, or flag) and key.
 
-    `files` come strongest first; one that does not exist says nothing.
+    `files` come strongest first; one that does not exist says nothing, an empty one is refused.
     """
     layers: list[tuple[str, Mapping[str, Any]]] = [("command line", flags)]
     layers.append(("environment", _from_environment(environ)))
@@ -151,6 +151,8 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8") from error
+    if not text.strip():  # who has nothing to set needs no file: this one has lost what was in it
+        raise SettingsError(f"{path}: found an empty file, expected settings or comments")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

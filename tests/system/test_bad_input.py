@@ -348,6 +348,7 @@ def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_is_unharmed
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("", "found an empty file"),
         ("slots = [", "line 1"),
         ("slots = 'many'", "slots: found 'many', expected a whole number"),
         ("slots = -1", "slots: found -1, expected at least 1"),

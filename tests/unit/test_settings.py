@@ -37,8 +37,14 @@ def test_a_file_that_does_not_exist_says_nothing(tmp_path: Path) -> None:
     assert read(files=[tmp_path / "none.toml"]) == Settings()
 
 
-def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
-    assert read(files=[written(tmp_path, "")]) == Settings()
+def test_a_file_of_comments_leaves_the_defaults(tmp_path: Path) -> None:
+    assert read(files=[written(tmp_path, "# slots = 3\n")]) == Settings()
+
+
+@pytest.mark.parametrize("text", ["", " \n\t\n"])
+def test_e21_an_empty_file_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SettingsError, match=r"settings\.toml: found an empty file, expected "):
+        read(files=[written(tmp_path, text)])
 
 
 def test_queues_are_tables(tmp_path: Path) -> None:
@@ -127,7 +133,7 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
 
 
 def test_a_file_behind_a_file_does_not_exist(tmp_path: Path) -> None:
-    path = written(tmp_path, "") / "settings.toml"
+    path = written(tmp_path, "#") / "settings.toml"
 
     assert read(files=[path]) == Settings()
 

@@ -59,7 +59,7 @@ def test_the_users_own_endpoint_is_in_the_runtime_folder(tmp_path: Path) -> None
     assert resolve_endpoint(None, environ_of(tmp_path)) == f"ipc://{tmp_path}/client.sock"
 
 
-@pytest.mark.parametrize("text", ["endpoint = 5", 'endpoint = ""', "endpoint = "])
+@pytest.mark.parametrize("text", ["endpoint = 5", 'endpoint = ""', "endpoint = ", "\n"])
 def test_settings_that_make_no_sense_are_refused_by_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "settings.toml").write_text(text)
     with pytest.raises(SettingsError, match=r"settings\.toml: "):
