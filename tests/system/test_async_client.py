@@ -11,7 +11,6 @@ import pytest
 
 from intendant.client.async_client import AsyncClient
 from intendant.client.call import Call
-from intendant.client.client import Client
 from intendant.errors import InvalidRequest, RunFailed, RunNotFound, Unreachable
 from tests.helpers.daemon import Daemon
 
@@ -19,13 +18,6 @@ from tests.helpers.daemon import Daemon
 @pytest.fixture
 def endpoint(daemon: Daemon) -> str:
     return daemon.client().endpoint
-
-
-def test_it_has_everything_that_the_other_client_has() -> None:
-    def public(of: type) -> set[str]:
-        return {name for name in vars(of) if not name.startswith("_")}
-
-    assert public(Client) - {"executor"} <= public(AsyncClient)
 
 
 async def test_a_command_and_a_call_give_their_results(endpoint: str) -> None:
@@ -54,7 +46,7 @@ async def test_runs_and_queues_can_be_asked_and_told(endpoint: str) -> None:
         await client.queue_pause("gpu")
         one = await client.submit(["true"], queue="gpu")
         [two] = await client.submit_all([{"workload": {"kind": "command", "argv": ["true"]}}])
-        await two.wait()
+        await two.wait(timeout_s=60)
         assert (await client.explain(one.id))["code"] == "queue_paused"
         assert (await client.hold(one.id))["changed"] == [one.id]
         assert (await client.release(one.id))["changed"] == [one.id]
@@ -69,6 +61,8 @@ async def test_runs_and_queues_can_be_asked_and_told(endpoint: str) -> None:
         with pytest.raises(RunNotFound):
             await client.run(99)
         held = await client.submit(["true"], hold=True)
+        with pytest.raises(TimeoutError, match=rf"not ended within 0.2 s: run {held.id}"):
+            await held.wait(timeout_s=0.2)
         with pytest.raises(InvalidRequest, match="is held"):
             await client.result(held.id)
 

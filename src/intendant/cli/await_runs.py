@@ -40,20 +40,20 @@ def await_runs(
     `steps`: where it is for one pipeline alone, its steps are shown.
     """
     latest: dict[int, RunInfo] = {}
+    left_s = timeout_s
     try:
         if steps and (pipeline := _only_pipeline(client, selection)):
             selection = [pipeline["id"]]
             latest[pipeline["id"]] = pipeline
             started = time.monotonic()
             _show_steps(client, pipeline, timeout_s)
-            timeout_s = timeout_s and max(timeout_s - (time.monotonic() - started), 0.0)
+            left_s = timeout_s and max(timeout_s - (time.monotonic() - started), 0.0)
         with (
             progress_on(sys.stderr) as progress,
             trials_shown(progress, lambda: Client(client.address)) as look_at,
         ):
-            for run in client.watch(
-                selection, any=any, changes=progress.is_shown, timeout_s=timeout_s
-            ):
+            is_shown = progress.is_shown
+            for run in client.watch(selection, any=any, changes=is_shown, timeout_s=left_s):
                 latest[run["id"]] = run
                 progress.show(latest.values())
                 look_at(run)

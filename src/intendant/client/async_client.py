@@ -25,7 +25,7 @@ from intendant.client.command import (
     submissions,
     submitted,
 )
-from intendant.client.conversations import Conversation, Reading, WaitReading
+from intendant.client.conversations import Conversation, Reading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
 from intendant.client.resuming import BEREFT, CUT_OFF, Resumption, gone
@@ -33,6 +33,7 @@ from intendant.client.run import Selection, Stream
 
 if TYPE_CHECKING:
     from intendant.broker.client import ConnectionPool
+    from intendant.client.futures import RunExecutor
     from intendant.client.shapes import Continuing, RunInfo
 
 P = ParamSpec("P")
@@ -111,8 +112,9 @@ class AsyncClient:
     queue_resume = asked(talk.queue_resume)
     shutdown = asked(talk.shutdown)
     last_event_id = asked(talk.last_event_id, service=wire.STREAM)
-    logs = streamed(talk.logs)
+    watch = streamed(talk.watch)
     watch_steps = streamed(talk.watch_steps)
+    logs = streamed(talk.logs)
     events = streamed(talk.events)
     system_log = streamed(talk.system_log)
 
@@ -142,19 +144,25 @@ class AsyncClient:
         several = submissions(specs, key=key, secret_env=secret_env, submitter=submitter)
         return await self._submit(several, submitter)
 
+    def executor(self, **options: Unpack[RunOptions]) -> RunExecutor:
+        """A `concurrent.futures.Executor` whose calls are runs, for `loop.run_in_executor`.
+
+        Like any other it waits at the end of its `with` block, and the loop with it.
+        """
+        from intendant.client.futures import RunExecutor
+
+        return RunExecutor(self.address, options)
+
     async def run(self, run_id: int) -> AsyncRun:
         """The run with this id; `RunNotFound` if there is none."""
         return AsyncRun(self, run_id, (await self.show(run_id))["run"])
 
-    def watch(
-        self, selection: Selection, *, any: bool = False, changes: bool = False
-    ) -> AsyncGenerator[RunInfo, None]:
-        """Each run as it is now and as it changes, until all (or any) have ended."""
-        return self.read(WaitReading(selection, any=any, changes=changes))
-
-    async def wait(self, selection: Selection, *, any: bool = False) -> list[RunInfo]:
-        """The runs once all (or any) have ended, by id. Bound it with `asyncio.timeout`."""
-        latest = {info["id"]: info async for info in self.watch(selection, any=any)}
+    async def wait(
+        self, selection: Selection, *, any: bool = False, timeout_s: float | None = None
+    ) -> list[RunInfo]:
+        """The runs once all (or any) have ended, by id; `TimeoutError` if that takes longer."""
+        ends = self.watch(selection, any=any, timeout_s=timeout_s)
+        latest = {info["id"]: info async for info in ends}
         return [latest[run_id] for run_id in sorted(latest)]
 
     async def worth(self, info: RunInfo, *, is_own: bool) -> object:
@@ -212,17 +220,24 @@ class AsyncClient:
 
         So it does when it was read too slowly, or when the daemon ends and another one comes.
         """
+        limit = reading.limit
+        now_s = asyncio.get_running_loop().time
+        deadline = None if limit is None else now_s() + limit.timeout_s
         resumption = Resumption(reading, self.endpoint)
         while True:
             try:
                 async with aclosing(self._read_once(reading)) as parts:
-                    async for one in parts:
+                    while True:
+                        async with asyncio.timeout_at(deadline):
+                            one = await anext(parts)
                         resumption.went_on()
                         yield one
+            except StopAsyncIteration:
+                return
             except CUT_OFF as error:
                 await asyncio.sleep(resumption.pause_s(error))
-            else:
-                return
+            except TimeoutError as error:
+                raise error if limit is None else limit.passed() from error
 
     async def _read_once(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
         """What a stream gives, over a connection of its own."""
@@ -284,14 +299,14 @@ class AsyncRun:
         self._info = (await self._client.show(self.id))["run"]
         return self._info
 
-    async def wait(self) -> RunInfo:
-        """The run once it has ended, however."""
-        [self._info] = await self._client.wait(self.id)
+    async def wait(self, timeout_s: float | None = None) -> RunInfo:
+        """The run once it has ended, however; `TimeoutError` if that takes longer."""
+        [self._info] = await self._client.wait(self.id, timeout_s=timeout_s)
         return self._info
 
-    async def result(self) -> object:
+    async def result(self, timeout_s: float | None = None) -> object:
         """Wait, then give what the run was worth, as `Run.result` does."""
-        return await self._client.worth(await self.wait(), is_own=self._is_own)
+        return await self._client.worth(await self.wait(timeout_s), is_own=self._is_own)
 
     def logs(
         self, *, follow: bool = False, stream: Stream = "stdout", attempt: int | None = None

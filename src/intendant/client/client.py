@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, Self, TypeVar, Unpack
 
 from intendant.client import conversations as talk
 from intendant.client import wire
-from intendant.client.conversations import Conversation, Reading, WaitReading
+from intendant.client.conversations import Conversation, Reading
 from intendant.client.endpoint import Address, is_local, require_life, resolve_address
 from intendant.client.methods import Carried
 from intendant.client.resuming import BEREFT, CUT_OFF, Resumption, gone
@@ -26,7 +26,7 @@ from intendant.client.run import Run, Selection
 if TYPE_CHECKING:
     from intendant.client.command import RunOptions, Submission, Submitter, Work
     from intendant.client.futures import RunExecutor
-    from intendant.client.shapes import Continuing, RunInfo, StepInfo
+    from intendant.client.shapes import Continuing, RunInfo
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -125,6 +125,8 @@ class Client:
     queue_resume = asked(talk.queue_resume)
     shutdown = asked(talk.shutdown)
     last_event_id = asked(talk.last_event_id, service=wire.STREAM)
+    watch = streamed(talk.watch)
+    watch_steps = streamed(talk.watch_steps)
     logs = streamed(talk.logs)
     events = streamed(talk.events)
     system_log = streamed(talk.system_log)
@@ -168,23 +170,6 @@ class Client:
     def run(self, run_id: int) -> Run:
         """The run with this id; `RunNotFound` if there is none."""
         return Run(self, run_id, self.show(run_id)["run"])
-
-    def watch(
-        self,
-        selection: Selection,
-        *,
-        any: bool = False,
-        changes: bool = False,
-        timeout_s: float | None = None,
-    ) -> Iterator[RunInfo]:
-        """Each run as it is now and as it changes, until all (or any) have ended."""
-        return self._read(WaitReading(selection, any=any, changes=changes), timeout_s)
-
-    def watch_steps(
-        self, selection: Selection, *, timeout_s: float | None = None
-    ) -> Iterator[StepInfo]:
-        """Each step of a pipeline as it is now and as it changes, until the run has ended."""
-        return self._read(talk.watch_steps(selection), timeout_s)
 
     def wait(
         self, selection: Selection, *, any: bool = False, timeout_s: float | None = None
@@ -245,12 +230,13 @@ class Client:
         except BEREFT as error:
             raise gone(self.endpoint) from error
 
-    def _read(self, reading: Reading[T], timeout_s: float | None = None) -> Iterator[T]:
+    def _read(self, reading: Reading[T]) -> Iterator[T]:
         """What a stream gives; one that was cut off goes on at its place.
 
         So it does when it was read too slowly, or when the daemon ends and another one comes.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        limit = reading.limit
+        deadline = None if limit is None else time.monotonic() + limit.timeout_s
         resumption = Resumption(reading, self.endpoint)
         while True:
             try:
@@ -261,6 +247,8 @@ class Client:
                         yield one
             except CUT_OFF as error:
                 time.sleep(resumption.pause_s(error))
+            except TimeoutError as error:
+                raise error if limit is None else limit.passed() from error
             else:
                 return
 

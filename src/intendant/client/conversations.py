@@ -8,6 +8,7 @@ conversations and readings and nothing else: what can be asked, and how, is said
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
@@ -43,11 +44,26 @@ PAGE = 1000
 """The most runs that one answer holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How long the end of a stream is waited for, and which runs that is the end of."""
+
+    timeout_s: float
+    awaited: str
+
+    def passed(self) -> TimeoutError:
+        """What is raised then."""
+        return TimeoutError(f"not ended within {self.timeout_s:g} s: {self.awaited}")
+
+
 class Reading(Protocol[T_co]):
     """A stream: what to ask for (again, from its place) and what is new in an answer."""
 
     @property
     def final(self) -> str: ...
+
+    @property
+    def limit(self) -> Limit | None: ...
 
     @property
     def keeps_place(self) -> bool:
@@ -65,7 +81,10 @@ class WaitReading:
     final = "run_wait_response"
     keeps_place = False
 
-    def __init__(self, selection: Selection, *, any: bool, changes: bool) -> None:
+    def __init__(
+        self, selection: Selection, *, any: bool, changes: bool, timeout_s: float | None = None
+    ) -> None:
+        self.limit = _limit(selection, timeout_s)
         self._body = wire.request(
             "run_wait_request", selection=texts(selection), any=any, changes=changes
         )
@@ -86,7 +105,8 @@ class StepReading:
     final = "step_watch_response"
     keeps_place = False
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, timeout_s: float | None) -> None:
+        self.limit = _limit(selection, timeout_s)
         self._body = wire.request("step_watch_request", selection=texts(selection))
 
     def request(self) -> list[bytes]:
@@ -366,9 +386,26 @@ def logs(
     return LogCursor(texts(selection), stream=stream, attempt=attempt, follow=follow, step=step)
 
 
-def watch_steps(selection: Selection) -> Reading[StepInfo]:
-    """Each step of a pipeline as it is now and as it changes, until the run has ended."""
-    return StepReading(selection)
+def watch(
+    selection: Selection,
+    *,
+    any: bool = False,
+    changes: bool = False,
+    timeout_s: float | None = None,
+) -> Reading[RunInfo]:
+    """Each run once it has ended (with `changes`: as it is now and as it changes).
+
+    Until all (or any) have ended; `TimeoutError` if that takes longer.
+    """
+    return WaitReading(selection, any=any, changes=changes, timeout_s=timeout_s)
+
+
+def watch_steps(selection: Selection, *, timeout_s: float | None = None) -> Reading[StepInfo]:
+    """Each step of a pipeline as it is now and as it changes, until the run has ended.
+
+    `TimeoutError` if that takes longer.
+    """
+    return StepReading(selection, timeout_s)
 
 
 def events(
@@ -390,6 +427,13 @@ def system_log(
 
 
 # --- common forms --------------------------------------------------------------------------------
+
+
+def _limit(selection: Selection, timeout_s: float | None) -> Limit | None:
+    if timeout_s is None:
+        return None
+    asked = " ".join(texts(selection))
+    return Limit(timeout_s, f"{'run' if asked.isdecimal() else 'runs'} {asked}")
 
 
 def _queue(kind: str, **fields: object) -> Conversation[QueueInfo]:

@@ -14,6 +14,7 @@ class EventCursor:
 
     final = "event_list_response"
     keeps_place = True
+    limit = None
 
     def __init__(self, selection: list[str], *, after_id: int, follow: bool) -> None:
         self._selection = selection

@@ -14,6 +14,7 @@ class LogCursor:
 
     final = "log_response"
     keeps_place = True
+    limit = None
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ class SystemLogCursor:
 
     final = "system_log_response"
     keeps_place = True
+    limit = None
 
     def __init__(self, selection: list[str], *, level: str, follow: bool) -> None:
         self._selection = selection

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from intendant import AsyncClient, Call, Client, Command
+from intendant.client.async_client import AsyncRun
+from intendant.client.run import Run
 from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import ErrorResponse, RunSubmitRequest
@@ -81,9 +83,12 @@ def test_a_run_that_failed_says_how() -> None:
 
 
 def test_a_run_without_an_answer_in_time_is_a_time_out() -> None:
-    run = client_of(FakeExecutor(ending=None)).submit(["sleep", "9"])
-    with pytest.raises(TimeoutError):
+    client = client_of(FakeExecutor(ending=None))
+    run = client.submit(["sleep", "9"])
+    with pytest.raises(TimeoutError, match=r"^not ended within 0\.1 s: run 1$"):
         run.wait(timeout_s=0.1)
+    with pytest.raises(TimeoutError, match=r"^not ended within 2 s: runs all 1$"):
+        list(client.watch(["all", 1], any=True, timeout_s=2))
 
 
 def test_the_info_of_a_run_is_asked_for_once() -> None:
@@ -220,11 +225,32 @@ def test_a_call_that_left_nothing_says_why() -> None:
         run.result()
 
 
-@pytest.mark.parametrize("name", ["show", "runs", "cancel", "logs", "events", "last_event_id"])
-def test_both_clients_take_the_same_and_say_so(name: str) -> None:
+def parameters(of: object) -> dict[str, inspect.Parameter]:
+    """What the methods of an object take, beneath `name.parameter`; of a property nothing."""
+    methods = {name: getattr(of, name) for name in dir(type(of)) if not name.startswith("_")}
+    return {
+        f"{name}.{parameter.name}": parameter
+        for name, method in methods.items()
+        for parameter in inspect.signature(method).parameters.values()
+    }
+
+
+def test_both_clients_take_the_same() -> None:
+    ours, theirs = parameters(Client("ipc:///nowhere")), parameters(AsyncClient("ipc:///nowhere"))
+    assert {name: one for name, one in theirs.items() if name in ours} == ours
+    assert {name.partition(".")[0] for name in theirs.keys() - ours.keys()} == {"converse", "read"}
+
+
+@pytest.mark.parametrize("name", ["wait", "result", "logs", "cancel", "refresh"])
+def test_the_runs_of_both_clients_take_the_same(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (Run, AsyncRun))
+    assert ours.parameters == theirs.parameters
+
+
+@pytest.mark.parametrize("name", ["show", "runs", "watch", "logs", "events", "last_event_id"])
+def test_what_both_clients_have_is_documented_once(name: str) -> None:
     ours = getattr(Client("ipc:///nowhere"), name)
     theirs = getattr(AsyncClient("ipc:///nowhere"), name)
-    assert inspect.signature(ours) == inspect.signature(theirs)
     assert ours.__name__ == name
     assert ours.__doc__ == theirs.__doc__ == getattr(Client, name).__doc__
     assert ours.__doc__
