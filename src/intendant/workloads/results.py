@@ -18,16 +18,18 @@ Encoding = Literal["json", "pickle"]
 def to_json(value: object) -> bytes:
     """A value as JSON; what the standard library does not know goes to pydantic.
 
-    Not-a-number and the infinities, which JSON has not (RFC 8259, section 6), become null.
+    Not-a-number and the infinities, which JSON has not (RFC 8259, section 6), become the texts
+    "NaN", "Infinity" and "-Infinity", from which `float` makes them again.
     """
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError):
-        from pydantic_core import PydanticSerializationError
+        from pydantic_core import PydanticSerializationError, to_jsonable_python
         from pydantic_core import to_json as dump
 
         try:
-            return dump(value, inf_nan_mode="null")
+            # In two steps: in one a model would have its own way with them, by default null.
+            return dump(to_jsonable_python(value), inf_nan_mode="strings")
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise InvalidRequest(f"{type(value).__qualname__} as JSON: {error}") from error
 

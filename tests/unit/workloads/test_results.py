@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -24,9 +25,13 @@ class Model(BaseModel):
     x: int
 
 
+class Measure(BaseModel):
+    x: float
+
+
 @dataclass
 class Point:
-    x: int
+    x: float
 
 
 @pytest.mark.parametrize(
@@ -39,8 +44,9 @@ class Point:
         ([Point(1), Colour.RED], [{"x": 1}, "red"]),
         ({"at": datetime(2026, 3, 14, tzinfo=UTC)}, {"at": "2026-03-14T00:00:00Z"}),
         (Path("/srv"), "/srv"),
-        (float("nan"), None),
-        ([1, float("inf")], [1, None]),
+        (math.nan, "NaN"),
+        ([1, math.inf, Point(-math.inf)], [1, "Infinity", {"x": "-Infinity"}]),
+        ({"a": Measure(x=math.nan)}, {"a": {"x": "NaN"}}),
     ],
 )
 def test_a_value_becomes_json(value: object, expected: object) -> None:
