@@ -29,6 +29,11 @@ def square(x: float) -> float:
     return (x - 0.3) ** 2
 
 
+def two_sided(x: float) -> dict[str, float]:
+    """The faster the larger; below 0.3 it is larger than it would have to be."""
+    return {"speed": x, "size": x * x if x > 0.3 else 2.0}
+
+
 def curve(x: float, steps: int = 9) -> None:
     """Reports a falling loss, and heeds what it is told; leaves a file when it is to stop."""
     for step in range(1, steps + 1):

@@ -127,7 +127,7 @@ def test_t21_unfinished_trials_go_on_the_one_changed_last_first(folder: Path) ->
     assert study.loop.tally.next_number == 5
     assert study.loop.tally.outcomes == {TrialOutcome.COMPLETED: 1, TrialOutcome.FAILED: 1}
     assert study.loop.tally.best is not None
-    assert study.loop.tally.best.value == 0.5
+    assert study.loop.tally.best.values == (0.5,)
 
 
 def test_t21_a_trial_goes_on_from_its_checkpoint_and_what_came_after_is_forgotten(
@@ -303,3 +303,30 @@ def test_a_study_can_be_opened_by_optuna(folder: Path, tmp_path: Path, storage: 
     assert study.trials[3].intermediate_values == {5: 0.25, 6: 0.2}
     with pytest.raises(InvalidRequest, match="has a study 'ours' already"):
         export(folder, make_spec(), storage=place, name="ours")
+
+
+def test_several_metrics_are_listed_resumed_and_exported(folder: Path, tmp_path: Path) -> None:
+    further = {"size": "max", "text": "min"}
+    with TrialStore(folder / TRIALS_FILE) as store:
+        store.begin(STUDY)
+        study = a_study(proposals=4, at_once=4, further_metrics=further)
+        study.report(0, loss=0.5, size=1)
+        study.returns(0, loss=0.25, size=2.5, text=1)
+        study.returns(1, loss=0.75, size=1, text=1)
+        study.report(2, loss=0.5, size=3, text="x")
+        study.take()
+        keep(study, store)
+        past = Past(store, study.loop.spec, Policy())
+        assert [best.number for best in past.tally().front] == [0]
+        assert [each.further for each in past.histories()] == [(2.5, 1.0), (1.0, 1.0), None, ()]
+    shown = read_trial_page(folder / TRIALS_FILE, further=list(further)).trials
+    assert [each.further for each in shown] == [
+        {"size": 2.5, "text": 1}, {"size": 1, "text": 1}, {"size": 3}, {},
+    ]  # fmt: skip
+    place = str(tmp_path / "o.journal")
+    export(folder, study.loop.spec, storage=place, name="ours")
+    theirs = optuna.load_study(study_name="ours", storage=_storage(place))
+    assert [direction.name for direction in theirs.directions] == [
+        "MINIMIZE", "MAXIMIZE", "MINIMIZE",
+    ]  # fmt: skip
+    assert [trial.values for trial in theirs.best_trials] == [[0.25, 2.5, 1.0]]

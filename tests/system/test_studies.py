@@ -124,6 +124,25 @@ def test_t8_asha_stops_trials_that_heed_it_and_may_export_before(served: Daemon)
     assert "Parallel coordinates" in (served.home / "report.html").read_text()
 
 
+def test_with_several_metrics_the_result_is_what_no_other_trial_beats(served: Daemon) -> None:
+    run_id = submit(served, call="two_sided", trials=12, metric="speed", mode="max", reuse=True,
+                    search={"method": "nsgaii", "seed": 1},
+                    further_metrics={"size": "min"})  # fmt: skip
+    run = str(run_id)
+    result = result_of(served, run_id)
+    assert result["best"] is None
+    sides = [(best["metrics"]["speed"], best["metrics"]["size"]) for best in result["front"]]
+    assert sides == sorted(sides, reverse=True)
+    assert len(set(sides)) == len(sides) > 1
+    listed = served.json("trial", "ls", run, "--front", "--json")
+    assert [each["number"] for each in listed] == [best["trial"] for best in result["front"]]
+    table = served.run("trial", "ls", run, "--all", "--csv").stdout.splitlines()
+    assert "metric:speed,metric:size,param:x" in table[0]
+    assert len(table) == 13
+    assert served.run("report", run, "-o", "report.html").returncode == 0
+    assert "speed and size" in (served.home / "report.html").read_text()
+
+
 def test_population_training_goes_on_from_the_best_ones_checkpoint(served: Daemon) -> None:
     # They take turns, two steps each: the fourth is the worst by far of those compared.
     run_id = submit(served, call="counted", trials=4, at_once=1, search="grid",

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from intendant.cli.escapes import visible
+from intendant.cli.front import goals_of, values_of
 from intendant.protocol.durations import format_duration
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
         TrialInfo,
         TrialPage,
     )
+    from intendant.protocol.study import Mode
 
 ABSENT = "-"
 _COMMAND_WIDTH = 60
@@ -81,20 +83,23 @@ def summary(found: Sequence[RunInfo], now: datetime) -> str:
 def trials(page: TrialPage, now: datetime) -> str:
     """`trial ls`: the trials, and how many there are of each outcome or state."""
     counts = ", ".join(f"{count} {state}" for state, count in page["counts"].items())
-    head = ("TRIAL", "STATE", page["metric"].upper(), "STEP", "TOOK", "PARAMETERS", "REASON")
-    shown = table(head, [_trial_row(trial, now) for trial in page["trials"]])
+    goals = goals_of(page)
+    metrics = [name.upper() for name in goals]
+    head = ("TRIAL", "STATE", *metrics, "STEP", "TOOK", "PARAMETERS", "REASON")
+    shown = table(head, [_trial_row(trial, goals, now) for trial in page["trials"]])
     return f"{shown}\n{page['total']} trials: {counts or 'none yet'}"
 
 
-def _trial_row(trial: TrialInfo, now: datetime) -> tuple[str, ...]:
-    value, step = trial.get("value"), trial.get("step")
+def _trial_row(trial: TrialInfo, goals: Mapping[str, Mode], now: datetime) -> tuple[str, ...]:
+    step = trial.get("step")
+    values = values_of(trial, goals)
     params = " ".join(
         f"{name}={_short(setting)}" for name, setting in trial.get("params", {}).items()
     )
     return (
         str(trial["number"]),
         trial.get("outcome") or trial["state"],
-        ABSENT if value is None else f"{value:.6g}",
+        *(ABSENT if value is None else f"{value:.6g}" for value in values),
         ABSENT if step is None else str(step),
         trial_took(trial, now),
         params or ABSENT,

@@ -30,7 +30,8 @@ def verb(
 ) -> None:
     """Print what a run returned, as JSON.
 
-    That is what a function returned, the best trial of a study, or an object of what the steps of
+    That is what a function returned, the best trial of a study (of several
+    metrics those that no other one beats), or an object of what the steps of
     a pipeline left, by step: those that left JSON, 1 MiB of it at most; the run's folder has all.
     With --json it comes in an object, together with how the run ended.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +12,9 @@ from intendant.cli import render
 from intendant.cli.parameters import endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from intendant.client.shapes import TrialInfo, TrialPage
 
 _SHOWN = 20
 
@@ -34,22 +38,57 @@ def verb() -> None:
 @click.option("--by-number", is_flag=True, help="In the order of their numbers.")
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True)
 @click.option("--all", "show_all", is_flag=True, help="However many there are.")
+@click.option("--front", "only_front", is_flag=True,
+              help="Only those that no other beats; of a study with several metrics.")  # fmt: skip
 @json_option
+@click.option("--csv", "as_csv", is_flag=True, help="As a table for other programs.")
 @endpoint_option
 @click.pass_obj
 def list_trials(
-    session: Session, *, run: str, by_number: bool, limit: int, show_all: bool, as_json: bool
+    session: Session,
+    *,
+    run: str,
+    by_number: bool,
+    limit: int,
+    show_all: bool,
+    only_front: bool,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """List the trials of a study, the best first.
+    """List the trials of a study, the best by its first metric first.
 
     \b
     Examples:
       intendant trial ls last
       intendant trial ls 17 --all --by-number --json
+      intendant trial ls 17 --front
+      intendant trial ls 17 --all --csv > trials.csv
     """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    wanted = None if show_all or only_front else limit
     with session.client() as client:
-        page = client.trials([run], best_first=not by_number, limit=None if show_all else limit)
-    click.echo(render.as_json(page["trials"]) if as_json else render.trials(page, render.clock()))
+        page = client.trials([run], best_first=not by_number, limit=wanted)
+    if only_front:
+        page["trials"] = _front(page)
+    if as_csv:
+        from intendant.cli.trials_csv import csv_of
+
+        click.echo(csv_of(page), nl=False)
+    elif as_json:
+        click.echo(render.as_json(page["trials"]))
+    else:
+        click.echo(render.trials(page, render.clock()))
+
+
+def _front(page: TrialPage) -> list[TrialInfo]:
+    from intendant.cli.front import on_front
+
+    if not page.get("further_metrics"):
+        raise InvalidRequest(
+            f"run {page['run_id']} has one metric: --front is for studies with several"
+        )
+    return on_front(page)
 
 
 @verb.command("add")

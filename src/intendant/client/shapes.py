@@ -95,6 +95,7 @@ class TrialInfo(TypedDict, total=False):
     started_at: str
     finished_at: str
     checkpoint: str
+    further: dict[str, float]
 
 
 class TrialPage(TypedDict):
@@ -104,6 +105,7 @@ class TrialPage(TypedDict):
     folder: str
     metric: str
     mode: str
+    further_metrics: NotRequired[dict[str, str]]
     trials: list[TrialInfo]
     counts: dict[str, int]
     total: int

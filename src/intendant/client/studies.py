@@ -49,6 +49,7 @@ class Study:
     metric: str
     name: str | None = None
     mode: Literal["min", "max"] | None = None
+    further_metrics: Mapping[str, Literal["min", "max"]] | None = None
     trials: int | None = None
     at_once: int | None = None
     resources: Mapping[str, float] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, cast
 
@@ -27,11 +27,15 @@ class Best(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """The best trial, None if the study failed, and all trials by number."""
+    """The best trial, None if the study failed, and all trials by number.
+
+    With several metrics there is no best one, but a `front` of those that no other one beats.
+    """
 
     run: RunInfo
     best: Best | None
     trials: list[TrialInfo]
+    front: list[Best] = field(default_factory=list)
 
 
 def run_embedded(study: Study, state_dir: Path | None, *, slots: int | None) -> StudyResult:
@@ -45,7 +49,8 @@ def run_embedded(study: Study, state_dir: Path | None, *, slots: int | None) -> 
         trials = client.trials(run.id)["trials"]
         if info["outcome"] == "succeeded":
             found = cast("dict[str, object]", run.result())
-            return StudyResult(info, cast("Best", found["best"]), trials)
+            front = cast("list[Best]", found.get("front", []))
+            return StudyResult(info, cast("Best | None", found["best"]), trials, front)
     failure = RunFailed(
         run.id, outcome=str(info["outcome"]), reason=info["reason"], exit_code=info["exit_code"]
     )

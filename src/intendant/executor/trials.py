@@ -39,12 +39,14 @@ async def on_trial_list(desk: Desk, request: TrialListRequest, who: Asker) -> Me
         offset=request.offset,
         limit=request.limit,
         best_of=study.mode if request.best_first else None,
+        further=list(study.further_metrics),
     )
     return TrialListResponse(
         run_id=run_id,
         folder=str(folder),
         metric=study.metric,
         mode=study.mode,
+        further_metrics=study.further_metrics,
         trials=page.trials,
         counts=page.counts,
         total=page.total,

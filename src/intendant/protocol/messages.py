@@ -185,6 +185,7 @@ class TrialListResponse(Message):
     folder: str = Field(description="the run's, on the daemon's machine; checkpoints are below it")
     metric: str
     mode: Literal["min", "max"]
+    further_metrics: dict[str, Literal["min", "max"]] = Field(default_factory=dict)
     trials: list[TrialInfo]
     counts: dict[str, int]
     total: int

@@ -29,6 +29,7 @@ from intendant.protocol.space import (
 
 MAX_TRIALS = 1_000_000
 MAX_TRIALS_AT_ONCE = 1024
+MAX_METRICS = 10
 MAX_REPORTS = 100_000
 """Of one trial: what the schedulers look at must end somewhere."""
 
@@ -39,6 +40,9 @@ Mode = Literal["min", "max"]
 
 RESERVED = frozenset({"step", "checkpoint", "export"})
 """Words of a report that are no metrics."""
+
+SEARCHES_OF_ONE_METRIC = frozenset({"cmaes"})
+SCHEDULERS_OF_SEVERAL_METRICS = frozenset({"fifo", "custom"})
 
 _CONDITION = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_.\-/]*)\s*(>=|<=|>|<)\s*(\S+)\s*$")
 
@@ -173,6 +177,12 @@ class StudySpec(Model):
     )
     metric: MetricName = Field(description="which metric of a result says how good it is")
     mode: Mode = Field(default="min", description="whether low or high is good")
+    further_metrics: dict[MetricName, Mode] = Field(
+        default_factory=dict,
+        max_length=MAX_METRICS - 1,
+        description="further metrics that count as much: then no trial is the best, and the "
+        "result is those that no other one beats (the Pareto front)",
+    )
     trials: int | None = Field(
         default=None,
         ge=1,
@@ -262,11 +272,34 @@ class StudySpec(Model):
         self._check_resources()
         if self.argv is not None and self.reuse:
             raise ValueError("reuse is for functions: a command is a process of its own")
-        if self.metric in RESERVED:
-            raise ValueError(
-                f"the metric can't be called {self.metric!r}: reports have this word already"
-            )
+        self._check_metrics()
         return self
+
+    @property
+    def goals(self) -> dict[str, Mode]:
+        """Every metric that says how good a trial is, with its mode."""
+        return {self.metric: self.mode, **self.further_metrics}
+
+    def _check_metrics(self) -> None:
+        for name in self.goals:
+            if name in RESERVED:
+                raise ValueError(
+                    f"the metric can't be called {name!r}: reports have this word already"
+                )
+        if not self.further_metrics:
+            return
+        if self.metric in self.further_metrics:
+            raise ValueError(f"{self.metric} is the metric already, and can't be a further one")
+        if self.search.method in SEARCHES_OF_ONE_METRIC:
+            raise ValueError(
+                f"the search {self.search.method} knows one metric, found {len(self.goals)}: "
+                "nsgaii, tpe, qmc, random, grid and custom take several"
+            )
+        if self.scheduler.method not in SCHEDULERS_OF_SEVERAL_METRICS:
+            raise ValueError(
+                f"the scheduler {self.scheduler.method} compares trials by one metric, found "
+                f"{len(self.goals)}: fifo and custom take several"
+            )
 
     def _check_search(self) -> None:
         if self.search.method == "grid":

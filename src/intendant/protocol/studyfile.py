@@ -79,6 +79,9 @@ class StudyTable(FileModel):
     ] = Field(description="the parameters by name")
     metric: str = Field(description="which metric of a result says how good it is")
     mode: Mode | None = Field(default=None, description="whether low or high is good; min")
+    further_metrics: dict[str, Mode] | None = Field(
+        default=None, description="further metrics that count as much, each with its mode"
+    )
     trials: int | None = Field(default=None, description="how many the search proposes")
     at_once: int | None = Field(default=None, description="how many trials run together")
     resources: dict[str, float | int] | None = Field(

@@ -32,6 +32,9 @@ class TrialInfo(Model):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     checkpoint: str | None = Field(default=None, description="the last, below the run's folder")
+    further: dict[str, float] = Field(
+        default_factory=dict, description="of the study's further metrics"
+    )
 
 
 class TrialOrder(Model):

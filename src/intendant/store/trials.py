@@ -368,20 +368,26 @@ class TrialPage:
 
 
 def read_trial_page(
-    path: Path, *, offset: int = 0, limit: int = PAGE, best_of: str | None = None
+    path: Path,
+    *,
+    offset: int = 0,
+    limit: int = PAGE,
+    best_of: str | None = None,
+    further: Sequence[str] = (),
 ) -> TrialPage:
     """Trials in a study's database, whoever writes it meanwhile: by number, or the best first.
 
-    `best_of` says which are best: those with a `min` or a `max` value.
+    `best_of` says which are best: those with a `min` or a `max` value. Of the metrics `further`
+    each trial has what its last result says.
     """
     best = f"value IS NULL, value {'DESC' if best_of == 'max' else 'ASC'}, number"
     with reading(path) as connection:
         if connection is None:
             return TrialPage([], {}, 0)
         rows = connection.execute(
-            f"SELECT {_SHOWN} FROM trial ORDER BY {best if best_of else 'number'} "  # noqa: S608
-            "LIMIT ? OFFSET ?",
-            (limit, offset),
+            f"SELECT {_SHOWN}, {_FURTHER} FROM trial "  # noqa: S608
+            f"ORDER BY {best if best_of else 'number'} LIMIT ? OFFSET ?",
+            (json.dumps([*further]), limit, offset),
         ).fetchall()
         counted: Rows = connection.execute(
             "SELECT coalesce(outcome, state), count(*) FROM trial GROUP BY 1 ORDER BY 1"
@@ -412,12 +418,21 @@ _SHOWN = (
     "(SELECT path FROM checkpoint WHERE trial = number ORDER BY seq DESC LIMIT 1))"
 )
 
+_FURTHER = (
+    "(SELECT json_group_object(each.value, json_extract(metrics, '$.\"' || each.value || '\"')) "
+    "FROM result, json_each(?) AS each WHERE result.trial = number AND result.seq = results)"
+)
+
 
 def _trial_info(row: tuple[Any, ...]) -> TrialInfo:
     shown = dict(zip(TrialInfo.model_fields, row, strict=True))
     shown["params"] = json.loads(shown["params"])
     for name in ("added_at", "started_at", "finished_at"):
         shown[name] = optional_moment(shown[name])
+    further = json.loads(shown["further"])
+    shown["further"] = {
+        name: value for name, value in further.items() if isinstance(value, int | float)
+    }
     return TrialInfo.model_validate(shown)
 
 

@@ -44,6 +44,7 @@ class Trials:
         ]
         return {
             "metric": "loss",
+            "mode": "min",
             "trials": trials[:limit],
             "counts": {"completed": 30},
             "total": 30,

@@ -69,3 +69,12 @@ def test_a_function_travels_beside_the_spec_which_vouches_for_it() -> None:
     other = Study(lambda rate: rate + 2, {"rate": [1, 2]}, metric="loss", search="grid")
     with pytest.raises(ValueError, match="not the one that the spec names"):
         Submission(spec=parsed(study), secrets=Secrets(pickle=other.pickle))
+
+
+def test_further_metrics_are_said_alike() -> None:
+    study = Study("lab:fit", {"x": [1, 2]}, metric="loss", search="grid",
+                  further_metrics={"size": "min"})  # fmt: skip
+    table = {"call": "lab:fit", "metric": "loss", "search": "grid", "space": {"x": [1, 2]},
+             "further_metrics": {"size": "min"}}  # fmt: skip
+    assert [parsed(study)] == parse_run_file({"study": table}, source="F.json")
+    assert cast(Any, parsed(study).workload).goals == {"loss": "min", "size": "min"}

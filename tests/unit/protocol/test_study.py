@@ -46,6 +46,22 @@ def integers(count: int) -> dict[str, Any]:
         ({"trials": None}, "would never end"),
         ({"trials": 0}, "greater than or equal to 1"),
         ({"metric": "step"}, "reports have this word"),
+        ({"further_metrics": {"loss": "max"}}, "loss is the metric already"),
+        ({"further_metrics": {"step": "max"}}, "reports have this word"),
+        ({"further_metrics": {"size": "low"}}, "'min' or 'max'"),
+        ({"further_metrics": {f"m{at}": "min" for at in range(10)}}, "at most 9"),
+        (
+            {"further_metrics": {"size": "min"}, "search": {"method": "cmaes"}},
+            "the search cmaes knows one metric, found 2",
+        ),
+        (
+            {"further_metrics": {"size": "min"}, "scheduler": {"method": "asha"}},
+            "the scheduler asha compares trials by one metric, found 2",
+        ),
+        (
+            {"further_metrics": {"size": "min"}, "scheduler": {"method": "pbt"}},
+            "the scheduler pbt compares trials by one metric",
+        ),
         ({"stop": ["loss is small"]}, "a condition such as"),
         ({"stop": ["loss <= nan"]}, "a condition such as"),
         ({"resources": {"gpu": 1}}, "of which available says nothing"),

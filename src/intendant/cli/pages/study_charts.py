@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, TypeAlias
 
@@ -28,7 +28,7 @@ Place: TypeAlias = Callable[[Any], float]
 MAX_AXES = 16
 MAX_PLACES = 40
 MAX_LINES = 1000
-_WIDTH, _LEFT, _TOP = 1120, 90, 28
+WIDTH, LEFT, TOP = 1120, 90, 28
 _AXES_TOP = 36
 _MAX_LABEL = 14
 _MAX_NAME = 26
@@ -44,6 +44,13 @@ class Point:
     standing: str
     value: float
     params: Mapping[str, object]
+    further: Mapping[str, float] = field(default_factory=dict)
+    """The study's further metrics."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """What it is drawn by beside its value: parameters and further metrics."""
+        return {**self.params, **self.further}
 
     @property
     def colour(self) -> str:
@@ -53,7 +60,7 @@ class Point:
     @property
     def title(self) -> str:
         """What is said of it."""
-        params = ", ".join(f"{name}={as_text(value)}" for name, value in self.params.items())
+        params = ", ".join(f"{name}={as_text(value)}" for name, value in self.settings.items())
         return escape(f"trial {self.number}: {self.standing}, {self.value:.6g}; {params}"[:1000])
 
 
@@ -64,28 +71,28 @@ def history(points: Sequence[Point], *, metric: str, mode: Mode) -> str:
     numbers = Numbers(0, max(*(point.number for point in points), 1))
 
     def x(number: float) -> float:
-        return _LEFT + (numbers.at(number) or 0.0) * (_WIDTH - _LEFT - 40)
+        return LEFT + (numbers.at(number) or 0.0) * (WIDTH - LEFT - 40)
 
     def y(value: float) -> float:
-        return bottom - (values.at(value) or 0.0) * (bottom - _TOP)
+        return bottom - (values.at(value) or 0.0) * (bottom - TOP)
 
     lines = [
-        _svg(height),
-        *(_level(bottom - at * (bottom - _TOP), text) for at, text in values.ticks()),
+        svg(height),
+        *(level(bottom - at * (bottom - TOP), text) for at, text in values.ticks()),
     ]
     lines += [
-        f'<text x="{_LEFT + at * (_WIDTH - _LEFT - 40):.0f}" y="{bottom + 18}" font-size="11" '
+        f'<text x="{LEFT + at * (WIDTH - LEFT - 40):.0f}" y="{bottom + 18}" font-size="11" '
         f'fill="#555" text-anchor="middle">{text}</text>'
         for at, text in numbers.ticks()
     ]
-    lines.append(_text(_LEFT, 12, metric))
+    lines.append(label(LEFT, 12, metric))
     lines.append(_best_so_far(points, x, y, mode, until=numbers.high))
     lines += [
         f'<circle cx="{x(point.number):.1f}" cy="{y(point.value):.1f}" r="3.5" '
         f'fill="{point.colour}" fill-opacity=".75"><title>{point.title}</title></circle>'
         for point in points
     ]
-    return "\n".join([*lines, "</svg>", _legend(points)])
+    return "\n".join([*lines, "</svg>", legend(points, "best of those completed so far")])
 
 
 def parallel_coordinates(
@@ -95,7 +102,7 @@ def parallel_coordinates(
     best_last = sorted(points, key=lambda point: point.value, reverse=mode == "min")[-MAX_LINES:]
     axes = _axes(best_last, space, metric)
     height, bottom = 400, 365
-    lines = [_svg(height)]
+    lines = [svg(height)]
     for rank, point in enumerate(best_last):
         share = (rank + 1) / len(best_last)
         path = " ".join(
@@ -117,7 +124,7 @@ def parallel_coordinates(
 def bars(shares: Mapping[str, float]) -> str:
     """Parameters with their importances, from 0 to 1."""
     row = 22
-    lines = [_svg(row * len(shares) + 12)]
+    lines = [svg(row * len(shares) + 12)]
     for at, (name, share) in enumerate(shares.items()):
         y = 6 + at * row
         width = max(share * 760, 1.0)
@@ -145,8 +152,8 @@ class _Axis:
         """Where a trial crosses it, from 0 below to 1 above."""
         if self.name is None:
             place = self.scale.at(point.value)
-        elif self.name in point.params:
-            place = self.scale.at(point.params[self.name])
+        elif self.name in point.settings:
+            place = self.scale.at(point.settings[self.name])
         else:
             place = None
         return 1 - _ABSENT if place is None else place
@@ -156,17 +163,17 @@ def _axes(points: Sequence[Point], space: Mapping[str, Parameter], metric: str) 
     """Those parameters that vary, as the space names them, and the value last."""
     settings: dict[str, list[object]] = {name: [] for name in space}
     for point in points:
-        for name, value in point.params.items():
+        for name, value in point.settings.items():
             settings.setdefault(name, []).append(value)
     varied = [name for name, found in settings.items() if len(set(map(as_text, found))) > 1]
     shown = varied[:MAX_AXES]
-    gap = (_WIDTH - 2 * _LEFT) / max(len(shown), 1)
+    gap = (WIDTH - 2 * LEFT) / max(len(shown), 1)
     axes = [
-        _Axis(_LEFT + at * gap, name, _scale_for(space.get(name), settings[name]), name)
+        _Axis(LEFT + at * gap, name, _scale_for(space.get(name), settings[name]), name)
         for at, name in enumerate(shown)
     ]
     values = scale_of([point.value for point in points])
-    return [*axes, _Axis(_LEFT + len(shown) * gap, metric, values, None)]
+    return [*axes, _Axis(LEFT + len(shown) * gap, metric, values, None)]
 
 
 def _scale_for(parameter: Parameter | None, found: Sequence[object]) -> Scale:
@@ -212,16 +219,18 @@ def _best_so_far(points: Sequence[Point], x: Place, y: Place, mode: Mode, *, unt
     return f'<polyline points="{" ".join(path)}" fill="none" stroke="#222" stroke-width="1.5"/>'
 
 
-def _legend(points: Sequence[Point]) -> str:
+def legend(points: Sequence[Point], line: str) -> str:
+    """What the colours stand for, and the line."""
     standings = [name for name in COLOURS if any(point.standing == name for point in points)]
     marks = [f'<span style="color:{COLOURS[name]}">●</span> {name}' for name in standings]
-    return f'<p class="legend">{" ".join(marks)} <span>―</span> best of those completed so far</p>'
+    return f'<p class="legend">{" ".join(marks)} <span>―</span> {line}</p>'
 
 
-def _level(y: float, text: str) -> str:
+def level(y: float, text: str) -> str:
+    """A line across, with what it stands for."""
     return (
-        f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - 40}" y2="{y:.1f}" stroke="#e3e6ea"/>'
-        f'<text x="{_LEFT - 8}" y="{y + 4:.1f}" font-size="11" fill="#555" text-anchor="end">'
+        f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - 40}" y2="{y:.1f}" stroke="#e3e6ea"/>'
+        f'<text x="{LEFT - 8}" y="{y + 4:.1f}" font-size="11" fill="#555" text-anchor="end">'
         f"{escape(text)}</text>"
     )
 
@@ -233,12 +242,14 @@ def _shade(share: float) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def _svg(height: float) -> str:
-    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
+def svg(height: float) -> str:
+    """The beginning of a picture as wide as all of them."""
+    size = f'width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}"'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">'
 
 
-def _text(x: float, y: float, text: str) -> str:
+def label(x: float, y: float, text: str) -> str:
+    """The name of an axis."""
     return f'<text x="{x}" y="{y}" font-size="12" text-anchor="middle">{escape(text)}</text>'
 
 

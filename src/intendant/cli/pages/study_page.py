@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 
 from intendant.cli import render
+from intendant.cli.front import goals_of, on_front, values_of
 from intendant.cli.pages.html import (
     Raw,
     badge,
@@ -27,17 +28,18 @@ from intendant.cli.pages.study_charts import (
     history,
     parallel_coordinates,
 )
+from intendant.cli.pages.study_scatter import Pair, scatter
 from intendant.cli.pages.timeline import Span, timeline
 from intendant.client.client import Client
 from intendant.client.shapes import RunDetails, TrialInfo, TrialPage
 from intendant.errors import InvalidRequest
-from intendant.protocol.study import StudySpec
+from intendant.protocol.study import Mode, StudySpec
 
 MAX_TRIALS = 5000
 """More than these would make a page that no browser shows with ease."""
 MAX_ROWS = 200
 _TIMELINE_HEIGHT = 700.0
-_HEAD = ("Trial", "State", "Value", "Step", "Starts", "Took", "Parameters", "Reason", "Output")
+_HEAD = ("Step", "Starts", "Took", "Parameters", "Reason", "Output")
 _LIGHT = frozenset({"pending", "pruned", "cancelled"})
 
 
@@ -65,6 +67,7 @@ def study_page(
     else:
         shares = importances([each.params for each in judged], [each.value for each in judged])
         body += [
+            *_trade_offs(found, points),
             section("History", history(points, metric=study.metric, mode=study.mode)),
             section(
                 "Parallel coordinates",
@@ -73,13 +76,15 @@ def study_page(
             section("Importances", _importances(shares, study.metric)),
         ]
     folder = Path(found["folder"], "trials")
-    rows = [_row(trial, folder, now) for trial in best]
+    goals = goals_of(found)
+    metrics = list(goals) if len(goals) > 1 else ["Value"]
+    rows = [_row(trial, goals, folder, now) for trial in best]
     more = found["total"] - len(rows)
     body += [
         section("Timeline", timeline(_spans(trials, now), height=_TIMELINE_HEIGHT)),
         section(
             "Trials, the best first",
-            table(_HEAD, rows),
+            table(("Trial", "State", *metrics, *_HEAD), rows),
             f"<p>and {more} more</p>" if more > 0 else "",
         ),
     ]
@@ -94,12 +99,31 @@ def _count(found: TrialPage) -> str:
 
 
 def _best(found: TrialPage, best: Sequence[TrialInfo]) -> list[str]:
+    if found.get("further_metrics"):
+        front = [str(trial["number"]) for trial in on_front(found)]
+        said = f"no other one beats {len(front)} trials: {', '.join(front[:MAX_ROWS])}"
+        return [f'<p class="facts">{escape(said)}</p>'] if front else []
     complete = [each for each in best if each.get("outcome") == "completed"]
     if not complete:
         return []
     trial = complete[0]
     said = f"best: {found['metric']} {trial['value']:.6g} in trial {trial['number']}"
     return [f'<p class="facts">{escape(said)} ({escape(_parameters(trial))})</p>']
+
+
+def _trade_offs(found: TrialPage, points: Sequence[Point]) -> list[str]:
+    """The first metric against each further one."""
+    across, *others = goals_of(found)
+    front = {trial["number"] for trial in on_front(found)}
+    pairs = {
+        up: [Pair(point, point.value, point.further[up]) for point in points if up in point.further]
+        for up in others
+    }
+    return [
+        section(f"{across} and {up}", scatter(some, across=across, up=up, front=front))
+        for up, some in pairs.items()
+        if some
+    ]
 
 
 def _importances(shares: dict[str, float], metric: str) -> str:
@@ -110,7 +134,8 @@ def _importances(shares: dict[str, float], metric: str) -> str:
 
 
 def _point(trial: TrialInfo) -> Point:
-    return Point(trial["number"], _standing(trial), trial["value"], trial.get("params", {}))
+    params, further = trial.get("params", {}), trial.get("further", {})
+    return Point(trial["number"], _standing(trial), trial["value"], params, further)
 
 
 def _standing(trial: TrialInfo) -> str:
@@ -132,13 +157,13 @@ def _spans(trials: Sequence[TrialInfo], now: datetime) -> list[Span]:
     ]  # fmt: skip
 
 
-def _row(trial: TrialInfo, folder: Path, now: datetime) -> list[str]:
-    standing, value = _standing(trial), trial.get("value")
+def _row(trial: TrialInfo, goals: Mapping[str, Mode], folder: Path, now: datetime) -> list[str]:
+    standing = _standing(trial)
     number = str(trial["number"])
     return [
         number,
         badge(standing, _colour(standing), is_light=standing in _LIGHT),
-        "" if value is None else f"{value:.6g}",
+        *("" if value is None else f"{value:.6g}" for value in values_of(trial, goals)),
         str(trial.get("step", "")),
         str(trial.get("starts", 0)),
         render.trial_took(trial, now) if trial.get("started_at") else "",

@@ -72,14 +72,14 @@ class Closing:
         self._study.hooks.tell("on_trial_error" if is_error else "on_trial_complete", trial)
 
     def _consider(self, trial: Trial, outcome: TrialOutcome) -> None:
-        value = None if trial.last is None else trial.last.number(self._study.spec.metric)
-        if trial.last is None or value is None or not counts(value, outcome):
+        values = None if trial.last is None else trial.last.numbers(self._study.spec.goals)
+        if trial.last is None or values is None or not counts(outcome):
             return
         self._study.tally.consider(
             Best(
                 trial.number,
                 trial.params,
-                value,
+                values,
                 trial.last,
                 trial.checkpoints[-1].path if trial.checkpoints else None,
                 outcome is TrialOutcome.COMPLETED,

@@ -81,7 +81,7 @@ class Concluding:
             if trial.last is None or dict(trial.last.metrics) != metrics:
                 step = trial.step + 1
                 self._study.keep(trial, Result(trial.results + 1, step, metrics, trial.running_s))
-        if (missing := lack(trial.last, self._study.spec.metric)) is not None:
+        if (missing := lack(trial.last, self._study.spec.goals)) is not None:
             refused = "" if trial.refusal is None else f"; of a report: {trial.refusal}"
             self._on_failure(trial, f"{missing}{refused}")
             return

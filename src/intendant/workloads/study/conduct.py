@@ -28,7 +28,7 @@ from intendant.workloads.results import keep, to_json
 from intendant.workloads.study.conductor import Conductor, Place
 from intendant.workloads.study.hearing import serve_reports
 from intendant.workloads.study.hooks import Callbacks, Stopper
-from intendant.workloads.study.keeping import Past, Policy, best_as_json
+from intendant.workloads.study.keeping import Past, Policy, found_as_json
 from intendant.workloads.study.loop import StudyLoop
 from intendant.workloads.study.making import make_searcher_and_scheduler
 from intendant.workloads.study.resources import Resources
@@ -191,7 +191,7 @@ async def _then(wait: Any, event: asyncio.Event) -> None:
 def _result(loop: StudyLoop, run_folder: Path) -> dict[str, object]:
     """What the run leaves as its result."""
     return {
-        "best": best_as_json(loop.tally.best, run_folder),
+        **found_as_json(loop.tally, run_folder),
         "trials": {outcome.value: count for outcome, count in loop.tally.outcomes.items()},
         "elapsed_s": round(loop.elapsed_s, 3),
     }
@@ -199,7 +199,10 @@ def _result(loop: StudyLoop, run_folder: Path) -> dict[str, object]:
 
 def _fingerprint(spec: StudySpec) -> str:
     """What tells a study from one that searches something else."""
-    text = spec.model_dump_json(include={"space", "metric", "mode", "target", "argv"})
+    told_by = {"space", "metric", "mode", "target", "argv"}
+    if spec.further_metrics:
+        told_by.add("further_metrics")
+    text = spec.model_dump_json(include=told_by)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -30,10 +30,10 @@ def export(folder: Path, spec: StudySpec, *, storage: str, name: str) -> int:
         from intendant.workloads.study.optuna_study import OptunaStudy
     except ImportError as error:
         raise SettingsError(f"Optuna is missing: pip install '.[study]' ({error})") from error
-    ours = OptunaStudy(spec.space, metric=spec.metric, mode=spec.mode)
+    ours = OptunaStudy(spec.space, goals=spec.goals)
     try:
         theirs = optuna.create_study(
-            storage=_storage(storage), study_name=name, direction=ours.study.direction
+            storage=_storage(storage), study_name=name, directions=ours.study.directions
         )
     except optuna.exceptions.DuplicatedStudyError as error:
         raise InvalidRequest(f"{storage} has a study {name!r} already") from error

@@ -35,6 +35,8 @@ class History:
     values: dict[int, float] = field(default_factory=dict)
     """The metric by step."""
     notes: dict[str, object] = field(default_factory=dict)
+    further: tuple[float, ...] | None = ()
+    """The study's further metrics in their order; None where they are not all numbers."""
 
 
 class Searcher(Protocol):

@@ -142,11 +142,17 @@ class Past:
                 row.value,
                 self._store.values_of(row.number),
                 dict(row.notes),
+                self._further(row.number),
             )
+
+    def _further(self, number: int) -> tuple[float, ...] | None:
+        """What a trial's last result says of the further metrics, if all are numbers."""
+        last = self._store.last_result(number) if self._spec.further_metrics else None
+        return () if last is None else _result(last).numbers(self._spec.further_metrics)
 
     def tally(self) -> Tally:
         """How many have ended, the best, and the next number."""
-        tally = Tally(self._spec.mode)
+        tally = Tally(tuple(self._spec.goals.values()))
         for row in self._store.trials():
             tally.next_number = row.number + 1
             if self._policy.of(row) == "skip" and row.outcome is not None:
@@ -160,16 +166,18 @@ class Past:
         return [self._revived(row, self._policy.of(row)) for row in rows]
 
     def _consider(self, tally: Tally, row: TrialRow, outcome: TrialOutcome) -> None:
-        result = self._store.last_result(row.number)
-        if result is None or row.value is None or not counts(row.value, outcome):
+        last = self._store.last_result(row.number)
+        result = None if last is None else _result(last)
+        values = None if result is None else result.numbers(self._spec.goals)
+        if result is None or values is None or not counts(outcome):
             return
         kept = self._store.checkpoints(row.number)
         tally.consider(
             Best(
                 row.number,
                 row.params,
-                row.value,
-                _result(result),
+                values,
+                result,
                 kept[-1].path if kept else None,
                 outcome is TrialOutcome.COMPLETED,
             )
@@ -216,14 +224,19 @@ def _checkpoint(row: CheckpointRow) -> Checkpoint:
     return Checkpoint(row.path, _result(row.result))
 
 
-def best_as_json(best: Best | None, run_folder: Path) -> dict[str, object] | None:
-    """The best trial as the result of the run says it."""
-    if best is None:
-        return None
+def found_as_json(tally: Tally, run_folder: Path) -> dict[str, object]:
+    """The best trial as the result of the run says it; with several metrics the Pareto front."""
+    best = None if tally.best is None else _as_json(tally.best, run_folder)
+    if not tally.has_front:
+        return {"best": best}
+    return {"best": None, "front": [_as_json(each, run_folder) for each in tally.front]}
+
+
+def _as_json(best: Best, run_folder: Path) -> dict[str, object]:
     return {
         "trial": best.number,
         "params": best.params,
-        "value": best.value,
+        "value": best.values[0],
         "step": best.result.step,
         "metrics": dict(best.result.metrics),
         "checkpoint": None if best.checkpoint is None else str(run_folder / best.checkpoint),

@@ -246,7 +246,7 @@ class StudyLoop:
     def _finish(self) -> None:
         self.is_finished = True
         error = self._study.error or self._study.proposals.error
-        if error is None and self._study.tally.best is None:
+        if error is None and not self._study.tally.has_result:
             ended = sum(self._study.tally.outcomes.values())
             failed = self._study.tally.outcomes[TrialOutcome.FAILED]
             error = f"no_result: of {ended} trials {failed} failed, and none has a result"

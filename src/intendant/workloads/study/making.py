@@ -73,8 +73,7 @@ def _make_optuna_study(spec: StudySpec, seed: int) -> OptunaStudy:
     own_scheduler = spec.scheduler.method not in SCHEDULERS_OF_OPTUNA
     return optuna_study.OptunaStudy(
         spec.space,
-        metric=spec.metric,
-        mode=spec.mode,
+        goals=spec.goals,
         sampler=None if own_search else optuna_hooks.make_sampler(spec.search, seed),
         pruner=None if own_scheduler else optuna_hooks.make_pruner(spec.scheduler),
     )

@@ -47,11 +47,9 @@ class OptunaSearcher:
     def on_trial_complete(self, trial: Trial, result: Result | None, *, error: bool) -> None:
         """The value, or that there is none."""
         self._study.add(trial)
-        value = None if result is None else result.number(self._study.metric)
-        if error or value is None or value != value:
-            self._study.tell(trial, TrialState.FAIL, None)
-        else:
-            self._study.tell(trial, TrialState.COMPLETE, value)
+        values = None if error else self._study.values_in(result)
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        self._study.tell(trial, state, values)
 
     def save(self) -> bytes:
         """The sampler."""
@@ -86,9 +84,9 @@ class PruningScheduler(FifoScheduler):
 
     def on_trial_complete(self, trials: Trials, trial: Trial, result: Result | None) -> None:  # noqa: ARG002
         """What the others are compared with."""
-        value = None if result is None else result.number(self._study.metric)
-        if value is not None and value == value:
-            self._study.tell(trial, TrialState.COMPLETE, value)
+        values = self._study.values_in(result)
+        if values is not None:
+            self._study.tell(trial, TrialState.COMPLETE, values)
 
     def save(self) -> bytes:
         """The pruner."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -36,7 +36,7 @@ from intendant.protocol.trial_states import TrialOutcome
 from intendant.workloads.study.hooks import History
 from intendant.workloads.study.optuna_mirror import Mirror
 from intendant.workloads.study.optuna_space import as_choice, choices, distribution_of
-from intendant.workloads.study.trials import Params, Trial
+from intendant.workloads.study.trials import Params, Result, Trial
 
 NAME = "intendant"
 """Of the study in memory: Hyperband's brackets are dealt out by it."""
@@ -59,25 +59,25 @@ class OptunaStudy:
         self,
         space: Mapping[str, Parameter],
         *,
-        metric: str,
-        mode: Mode,
+        goals: Mapping[str, Mode],
         sampler: optuna.samplers.BaseSampler | None = None,
         pruner: optuna.pruners.BasePruner | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.space = space
-        self.metric = metric
+        self.goals = goals
+        self.metric = next(iter(goals))
         self._order = in_order(space)
         self._distributions = {
             name: distribution_of(parameter)
             for name, parameter in space.items()
             if not isinstance(parameter, Fixed)
         }
-        self._storage = Mirror(mode)
+        self._storage = Mirror(goals[self.metric])
         self.study = optuna.create_study(
             storage=self._storage,
             study_name=NAME,
-            direction="minimize" if mode == "min" else "maximize",
+            directions=["minimize" if mode == "min" else "maximize" for mode in goals.values()],
             sampler=sampler or optuna.samplers.RandomSampler(),
             pruner=pruner or optuna.pruners.NopPruner(),
         )
@@ -104,7 +104,9 @@ class OptunaStudy:
         self.study.add_trial(self._frozen(trial.params, TrialState.RUNNING))
 
     def report(self, trial: Trial, step: int, value: float) -> None:
-        """A value of the metric."""
+        """A value of the metric; where there are several, Optuna learns from ends alone."""
+        if len(self.goals) > 1:
+            return
         self._storage.set_trial_intermediate_value(self._storage.number_of(trial), step, value)
 
     def should_prune(self, trial: Trial) -> bool:
@@ -116,13 +118,13 @@ class OptunaStudy:
         self._note(trial)
         return bool(decision)
 
-    def tell(self, trial: Trial, state: TrialState, value: float | None) -> None:
-        """How the trial has ended; the first word counts."""
+    def tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None) -> None:
+        """How the trial has ended, with a value for each metric; the first word counts."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.study.tell(
                 trial.number,
-                value if state is TrialState.COMPLETE else None,
+                values if state is TrialState.COMPLETE else None,
                 state=state,
                 skip_if_finished=True,
             )
@@ -131,6 +133,12 @@ class OptunaStudy:
         if self._storage.get_trial(trial_id).state is TrialState.PRUNED:
             self._storage.keep_last_value(trial_id)
         self._storage.forget_best(trial_id)
+
+    def values_in(self, result: Result | None) -> list[float] | None:
+        """A value for each metric, if there are all."""
+        found = [] if result is None else [result.number(metric) for metric in self.goals]
+        values = [each for each in found if each is not None and each == each]
+        return values if len(values) == len(self.goals) else None
 
     def save_sampler(self) -> bytes:
         """The sampler, and what it has noted on the study."""
@@ -158,18 +166,25 @@ class OptunaStudy:
             return
         for history in trials:
             self._fill_up_to(history.number)
-            self.study.add_trial(self.frozen(history))
+            frozen = self.frozen(history)
+            self.study.add_trial(frozen)
+            if frozen.state is TrialState.PRUNED:
+                self._storage.keep_last_value(history.number)
 
     def frozen(self, history: History) -> FrozenTrial:
         """A trial of ours as one of Optuna's."""
         state = TrialState.RUNNING if history.outcome is None else _STATES[history.outcome]
-        if state is TrialState.COMPLETE and history.value is None:
+        values = None if history.value is None else (history.value, *(history.further or ()))
+        if state is TrialState.COMPLETE and (values is None or len(values) != len(self.goals)):
             state = TrialState.FAIL
+        has_values = state is TrialState.COMPLETE or (
+            state is TrialState.PRUNED and len(self.goals) == 1 and values is not None
+        )
         notes = history.notes.get(NOTES, {})
         return self._frozen(
             history.params,
             state,
-            value=history.value if state in (TrialState.COMPLETE, TrialState.PRUNED) else None,
+            values=values if has_values else None,
             intermediate_values=history.values,
             system_attrs=dict(notes) if isinstance(notes, dict) else {},
         )

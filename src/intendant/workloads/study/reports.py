@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from intendant.protocol.study import MAX_REPORTS
@@ -44,16 +44,17 @@ def result_of(trial: Trial, report: Report, running_s: float) -> Result | str:
     return Result(trial.results + 1, step, metrics, running_s)
 
 
-def lack(result: Result | None, metric: str) -> str | None:
+def lack(result: Result | None, metrics: Iterable[str]) -> str | None:
     """Why the last result of a trial does not say how good it is, if it does not."""
-    if result is None:
-        return f"no_result: the trial has neither reported nor returned {metric!r}"
-    value = result.number(metric)
-    if value is None:
-        found = ", ".join(sorted(result.metrics)[:20]) or "nothing"
-        return f"metric_missing: expected the number {metric!r}, found {found}"
-    if not math.isfinite(value):
-        return f"metric_not_finite: {metric} is {value}"
+    for metric in metrics:
+        if result is None:
+            return f"no_result: the trial has neither reported nor returned {metric!r}"
+        value = result.number(metric)
+        if value is None:
+            found = ", ".join(sorted(result.metrics)[:20]) or "nothing"
+            return f"metric_missing: expected the number {metric!r}, found {found}"
+        if not math.isfinite(value):
+            return f"metric_not_finite: {metric} is {value}"
     return None
 
 

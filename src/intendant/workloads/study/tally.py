@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from intendant.protocol.pareto import as_losses, dominates
 from intendant.protocol.study import Mode
 from intendant.protocol.trial_states import FINISHED, TrialOutcome
 from intendant.workloads.study.trials import Params, Result
 
+MAX_FRONT = 1000
+"""Trials on the Pareto front that are kept in mind; beyond, only one that beats some comes in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The best trial so far."""
+    """The best trial so far, or one of those that no other one beats."""
 
     number: int
     params: Params
-    value: float
+    values: tuple[float, ...]
+    """Of the study's metrics, all finite."""
     result: Result
     checkpoint: str | None
     is_complete: bool
@@ -25,27 +30,61 @@ class Best:
 
 @dataclass(slots=True)
 class Tally:
-    """One number for each outcome, the next trial's number, and the best."""
+    """One number for each outcome, the next trial's number, and the best.
 
-    mode: Mode
+    With several metrics there is a front of those that no other one beats, and no best one.
+    """
+
+    modes: Sequence[Mode]
     next_number: int = 0
     outcomes: Counter[TrialOutcome] = field(default_factory=Counter)
     best: Best | None = None
+    _front: list[Best] = field(default_factory=list)
+
+    @property
+    def has_front(self) -> bool:
+        """Whether there are several metrics."""
+        return len(self.modes) > 1
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a trial has ended with a value."""
+        return self.best is not None or bool(self._front)
+
+    @property
+    def front(self) -> list[Best]:
+        """The Pareto front, the best by the first metric first."""
+        return sorted(self._front, key=lambda each: (self._losses(each), each.number))
 
     def consider(self, candidate: Best) -> None:
-        """A trial has ended with a value. One that is complete beats any that was cut short.
+        """A trial has ended with values. One that is complete beats any that was cut short.
 
         Of equals the first, as in every list of trials.
         """
-        if self.best is None or self._rank(candidate) > self._rank(self.best):
+        if self.has_front:
+            self._add_to_front(candidate)
+        elif self.best is None or self._rank(candidate) < self._rank(self.best):
             self.best = candidate
 
-    def _rank(self, best: Best) -> tuple[bool, float, int]:
-        value = best.value if self.mode == "max" else -best.value
-        return best.is_complete, value, -best.number
+    def _rank(self, best: Best) -> tuple[bool, tuple[float, ...], int]:
+        return not best.is_complete, self._losses(best), best.number
+
+    def _losses(self, best: Best) -> tuple[float, ...]:
+        return as_losses(best.values, self.modes)
+
+    def _add_to_front(self, candidate: Best) -> None:
+        if any(self._beats(each, candidate) for each in self._front):
+            return
+        kept = [each for each in self._front if not self._beats(candidate, each)]
+        if len(kept) < MAX_FRONT:
+            self._front = [*kept, candidate]
+
+    def _beats(self, one: Best, other: Best) -> bool:
+        if one.is_complete is not other.is_complete:
+            return one.is_complete
+        return dominates(self._losses(one), self._losses(other))
 
 
-def counts(value: float | None, outcome: TrialOutcome) -> bool:
-    """Whether a trial of this outcome and value could be the best."""
-    is_over = outcome in FINISHED or outcome is TrialOutcome.CANCELLED
-    return is_over and value is not None and math.isfinite(value)
+def counts(outcome: TrialOutcome) -> bool:
+    """Whether a trial of this outcome could be the best."""
+    return outcome in FINISHED or outcome is TrialOutcome.CANCELLED

@@ -7,7 +7,7 @@ so that a study of a million trials takes no more memory than one of ten.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -45,6 +45,12 @@ class Result:
             return float(value)
         except OverflowError:  # a whole number of hundreds of digits
             return math.inf if value > 0 else -math.inf
+
+    def numbers(self, metrics: Iterable[str]) -> tuple[float, ...] | None:
+        """These metrics, if each of them is a finite number."""
+        found = [self.number(metric) for metric in metrics]
+        finite = tuple(each for each in found if each is not None and math.isfinite(each))
+        return finite if len(finite) == len(found) else None
 
 
 @dataclass(frozen=True, slots=True)

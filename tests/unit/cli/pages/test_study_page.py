@@ -214,3 +214,16 @@ def test_trials_that_are_many_share_the_rows_of_the_timeline() -> None:
     rows = set(re.findall(r'<rect x="[\d.]+" y="([\d.]+)"', timeline(spans, height=500)))
     assert len(rows) == 2
     assert len(set(re.findall(r'<rect x="[\d.]+" y="([\d.]+)"', timeline(spans)))) == 100
+
+
+def test_of_several_metrics_the_page_shows_what_one_costs_of_the_other() -> None:
+    trials = [trial(at, value=float(at), further={"size": float(at % 7)}) for at in range(20)]
+    page = {
+        "run_id": 17, "folder": "/spool/17", "metric": "loss", "mode": "min",
+        "further_metrics": {"size": "max"}, "trials": trials, "counts": {}, "total": 20,
+    }  # fmt: skip
+    text = study_page(details(), cast(TrialPage, page), trials, now=NOW)
+    assert "no other one beats 7 trials: 0, 1, 2, 3, 4, 5, 6<" in text
+    assert re.findall("<h2>(.*?)</h2>", text)[:2] == ["loss and size", "History"]
+    assert text.count('r="5"') == 7
+    assert "<th>loss</th><th>size</th>" in text

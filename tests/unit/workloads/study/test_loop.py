@@ -157,7 +157,7 @@ def test_t5_the_scheduler_chooses_who_starts() -> None:
             return trials.pending()[-1] if trials.pending() else None
 
     study = a_study(proposals=0, begin=False, scheduler=LastFirst())
-    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})], Tally("min"), proposed=3)
+    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})], Tally(["min"]), proposed=3)
     study.loop.begin()
     assert started(study.take()) == [2, 1]
 
@@ -677,3 +677,16 @@ def test_a_trial_without_a_result_says_why_its_reports_were_none() -> None:
     study.returns(0)
     assert (study.trial(0).reason or "").endswith("'loss'; of a report: the report has 1200001 "
                                                   "bytes, expected at most 1048576")  # fmt: skip
+
+
+def test_with_several_metrics_a_trial_must_say_all_of_them() -> None:
+    study = a_study(proposals=3, at_once=3, further_metrics={"size": "max"})
+    study.report(0, loss=1.0, size=5)
+    study.returns(0)
+    study.report(1, loss=0.5)
+    study.returns(1)
+    study.returns(2, loss=0.5, size=math.inf)
+    assert study.trial(1).reason == "metric_missing: expected the number 'size', found loss"
+    assert study.trial(2).reason == "metric_not_finite: size is inf"
+    assert [best.values for best in study.loop.tally.front] == [(1.0, 5.0)]
+    assert study.finish == Finish(None)

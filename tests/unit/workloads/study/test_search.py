@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -188,3 +189,65 @@ def test_conditions_hold_for_samplers_too() -> None:
     found = [searcher.suggest(Trial(number, {})) for number in range(20)]
     assert all(params and ("momentum" in params) == (params["kind"] == "sgd") for params in found)
     assert {params["kind"] for params in found if params} == {"sgd", "adam"}
+
+
+TWO: dict[str, Any] = {"metric": "loss", "further_metrics": {"width": "max"}}
+SAMPLERS_OF_SEVERAL: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
+    "nsgaii": lambda: optuna.samplers.NSGAIISampler(seed=7, population_size=8),
+    "tpe": lambda: optuna.samplers.TPESampler(seed=7),
+}
+
+
+def searcher_of_two(method: str) -> Searcher:
+    search = {"method": method, "options": OPTIONS.get(method, {})}
+    return make_searcher_and_scheduler(make_spec(space=SPACE, search=search, **TWO), seed=7)[0]
+
+
+def two(params: Params) -> dict[str, float]:
+    return {"loss": loss(params), "width": float(params["width"])}  # type: ignore[arg-type]
+
+
+def suggest_two(searcher: Searcher, count: int, first: int = 0) -> list[Params]:
+    """Trials one after the other, each told before the next."""
+    found = []
+    for number in range(first, first + count):
+        trial = Trial(number, {})
+        trial.params = searcher.suggest(trial) or {}
+        result = Result(1, 1, two(trial.params), 0.0)
+        searcher.on_trial_result(trial, result)
+        searcher.on_trial_complete(trial, result, error=False)
+        found.append(trial.params)
+    return found
+
+
+@pytest.mark.parametrize("method", SAMPLERS_OF_SEVERAL)
+def test_with_several_metrics_the_same_seed_proposes_what_optuna_proposes(method: str) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(
+        sampler=SAMPLERS_OF_SEVERAL[method](), directions=["minimize", "maximize"]
+    )
+    expected = []
+    for _ in range(25):
+        trial = study.ask()
+        expected.append(bare(trial))
+        study.tell(trial, list(two(expected[-1]).values()))
+    assert suggest_two(searcher_of_two(method), 25) == expected
+
+
+@pytest.mark.parametrize("method", SAMPLERS_OF_SEVERAL)
+def test_t20_a_restored_search_with_several_metrics_goes_on(method: str) -> None:
+    undisturbed = suggest_two(searcher_of_two(method), 24)
+
+    first = searcher_of_two(method)
+    histories = []
+    for number in range(12):
+        trial = Trial(number, {})
+        trial.params = first.suggest(trial) or {}
+        found = two(trial.params)
+        first.on_trial_complete(trial, Result(1, 1, found, 0.0), error=False)
+        history = as_history(trial, found["loss"])
+        histories.append(replace(history, further=(found["width"],)))
+    second = searcher_of_two(method)
+    second.restore(first.save(), histories)
+
+    assert suggest_two(second, 12, first=12) == undisturbed[12:]

@@ -3,19 +3,51 @@ from __future__ import annotations
 import pytest
 
 from intendant.protocol.study import Mode
-from intendant.workloads.study.tally import Best, Tally
+from intendant.workloads.study.tally import MAX_FRONT, Best, Tally
 from intendant.workloads.study.trials import Result
 
 
 def ended(number: int, value: float, *, is_complete: bool = True) -> Best:
-    return Best(number, {}, value, Result(1, 1, {}, 0.0), None, is_complete)
+    return Best(number, {}, (value,), Result(1, 1, {}, 0.0), None, is_complete)
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_of_equal_trials_the_first_is_the_best_whichever_ended_first(mode: Mode) -> None:
-    tally = Tally(mode)
+    tally = Tally([mode])
     for number in (2, 0, 1):
         tally.consider(ended(number, 0.5))
     tally.consider(ended(3, 0.1 if mode == "min" else 0.9, is_complete=False))
     assert tally.best is not None
     assert tally.best.number == 0
+
+
+def test_with_several_metrics_those_are_kept_that_no_other_one_beats() -> None:
+    tally = Tally(["min", "max"])
+    for number, values in enumerate([(2.0, 2.0), (1.0, 1.0), (2.0, 1.0), (3.0, 9.0), (1.0, 1.0)]):
+        tally.consider(several(number, values))
+    assert [each.number for each in tally.front] == [1, 4, 0, 3]
+    tally.consider(several(5, (0.0, 3.0)))
+    assert [each.number for each in tally.front] == [5, 3]
+    assert tally.best is None
+    assert tally.has_result
+
+
+def test_what_is_complete_beats_whatever_was_cut_short() -> None:
+    tally = Tally(["min", "min"])
+    tally.consider(several(0, (0.0, 0.0), is_complete=False))
+    tally.consider(several(1, (9.0, 9.0)))
+    tally.consider(several(2, (1.0, 1.0), is_complete=False))
+    assert [each.number for each in tally.front] == [1]
+
+
+def test_a_front_has_an_end_and_what_beats_it_comes_in_all_the_same() -> None:
+    tally = Tally(["min", "min"])
+    for number in range(MAX_FRONT + 10):
+        tally.consider(several(number, (float(number), float(-number))))
+    assert len(tally.front) == MAX_FRONT
+    tally.consider(several(9999, (-1.0, -5000.0)))
+    assert [each.number for each in tally.front] == [9999]
+
+
+def several(number: int, values: tuple[float, ...], *, is_complete: bool = True) -> Best:
+    return Best(number, {}, values, Result(1, 1, {}, 0.0), None, is_complete)

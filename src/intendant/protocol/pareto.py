@@ -1,0 +1,36 @@
+"""The Pareto front of a study with several metrics: the trials that no other one beats; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from intendant.protocol.study import Mode
+
+Key = TypeVar("Key", int, str)
+
+Losses: TypeAlias = tuple[float, ...]
+"""One number for each metric, the lower the better."""
+
+
+def as_losses(values: Iterable[float], modes: Iterable[Mode]) -> Losses:
+    """The values of a trial's metrics, each turned so that low is good."""
+    return tuple(
+        value if mode == "min" else -value for value, mode in zip(values, modes, strict=True)
+    )
+
+
+def dominates(one: Losses, other: Losses) -> bool:
+    """Whether `one` is nowhere worse than `other`, and somewhere better."""
+    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
+
+
+def front(points: Mapping[Key, Losses]) -> list[Key]:
+    """Those that no other one dominates, the best by the first metric first; equals all count."""
+    found: list[Key] = []
+    latest: Sequence[Key] = sorted(points, key=lambda key: (points[key], key))
+    for key in latest:  # whoever dominates it has come before
+        if not any(dominates(points[each], points[key]) for each in found):
+            found.append(key)
+    return found
