@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.load import Load, Measured, compiled, run
 from benchmarks.row import Contest
 from intendant.broker.keys import make_pair, write_pair
+from intendant.process.identity import children
 
 START_S = 20.0
 
@@ -88,8 +89,8 @@ def _measured(broker: Broker, program: Path, folder: Path, transport: str, load:
     back = _endpoint(transport, folder / "back") if broker.has_back else front
     flags, keys = _with_keys(folder) if broker.has_keys else ([], ())
     endpoints = [front, back] if broker.has_back else [front]
-    with _running([*broker.command, *endpoints, *flags], endpoints) as pid:
-        return run(program, front, back, load, keys, broker_pid=pid)
+    with _running([*broker.command, *endpoints, *flags], endpoints) as pids:
+        return run(program, front, back, load, keys, broker_pids=pids)
 
 
 def _endpoint(transport: str, path: Path) -> str:
@@ -113,13 +114,13 @@ def _with_keys(folder: Path) -> tuple[list[str], tuple[str, ...]]:
 
 
 @contextmanager
-def _running(command: list[str], endpoints: list[str]) -> Iterator[int]:
-    """A broker that listens; its pid."""
+def _running(command: list[str], endpoints: list[str]) -> Iterator[list[int]]:
+    """A broker that listens; the pids of its processes."""
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
         for endpoint in endpoints:
             _wait_listening(endpoint, process)
-        yield process.pid
+        yield [process.pid, *children(process.pid)]
     finally:
         process.terminate()
         process.wait(10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,16 +67,22 @@ def _libzmq() -> Path:
 
 
 def run(
-    program: Path, front: str, back: str, load: Load, keys: tuple[str, ...], *, broker_pid: int
+    program: Path,
+    front: str,
+    back: str,
+    load: Load,
+    keys: tuple[str, ...],
+    *,
+    broker_pids: Collection[int],
 ) -> Measured:
     """Put the load on the broker that listens there."""
-    before_ns = cpu_ns([broker_pid])
+    before_ns = cpu_ns(broker_pids)
     sizes = map(str, (load.workers, load.window, load.count, load.size))
     done = subprocess.run(
         [str(program), front, back, *sizes, *keys],
         stdout=subprocess.PIPE, text=True, check=True, timeout=MOST_S,
     )  # fmt: skip
-    took_ns = cpu_ns([broker_pid]) - before_ns
+    took_ns = cpu_ns(broker_pids) - before_ns
     requests = load.count * (1 + WARM_UP)
     requests_per_s, p50_us, p99_us = map(float, done.stdout.split())
     return Measured(requests_per_s, p50_us, p99_us, requests * 1e9 / took_ns)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,8 @@ class BrokerAlone:
 
     process: subprocess.Popen[str]
     endpoints: list[str]
+    pid: int
+    """Of the broker itself, which the process keeps alive."""
 
 
 @contextmanager
@@ -143,11 +145,12 @@ def broker_alone(
     ):
         try:
             first = wait_for("the broker listens", lambda: _first_line(process, Path(log.name)))
-            yield BrokerAlone(process, json.loads(first)["endpoints"])
+            told = json.loads(first)
+            yield BrokerAlone(process, told["endpoints"], told["pid"])
         finally:
             said = Path(log.name).read_text(errors="replace")[-_SHOWN:]
             sys.stderr.write(f"broker {process.pid}: exit status {process.poll()}\n{said}\n")
-            process.kill()
+            process.kill()  # the broker sees the end of its channel, and goes
 
 
 def _first_line(process: subprocess.Popen[str], log: Path) -> str:
@@ -155,3 +158,21 @@ def _first_line(process: subprocess.Popen[str], log: Path) -> str:
     assert process.poll() is None, log.read_text()
     line, end, _ = log.read_text().partition("\n")
     return line if end else ""
+
+
+def send_without_end(path: Path) -> None:
+    """Send one message, frame after frame, until that is the broker's end (ZMTP 3.0, RFC 23)."""
+    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+    size = 1024 * 1024
+    frame = b"\x03" + size.to_bytes(8, "big") + bytes(size)  # long, and more will follow
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(30)
+        peer.connect(str(path))
+        peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0"))
+        while b"ROUTER" not in peer.recv(65_536):
+            continue
+        peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
+        with suppress(ConnectionError):
+            for _ in range(4096):
+                peer.sendall(frame)
+            raise AssertionError("the broker took four gigabytes")

@@ -22,8 +22,8 @@ from typing import Any
 
 from intendant.broker.client import ConnectionPool
 from intendant.broker.config import BrokerConfig, Endpoint
+from intendant.broker.link import BrokerLink
 from intendant.errors import LaunchFailed
-from intendant.executor.broker_link import BrokerLink
 from intendant.executor.parts import Parts, utc_now
 from intendant.executor.stop import Stop
 from intendant.executor.supervise import Supervision

@@ -357,8 +357,10 @@ async def test_h3_bytes_that_are_no_zeromq_harm_nobody(ipc: str) -> None:
 
 async def test_a_socket_file_that_nobody_listens_at_is_replaced(ipc: str, tmp_path: Path) -> None:
     with broker_alone(ipc) as dead:
+        os.kill(dead.pid, signal.SIGSTOP)  # or it would clear up when its keeper is gone
         dead.process.kill()
         dead.process.wait()
+        os.kill(dead.pid, signal.SIGKILL)
     assert await asyncio.to_thread((tmp_path / "run" / "broker.sock").is_socket)
     with broker(ipc):
         async with workers(ipc, b"echo", echo):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import socket as unix
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from intendant.broker.keys import read_pair
 from intendant.broker.sync_client import SyncConnection
 from intendant.client.client import Client
 from intendant.errors import AccessDenied, Busy
+from tests.helpers.bus import send_without_end
 from tests.helpers.daemon import INTENDANT, Daemon, daemon_folders
 from tests.helpers.keys import Keys, listening
 from tests.helpers.waiting import wait_for
@@ -342,24 +342,6 @@ def ask(afar: Afar, message: dict[str, object]) -> dict[str, object]:
         answer = connection.request(b"executor", [json.dumps(message).encode()], timeout_s=20)
     found: dict[str, object] = json.loads(answer[0])
     return found
-
-
-def send_without_end(path: Path) -> None:
-    """Send one message, frame after frame, until that is the broker's end (ZMTP 3.0, RFC 23)."""
-    ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
-    size = 1024 * 1024
-    frame = b"\x03" + size.to_bytes(8, "big") + bytes(size)  # long, and more will follow
-    with unix.socket(unix.AF_UNIX) as peer:
-        peer.settimeout(30)
-        peer.connect(str(path))
-        peer.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(52, b"\0"))
-        while b"ROUTER" not in peer.recv(65_536):
-            continue
-        peer.sendall(b"\x04" + bytes([len(ready)]) + ready)
-        with suppress(ConnectionError):
-            for _ in range(4096):
-                peer.sendall(frame)
-            pytest.fail("the broker took four gigabytes")
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import zmq
 
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
 from intendant.errors import AccessDenied
+from intendant.process.identity import children
 from intendant.protocol.folders import client_endpoint
-from tests.helpers.bus import broker_alone, workers
+from tests.helpers.bus import broker_alone, send_without_end, workers
 from tests.helpers.daemon import INTENDANT, Daemon
 from tests.helpers.keys import Keys
 from tests.helpers.waiting import wait_for
@@ -154,6 +157,40 @@ def test_a_broker_alone_ends_at_a_signal(folders: Daemon, number: int, status: i
         assert broker.process.wait(10) == status
 
 
+async def test_a_broker_alone_that_dies_is_back_at_the_same_place(folders: Daemon) -> None:
+    async def reverse(request: Request) -> list[bytes]:
+        return [part[::-1] for part in request.body]
+
+    listen = [f"ipc://{folders.home}/b.sock", "tcp://127.0.0.1:*"]
+    with broker_alone(*listen, heartbeat_s=1.0) as broker:
+        async with workers(broker.endpoints[1], b"reverse", reverse, heartbeat_s=1.0):
+            os.kill(broker.pid, signal.SIGKILL)
+
+            for endpoint in broker.endpoints:
+                answer = await asyncio.to_thread(ask, endpoint, b"reverse", b"stressed")
+                assert answer == b"desserts"
+            assert broker.process.poll() is None
+
+
+def test_a_broker_alone_that_can_not_be_kept_alive_is_given_up(folders: Daemon) -> None:
+    with broker_alone(f"ipc://{folders.home}/b.sock") as broker:
+        (folders.home / "b.sock").unlink()
+        (folders.home / "b.sock").mkdir()
+        os.kill(broker.pid, signal.SIGKILL)
+
+        assert broker.process.wait(60) == 70
+
+
+def test_a_message_without_end_ends_no_broker_alone_for_long(folders: Daemon) -> None:
+    path = folders.home / "b.sock"
+    with broker_alone(f"ipc://{path}", flags=["--memory", "512"]) as broker:
+        send_without_end(path)
+
+        assert ask(f"ipc://{path}", b"mmi.service", b"x") == b"404"
+        [serving] = children(broker.process.pid)
+        assert psutil.Process(serving).memory_info().rss < 512 * 1024 * 1024
+
+
 def test_a_broker_alone_lets_nobody_in_from_afar() -> None:
     done = subprocess.run(
         [INTENDANT, "broker", "--listen", "tcp://0.0.0.0:5999"],
@@ -203,8 +240,8 @@ def start_with_odd_governor(daemon: Daemon) -> None:
 
 def ask(endpoint: str, service: bytes, body: bytes) -> bytes:
     """One request; the first frame of the answer's body."""
-    connection = SyncConnection(endpoint)
+    connection = SyncConnection(endpoint, connect_s=40)
     try:
-        return connection.request(service, [body], timeout_s=20)[0]
+        return connection.request(service, [body], timeout_s=40)[0]
     finally:
         connection.close()

@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 async def main(config: BrokerConfig, control: socket.socket) -> None:
     """Be the broker until a signal comes or the executor is gone."""
-    from intendant.broker.server import serve
+    from intendant.broker.control import serve
 
     setproctitle("intendant: broker")
     logs.configure(config.log_level, role="broker", system_log=config.system_log)

@@ -1,4 +1,4 @@
-"""The broker's process: ROUTER sockets around the core.
+"""ROUTER sockets around the core.
 
 Each endpoint is one synchronous ROUTER socket whose descriptor the loop watches. The descriptor is
 edge-triggered and any call on the socket takes its signal back, so every wake-up reads a bounded
@@ -6,26 +6,16 @@ number of messages from all of them, and asks all of them afterwards whether the
 the loop comes back here after it has given the others a turn. A timer, at least once a second,
 tells the core the time and looks at the sockets as well. When a connection is closed, the workers
 that have a request in hand are looked after at once.
-
-In the daemon a control channel leads to the executor: lines of JSON, `allow` and `forbid` for
-governors, `authorized` keys, `bind` when the first of them are known, `log_level`, `counters`; back
-come `bound` and which governors are `present`. Its end of file means that the executor is gone, and
-the broker goes at once.
 """
 
 from __future__ import annotations
 
-from intendant import logs  # before structlog, which it keeps from importing more than is needed
-
 # isort: split
 import asyncio
 import contextlib
-import json
 import os
-import signal
-import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -34,23 +24,18 @@ import zmq
 
 from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.auth import Gatekeeper, Keyring
-from intendant.broker.config import BrokerConfig, Endpoint, KeyPair
+from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
 from intendant.broker.ports import Port, Sent
 from intendant.broker.services import Outgoing
-from intendant.broker.sockets import MAX_SOCKETS, Context, outdated_libzmq
-from intendant.errors import SettingsError
+from intendant.broker.sockets import MAX_SOCKETS, Context
 from intendant.process.crashpoints import crash_point
-from intendant.process.limits import raise_file_limit
-from intendant.protocol import mdp
 from intendant.protocol.roles import Caller
 
 BATCH = 64
 TICK_S = 1.0
 FLUSH_MS = 200
 PROBE_S = 0.05
-MAX_CONTROL_BYTES = 1024 * 1024
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 log = structlog.get_logger()
 
@@ -105,7 +90,7 @@ class Server:
             self._on_connections(port)  # a descriptor tells of nothing before it was found empty
         self._schedule_tick()
         self._schedule_pump()
-        log.info("broker_listening", endpoints=bound)
+        log.info("broker_listening", pid=os.getpid(), endpoints=bound)
         return bound
 
     async def wait_farewells(self) -> None:
@@ -244,167 +229,3 @@ class Server:
             self.send_all(self.core.tick(time.monotonic()))
         finally:
             self._schedule_tick()
-
-
-class Control:
-    """The broker's end of the channel to the executor."""
-
-    def __init__(self, channel: socket.socket, server: Server, ended: asyncio.Future[int]) -> None:
-        self._channel = channel
-        self._server = server
-        self._ended = ended
-        self._unread = b""
-        self._loop = asyncio.get_running_loop()
-
-    def __enter__(self) -> Self:
-        self._channel.setblocking(False)
-        self._server.on_presence = self._tell_presence
-        self._loop.add_reader(self._channel, self._on_readable)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._loop.remove_reader(self._channel)
-        self._channel.close()
-
-    def _on_readable(self) -> None:
-        try:
-            received = self._channel.recv(65_536)
-        except BlockingIOError:
-            return
-        except OSError:
-            received = b""
-        if not received or len(self._unread) > MAX_CONTROL_BYTES:
-            self._loop.remove_reader(self._channel)
-            self._end(0)
-            return
-        *lines, self._unread = (self._unread + received).split(b"\n")
-        for line in lines:
-            self._obey(line)
-
-    def _obey(self, line: bytes) -> None:
-        """Do what one line says; a line that makes no sense is logged and left."""
-        try:
-            self._follow(json.loads(line))
-        except ValueError as error:
-            log.warning("control_line_invalid", error=str(error))
-
-    def _follow(self, order: object) -> None:
-        match order:
-            case {"allow": str(service), "token_sha256": str(digest), "key": str(key)}:
-                self._server.allow(service, digest, key)
-            case {"allow": str(service), "token_sha256": str(digest)}:
-                self._server.allow(service, digest)
-            case {"forbid": str(service)}:
-                self._server.forbid(service)
-            case {"authorized": dict(keys)}:
-                callers = {str(key): Caller.decode(str(text)) for key, text in keys.items()}
-                self._server.authorize(callers)
-            case {"log_level": str(level)} if level in LOG_LEVELS:
-                logs.set_level(level)
-            case {"counters": _}:
-                self._tell({"counters": self._server.core.counters})
-            case {"bind": _}:
-                self._bind()
-            case _:
-                raise ValueError("expected allow, forbid, authorized, bind, log_level or counters")
-
-    def _bind(self) -> None:
-        try:
-            self._tell({"bound": self._server.listen()})
-            crash_point("broker.bound")
-        except SettingsError as error:
-            self._tell({"failed": str(error)})
-            if not self._ended.done():
-                self._ended.set_exception(error)
-
-    def _tell_presence(self, service: str, is_present: bool) -> None:
-        self._tell({"service": service, "present": is_present})
-
-    def _tell(self, what: dict[str, object]) -> None:
-        """Write a line; an executor that reads nothing for so long is told nothing."""
-        with contextlib.suppress(OSError):
-            self._channel.send(json.dumps(what).encode() + b"\n")
-
-    def _end(self, number: int) -> None:
-        if not self._ended.done():
-            self._ended.set_result(number)
-
-
-async def serve(
-    config: BrokerConfig,
-    control: socket.socket | None = None,
-    *,
-    signals: tuple[signal.Signals, ...] = (signal.SIGTERM,),
-) -> int:
-    """Be a broker until a signal comes (its number) or the executor is gone (0)."""
-    raise_file_limit()
-    if (outdated := outdated_libzmq()) is not None:
-        log.warning("library_outdated", detail=outdated)
-    ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(_ended_by(signals, ended))
-        server = stack.enter_context(Server(config))
-        if control is None:
-            server.listen()
-        else:
-            stack.enter_context(Control(control, server, ended))
-        number = await ended
-        if number:
-            if control is not None:
-                await server.wait_farewells()
-            server.say_goodbye()
-            if server.has_listened:
-                log.info("broker_ended", signal=number)
-    return number
-
-
-@contextlib.contextmanager
-def _ended_by(signals: tuple[signal.Signals, ...], ended: asyncio.Future[int]) -> Iterator[None]:
-    """The first of `signals` resolves `ended`."""
-    loop = asyncio.get_running_loop()
-
-    def end(number: int) -> None:
-        if not ended.done():
-            ended.set_result(number)
-
-    for number in signals:
-        loop.add_signal_handler(number, end, number)
-    try:
-        yield
-    finally:
-        for number in signals:
-            loop.remove_signal_handler(number)
-
-
-def run_alone(
-    listen: Iterable[str],
-    *,
-    heartbeat_s: float = mdp.HEARTBEAT_S,
-    liveness: int = mdp.LIVENESS,
-    redeliver: Iterable[str] = (),
-    server_key: KeyPair | None = None,
-    authorized: Mapping[str, Caller] | None = None,
-) -> int:
-    """A broker without a daemon, in the foreground, where anybody may offer anything.
-
-    A request of a service in `redeliver` goes to another worker, once, when its worker is lost.
-    With a server's key only those who have one of the `authorized` keys come in by tcp.
-    """
-    logs.configure("info", role="broker")
-    os.umask(0o077)
-    config = BrokerConfig(
-        endpoints=tuple(Endpoint(uri) for uri in listen),
-        open_registration=True,
-        heartbeat_s=heartbeat_s,
-        liveness=liveness,
-        redeliver=frozenset(name.encode() for name in redeliver),
-        server_key=server_key,
-        authorized=authorized or {},
-    )
-    signals = (signal.SIGINT, signal.SIGTERM)
-    return 128 + asyncio.run(serve(config, signals=signals))

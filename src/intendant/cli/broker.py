@@ -22,6 +22,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--redeliver", metavar="SERVICE", multiple=True,
               help="Give a request of this service to another worker, once, if its worker was "
                    "lost before any answer; may be repeated.")  # fmt: skip
+@click.option("--memory", type=click.IntRange(min=512), default=2048, metavar="MIB",
+              help="Address space of its process; one that needs more dies (2048).")  # fmt: skip
 @click.option("--server-key-file", type=_FILE, help="The broker's own key, for tcp.")
 @click.option("--authorized-keys", type=_FILE, help="Whose keys are let in by tcp (TOML).")
 def verb(
@@ -30,22 +32,23 @@ def verb(
     heartbeat: float,
     liveness: int,
     redeliver: tuple[str, ...],
+    memory: int,
     server_key_file: Path | None,
     authorized_keys: Path | None,
 ) -> int:
     """Run the broker alone, open to any service.
 
     Without keys it listens at sockets and loopback addresses alone. Whoever is let in may offer
-    any service.
+    any service. When its process dies, it is started again at once; what it had in hand is lost.
 
     \b
     Examples:
       intendant broker --listen tcp://127.0.0.1:5555
       intendant broker --listen ipc:///run/user/1000/broker.sock --redeliver resize
     """
+    from intendant.broker.alone import run_alone
     from intendant.broker.authorized_keys import read_authorized_keys
     from intendant.broker.keys import read_pair
-    from intendant.broker.server import run_alone
 
     if (server_key_file is None) != (authorized_keys is None):
         raise click.UsageError("expected --server-key-file and --authorized-keys together")
@@ -54,6 +57,7 @@ def verb(
         heartbeat_s=heartbeat,
         liveness=liveness,
         redeliver=redeliver,
+        memory_mib=memory,
         server_key=None if server_key_file is None else read_pair(server_key_file),
         authorized=None if authorized_keys is None else read_authorized_keys(authorized_keys),
     )

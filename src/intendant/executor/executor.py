@@ -32,9 +32,9 @@ import structlog
 
 from intendant.broker.client import ConnectionPool
 from intendant.broker.config import BrokerConfig
+from intendant.broker.link import BrokerLink, BrokerProcess
 from intendant.broker.worker import Request, Worker
 from intendant.errors import Busy, HelperLost, SettingsError, StoreError
-from intendant.executor.broker_link import BrokerLink, BrokerProcess
 from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import answer

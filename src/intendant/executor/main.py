@@ -18,8 +18,8 @@ import structlog
 
 from intendant.broker.addresses import check_free
 from intendant.broker.config import BrokerConfig
+from intendant.broker.link import BrokerProcess
 from intendant.errors import SettingsError, StoreError
-from intendant.executor.broker_link import BrokerProcess
 from intendant.executor.configuration import (
     Configuration,
     broker_config,

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from intendant.broker.client import ConnectionPool
-from intendant.executor.broker_link import BrokerLink
+from intendant.broker.link import BrokerLink
 from intendant.executor.troubles import Troubles
 from intendant.launch.base import Launcher
 from intendant.process.cgroup import Cgroup

@@ -1,4 +1,4 @@
-"""The broker's process, as the executor sees it: started, fed with tokens, started again."""
+"""The broker's process, as whoever needs it sees it: started, fed with tokens, started again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -71,6 +71,8 @@ class BrokerLink:
         self.on_restart: Callable[[], None] = lambda: None
         """Hears that a new broker is about to start, which has met nobody yet."""
         self.bound: list[str] = []
+        self.refused: str | None = None
+        """Why the last one could not listen."""
         self.ready = asyncio.Event()
         self.pid: int | None = None
         self.restarts = 0
@@ -159,12 +161,14 @@ class BrokerLink:
     def _hear(self, said: dict[str, Any]) -> None:
         if "bound" in said:
             self.bound = said["bound"]
+            self._config = _listening_again_at(self.bound, self._config)
             self.ready.set()
             log.info("broker_ready", pid=self.pid, endpoints=self.bound)
         elif "service" in said:
             self.on_presence(said["service"], said["present"])
         elif "failed" in said:
-            log.error("broker_failed", error=said["failed"])
+            self.refused = said["failed"]
+            log.error("broker_failed", error=self.refused)
 
     def _tell(self, order: dict[str, object]) -> None:
         if self._control is not None:
@@ -186,3 +190,14 @@ class BrokerLink:
             control.close()
         if pid is not None:
             self._children.forget(pid, is_reaped=True)
+
+
+def _listening_again_at(bound: Sequence[str], config: BrokerConfig) -> BrokerConfig:
+    """For the next broker: ports that the system chose stay the same, as peers know them."""
+    return replace(
+        config,
+        endpoints=tuple(
+            replace(endpoint, uri=uri) if endpoint.uri.endswith((":*", ":0")) else endpoint
+            for endpoint, uri in zip(config.endpoints, bound, strict=True)
+        ),
+    )
