@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 import setproctitle
 
 
-def main(order: dict[str, Any]) -> int:
+def main(order: dict[str, Any], report: socket.socket) -> int:
     """Write `facts` into the folder; then fail, leave with a code, or wait to be killed."""
     setproctitle.setproctitle("launched-governor")
-    Path("facts.new").write_text(json.dumps(facts(order)), encoding="utf-8")
+    found = {**facts(order), "is_report_inheritable": report.get_inheritable()}
+    Path("facts.new").write_text(json.dumps(found), encoding="utf-8")
     Path("facts.new").rename("facts")
     if "fail" in order:
         raise ValueError(order["fail"])

@@ -7,6 +7,7 @@ other run gets a governor as it should be.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Any
 
@@ -19,11 +20,11 @@ from intendant.protocol.messages import RunShutdownResponse, encode
 from intendant.protocol.order import GovernorOrder
 
 
-def main(order: dict[str, Any]) -> int:
+def main(order: dict[str, Any], report: socket.socket) -> int:
     """The governor's process."""
     mine = GovernorOrder.model_validate(order)
     if mine.run_id != 1:
-        return govern(order)
+        return govern(order, report)
     setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
     asyncio.run(_misbehave(mine))
     return 0

@@ -32,6 +32,7 @@ from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.process.children import Children
 from intendant.process.identity import boot_id, start_time
 from intendant.process.pidfd import Pidfd
+from intendant.process.report import ReportEnd
 from intendant.protocol.records import ClaimRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import Settings
@@ -106,6 +107,8 @@ class Governors:
         self.fails = False
         self.hangs = False
         self.born: list[subprocess.Popen[bytes]] = []
+        self.report: asyncio.Future[socket.socket] = asyncio.Future()
+        """The governor's end of the report socket, once it is born."""
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -117,7 +120,10 @@ class Governors:
         if self.hangs:
             await asyncio.Event().wait()
         child = self.bear(request.folder)
-        return Launched(child.pid, 0, Pidfd(os.pidfd_open(child.pid)))
+        report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        report.setblocking(False)
+        self.report.set_result(theirs)
+        return Launched(child.pid, 0, Pidfd(os.pidfd_open(child.pid)), ReportEnd(report))
 
     def bear(self, folder: Path) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(["sleep", "600"], cwd=folder)
@@ -201,6 +207,8 @@ async def supervised(
             try:
                 yield Supervised(case, parts, moments, disk, launcher, run_id, supervision, bus)
             finally:
+                if launcher.report.done():
+                    launcher.report.result().close()
                 for child in launcher.born:
                     child.kill()
                     child.wait()

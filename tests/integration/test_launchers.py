@@ -79,13 +79,17 @@ def test_a_token_is_neither_in_the_arguments_nor_in_the_environment_that_others_
             assert b"a-token-to-hide" not in Path(f"/proc/{each}/{name}").read_bytes()
 
 
-def test_a_governor_inherits_no_descriptor_no_thread_and_no_signal_setting(
+def test_a_governor_inherits_no_descriptor_but_its_report_socket_no_thread_and_no_signal_setting(
     host: Host, tmp_path: Path
 ) -> None:
     host.launch(tmp_path / "1")
 
     found = facts(tmp_path / "1")
     log = str(tmp_path / "1" / "governor.log")
+    [report, *others] = [number for number in found["descriptors"] if number not in ("0", "1", "2")]
+    assert found["descriptors"].pop(report).startswith("socket:")
+    assert not others
+    assert not found["is_report_inheritable"]
     assert found["descriptors"] == {"0": "/dev/null", "1": log, "2": log}
     assert found["threads"] == 1
     assert found["blocked"] == []

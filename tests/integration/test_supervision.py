@@ -13,10 +13,13 @@ import pytest
 
 from intendant.errors import LeftToRecovery
 from intendant.executor import troubles
+from intendant.executor.parts import utc_now
 from intendant.executor.stop import DAEMON_STOPPING, Stop
+from intendant.protocol.messages import RunFinishedRequest, encode
+from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
 from tests.helpers.doubt import commits_in_doubt
-from tests.helpers.supervised import CANCEL, Moment, supervised
+from tests.helpers.supervised import CANCEL, TOKEN, TOKEN_SHA256, Moment, Supervised, supervised
 
 SHUTDOWN = Stop(Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: sigterm")
 KILL = dataclasses.replace(SHUTDOWN, now=True, is_final=True)
@@ -130,3 +133,55 @@ async def test_an_adopted_run_can_be_ended_while_the_database_is_locked(tmp_path
         assert (run.state, run.outcome) == ("ended", "interrupted")
         told = await attempt.case.told(attempt.run_id)
         assert "adopted" in told
+
+
+async def test_a_last_word_by_the_report_socket_is_answered_once_the_end_is_recorded(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
+        tasks.create_task(attempt.launch())
+
+        answer = await told(attempt, last_word(attempt))
+
+        assert b"run_finished_response" in answer
+        run = await attempt.case.store.run(attempt.run_id)
+        assert (run.state, run.outcome) == ("ended", "succeeded")
+        attempt.launcher.born[0].kill()
+
+
+@pytest.mark.parametrize("fault", ["token", "attempt", "no message"])
+async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_nothing(
+    tmp_path: Path, fault: str
+) -> None:
+    async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
+        tasks.create_task(attempt.launch())
+        word = {
+            "token": last_word(attempt, token="0" * 32),
+            "attempt": last_word(attempt, number=2),
+            "no message": b"{}",
+        }[fault]
+
+        assert await told(attempt, word) == b""
+
+        assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
+        await attempt.cancel()
+
+
+def last_word(attempt: Supervised, *, token: str = TOKEN, number: int = 1) -> bytes:
+    """What a governor says of its end."""
+    record = ExitRecord(
+        run_id=attempt.run_id,
+        attempt=number,
+        token_sha256=TOKEN_SHA256,
+        outcome=Outcome.SUCCEEDED,
+        finished_at=utc_now(),
+    )
+    return encode(RunFinishedRequest(token=token, record=record))
+
+
+async def told(attempt: Supervised, word: bytes) -> bytes:
+    """The answer to the governor's word by its report socket, which it has from its birth."""
+    report = await attempt.launcher.report
+    report.settimeout(20)
+    report.send(word)
+    return await asyncio.to_thread(report.recv, 4096)

@@ -13,7 +13,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,12 +41,15 @@ from intendant.process.crashpoints import crash_point
 from intendant.process.descendants import descendants, signal_each
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
+from intendant.process.report import ReportEnd
 from intendant.process.waits import first_of, settled
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (
     RESPONSE,
     ErrorResponse,
     Message,
+    RunFinishedRequest,
+    RunFinishedResponse,
     RunShutdownRequest,
     RunStartRequest,
     RunStartResponse,
@@ -82,11 +85,25 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A governor that lives; `is_child` if this daemon launched it."""
+    """A governor that lives; `is_child` if this daemon launched it, which has its report socket."""
 
     pid: int
     pidfd: Pidfd
-    is_child: bool
+    report: ReportEnd | None
+
+    @property
+    def is_child(self) -> bool:
+        return self.report is not None
+
+    def answer(self, message: Message) -> None:
+        """Answer its last word, where it came by the report socket."""
+        if self.report is not None:
+            self.report.answer(encode(message))
+
+    def close(self) -> None:
+        self.pidfd.close()
+        if self.report is not None:
+            self.report.close()
 
 
 class Supervision:
@@ -160,15 +177,29 @@ class Supervision:
 
     async def finish(self, token: str, record: ExitRecord) -> None:
         """The governor's own word of the end; returns after it is on disk."""
-        self._check(token)
-        crash_point("executor.end_told")
-        if not self._finished.done():
-            self._finished.set_result(record)
+        self._take_end(token, record)
         try:
             async with asyncio.timeout(FINISHED_WAIT_S):
                 await self._ending.wait_recorded()
         except TimeoutError:  # the worker is wanted by others; the exit record is on disk
             raise Busy("the end is not recorded yet") from None
+
+    def _take_end(self, token: str, record: ExitRecord) -> None:
+        if (record.run_id, record.attempt) != (self.run_id, self.attempt):
+            raise StaleAttempt(f"that is not the end of attempt {self.run_id}.{self.attempt}")
+        self._check(token)
+        crash_point("executor.end_told")
+        if not self._finished.done():
+            self._finished.set_result(record)
+
+    def _on_last_word(self, report: ReportEnd, word: bytes) -> None:
+        """The same by the socket that it was born with; what is no end is told to go by the bus."""
+        try:
+            told = RunFinishedRequest.model_validate_json(word)
+            self._take_end(told.token, told.record)
+        except (StaleAttempt, ValueError) as error:
+            self._log.warning("report_invalid", error=str(error))
+            report.close()
 
     def _check(self, token: str) -> None:
         if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
@@ -214,7 +245,7 @@ class Supervision:
         """An attempt whose governor outlived an earlier daemon. `pidfd` is ours to close."""
         self._take_up(live)
         self._is_started = live.run.started_at is not None
-        watched = Watched(claim.pid, pidfd, is_child=False)
+        watched = Watched(claim.pid, pidfd, report=None)
         store = self._parts.store
         try:
             grant = None
@@ -268,7 +299,8 @@ class Supervision:
             await self._ending.clear_cgroup()
             return None
         crash_point("executor.launched")
-        return Watched(launched.pid, launched.pidfd, is_child=True)
+        launched.report.hear(partial(self._on_last_word, launched.report))
+        return Watched(launched.pid, launched.pidfd, launched.report)
 
     async def _launch_in_time(self, token: str) -> Launched:
         try:
@@ -308,7 +340,7 @@ class Supervision:
 
     async def _follow(self, watched: Watched, grant: Grant | None) -> None:
         """Be with the governor until it is gone and its attempt's end is recorded."""
-        with watched.pidfd:
+        with closing(watched):
             try:
                 async with asyncio.TaskGroup() as tasks:
                     aides = [
@@ -323,6 +355,7 @@ class Supervision:
                         aide.cancel()
                 if self._finished.done():
                     await self._ending.record(end_of(self._finished.result()))
+                    watched.answer(RunFinishedResponse())
                     await self._see_off(watched)
                     await self._ending.clear_cgroup()
                 else:

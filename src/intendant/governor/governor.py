@@ -13,7 +13,9 @@ import asyncio
 import hashlib
 import os
 import signal
-from collections.abc import Coroutine
+import socket
+from collections.abc import Coroutine, Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -39,6 +41,7 @@ from intendant.process.crashpoints import crash_point
 from intendant.process.identity import boot_id, open_pidfd, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.reaper import Reaper
+from intendant.process.report import tell_end
 from intendant.process.stub import Stub
 from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
@@ -78,9 +81,16 @@ class Governor:
     """Owns one attempt. `run()` is its whole life."""
 
     def __init__(
-        self, order: GovernorOrder, folder: Path, *, stub: Stub, cgroup: Cgroup | None
+        self,
+        order: GovernorOrder,
+        folder: Path,
+        *,
+        report: socket.socket | None,
+        stub: Stub,
+        cgroup: Cgroup | None,
     ) -> None:
         self._order = order
+        self._report = report
         self._folder = AttemptFolder(folder)
         self._token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
         self._start_asked: asyncio.Future[RunStartRequest] = asyncio.Future()
@@ -217,7 +227,7 @@ class Governor:
             return LOST
         crash_point("governor.exit_written")
         log.info("attempt_ended", outcome=verdict.outcome, reason=verdict.reason)
-        await self._report(record)
+        await self._report_end(record)
         crash_point("governor.told")
         return 0
 
@@ -360,40 +370,50 @@ class Governor:
             return False
         return True
 
-    async def _report(self, record: ExitRecord) -> None:
+    async def _report_end(self, record: ExitRecord) -> None:
         """Tell the executor; the record on disk is what counts if nobody answers.
 
-        An embedded one that has gone leaves nobody behind at its endpoint.
+        The one that launched us is a packet away; one that was started since, or is far away, is
+        told by the bus. An embedded one that has gone leaves nobody behind at its endpoint.
         """
         if self._is_abandoned:
             log.warning("nobody_to_report_to", error="the daemon of this run has gone")
             return
-        await self._tell(RunFinishedRequest(token=self._order.token, record=record))
+        word = encode(RunFinishedRequest(token=self._order.token, record=record))
+        with _told_of_silence():
+            async with asyncio.timeout(FINISHED_WAIT_S):
+                if self._report is None or await tell_end(self._report, word) is None:
+                    await self._tell(word)
 
     async def _report_unkillable(self) -> None:
         """While the tree won't die the run has not ended: say so meanwhile."""
-        await self._tell(
-            RunNoteRequest(
-                token=self._order.token,
-                run_id=self._order.run_id,
-                attempt=self._order.attempt,
-                event=RunNote.UNKILLABLE,
-            )
+        note = RunNoteRequest(
+            token=self._order.token,
+            run_id=self._order.run_id,
+            attempt=self._order.attempt,
+            event=RunNote.UNKILLABLE,
         )
-
-    async def _tell(self, request: Message) -> None:
-        """Say something to the executor, if it can be reached in time."""
-        connection = Connection(self._order.endpoint, keys=self._keys(), connect_s=FINISHED_WAIT_S)
-        try:
+        with _told_of_silence():
             async with asyncio.timeout(FINISHED_WAIT_S):
-                await connection.request(b"executor", [encode(request)])
-        except (TimeoutError, Unreachable, AccessDenied) as error:
-            log.warning("nobody_to_report_to", error=str(error))
-        finally:
-            connection.close()
+                await self._tell(encode(note))
+
+    async def _tell(self, word: bytes) -> None:
+        """Say something to the executor by the bus. Bound it outside."""
+        connection = Connection(self._order.endpoint, keys=self._keys(), connect_s=FINISHED_WAIT_S)
+        with closing(connection):
+            await connection.request(b"executor", [word])
 
     def _note(self, event: RunNote) -> None:
         log.info(event.value)
         self._steps.append(StepRecord(event=event, at=datetime.now(UTC)))
         if event is RunNote.UNKILLABLE:
             self._tasks.create_task(self._report_unkillable(), name="unkillable")
+
+
+@contextmanager
+def _told_of_silence() -> Iterator[None]:
+    """Log that nobody was reached; the governor goes on."""
+    try:
+        yield
+    except (TimeoutError, Unreachable, AccessDenied) as error:
+        log.warning("nobody_to_report_to", error=str(error))

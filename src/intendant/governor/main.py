@@ -8,6 +8,7 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 import asyncio
 import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from intendant.process.subreaper import become_subreaper
 from intendant.protocol.order import GovernorOrder, cgroup_name
 
 
-def main(order: dict[str, Any]) -> int:
-    """Govern one attempt in the current folder; the process's exit status."""
+def main(order: dict[str, Any], report: socket.socket | None = None) -> int:
+    """Govern one attempt in the current folder; the process's exit status.
+
+    `report` leads to the executor that had it launched, where that is on this machine.
+    """
     mine = GovernorOrder.model_validate(order)
     setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
     logs.configure(mine.log_level, role="governor")
@@ -33,15 +37,17 @@ def main(order: dict[str, Any]) -> int:
     cgroup = _make_cgroup(mine)
     stub = Stub.fork(cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}")
     try:
-        return asyncio.run(_govern(mine, stub, cgroup))
+        return asyncio.run(_govern(mine, report, stub, cgroup))
     finally:
         stub.dismiss()
         if cgroup is not None:
             cgroup.remove()
 
 
-async def _govern(order: GovernorOrder, stub: Stub, cgroup: Cgroup | None) -> int:
-    return await Governor(order, Path.cwd(), stub=stub, cgroup=cgroup).run()
+async def _govern(
+    order: GovernorOrder, report: socket.socket | None, stub: Stub, cgroup: Cgroup | None
+) -> int:
+    return await Governor(order, Path.cwd(), report=report, stub=stub, cgroup=cgroup).run()
 
 
 def _make_cgroup(order: GovernorOrder) -> Cgroup | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from intendant.process.pidfd import Pidfd
+from intendant.process.report import ReportEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +21,15 @@ class LaunchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Launched:
-    """A governor that lives in a session of its own, pinned down."""
+    """A governor that lives in a session of its own, pinned down.
+
+    Whoever takes it closes `pidfd` and `report`.
+    """
 
     pid: int
     start_time: int
     pidfd: Pidfd
+    report: ReportEnd
 
 
 class Launcher(Protocol):

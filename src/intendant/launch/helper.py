@@ -26,6 +26,7 @@ from intendant.process.double_fork import REQUEST_BYTES
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
+from intendant.process.report import SEEN, ReportEnd
 from intendant.process.waits import heed_cancel
 
 log = structlog.get_logger()
@@ -93,11 +94,14 @@ class HelperLauncher(ABC):
         await self._ready.wait()
         async with self._children.birth():
             report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with report:
+            try:
                 report.setblocking(False)
                 with theirs:
                     await self._send(packet, theirs)
                 return await self._follow(report)
+            except BaseException:
+                report.close()
+                raise
 
     async def _live_once(self) -> int | None:
         """One helper from start to end; its exit code. `None` too where it could not be started."""
@@ -167,13 +171,13 @@ class HelperLauncher(ABC):
         self._children.know(pid)
         started = start_time(pid)
         try:
-            await loop.sock_sendall(report, b"seen")
+            await loop.sock_sendall(report, SEEN)
         except BrokenPipeError:
             pass  # nobody waits for it: there is no middle process, or both have died
         except BaseException:
             pidfd.close()
             raise
-        return Launched(pid, started or 0, pidfd)
+        return Launched(pid, started or 0, pidfd, ReportEnd(report))
 
 
 async def _see_off(pidfd: Pidfd, patience_s: float) -> None:

@@ -1,9 +1,9 @@
 """How a governor is born in a process that forks for a living, be it zygote or forkserver.
 
-The governor makes its session, reports its pid on the report socket, and goes its way. Where
-something fails the report says so, or ends: a report socket that closes without a pid means that
-nobody lives. Every fork happens in a process with a single thread, without an event loop or a zmq
-Context.
+The governor makes its session, reports its pid on the report socket (`report`), and goes its way.
+Where something fails the report says so, or ends: a report socket that closes without a pid means
+that nobody lives. Every fork happens in a process with a single thread, without an event loop or a
+zmq Context.
 
 The governor is to be the executor's child. A forker that is one itself forks a sibling, where the
 kernel lets it (clone3(2), CLONE_PARENT). Otherwise
@@ -34,8 +34,8 @@ from intendant.process.diskpoints import forget_disk_trouble
 REQUEST_BYTES = 128 * 1024
 """The longest request; the kernel's own bound for one packet is a little above."""
 
-Entry = Callable[[dict[str, Any]], int]
-"""What a governor does with its order; the exit status."""
+Entry = Callable[[dict[str, Any], socket.socket], int]
+"""What a governor does with its order and its report socket; the exit status."""
 
 
 def load_entry(entry: str) -> Entry:
@@ -81,9 +81,9 @@ def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> N
         forget_crash_points()
         forget_disk_trouble()
         crash_point("governor.session_made")
+        report.set_inheritable(False)  # it came by SCM_RIGHTS; no workload is to have it
         report.send(json.dumps({"pid": os.getpid()}).encode())
-        report.close()
-        status = run(request["order"])
+        status = run(request["order"], report)
     except BaseException:  # noqa: BLE001 the top of a process: said to its log, ended below
         traceback.print_exc()
     finally:
