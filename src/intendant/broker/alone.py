@@ -1,8 +1,8 @@
 """A broker without a daemon, in the foreground, where anybody may offer anything.
 
 It is a process of its own here too, and started again when it dies: libzmq ends its process rather
-than go on with a damaged connection, and memory is bounded. Five deaths within ten seconds are the
-end of it.
+than go on with a damaged connection, and memory is bounded. Five in a row that served less than ten
+seconds in all are the end of it.
 """
 
 from __future__ import annotations
