@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import get_args
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
+from pydantic_core.core_schema import custom_error_schema
 
 Key = tuple[int | str, ...]
 Source = str | Callable[[Key], str]
@@ -29,6 +30,7 @@ _EXPECTED = {
     "float_type": "a number",
     "greater_than": "more than {gt}",
     "greater_than_equal": "at least {ge}",
+    "in_words": "{words}",
     "invalid_key": "text as a key",
     "int_from_float": "a whole number",
     "int_parsing": "a whole number",
@@ -48,6 +50,29 @@ _EXPECTED = {
     "too_short": "a list of at least {min_length}",
 }
 """What a person should write, by pydantic's type of error and with the figures of its context."""
+
+
+@dataclass(frozen=True, slots=True)
+class InWords:
+    """Put last into an `Annotated`: what is expected, where its constraints would be shown."""
+
+    words: str
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """The schema so far, with one error instead of all of its own (pydantic's protocol)."""
+        return custom_error_schema(
+            handler(source),
+            custom_error_type="in_words",
+            custom_error_message="Input should be {words}",
+            custom_error_context={"words": self.words},
+        )
+
+
+QUEUE_NAME = InWords(
+    "a name of 1 to 64 letters, digits, '_', '.' or '-', the first a letter, a digit or '_'"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from intendant.errors import SettingsError
-from intendant.problems import Key, explain_toml_error, explain_validation_error
+from intendant.problems import QUEUE_NAME, Key, explain_toml_error, explain_validation_error
 
 _ENVIRONMENT_PREFIX = "INTENDANT_"
 _FROM_ENVIRONMENT = (
@@ -24,7 +24,9 @@ _FROM_ENVIRONMENT = (
 )  # fmt: skip
 """Only plain values can come from the environment; the rest is for files."""
 
-QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+QueueName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$"), QUEUE_NAME
+]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 

@@ -8,6 +8,7 @@ from pydantic import field_validator as validator
 
 from intendant.problems import (
     MAX_SHOWN,
+    InWords,
     Key,
     Problem,
     dotted,
@@ -24,7 +25,7 @@ class Queue(BaseModel):
 
 
 UNKNOWN = "found an unknown key, expected"
-KEYS = "even, grace_s, keys, level, name, queues, verbose"
+KEYS = "even, grace_s, keys, level, name, queue, queues, verbose"
 
 
 class Settings(BaseModel):
@@ -35,6 +36,7 @@ class Settings(BaseModel):
     name: Annotated[str, StringConstraints(min_length=2, max_length=3, pattern="^[a-z]*$")] = "ab"
     verbose: bool = False
     queues: dict[str, Queue] = Field(default_factory=dict)
+    queue: Annotated[str, StringConstraints(pattern="^q"), InWords("a text with q first")] = "q"
     keys: list[str] = Field(default_factory=lambda: ["a"], min_length=1, max_length=2)
     even: int = 0
 
@@ -67,6 +69,7 @@ def error_of(data: object) -> ValidationError:
         ({"name": "abcd"}, "name: found 'abcd', expected text of at most 3 characters"),
         ({"name": "A1"}, "name: found 'A1', expected text that matches ^[a-z]*$"),
         ({"name": 12}, "name: found 12, expected text"),
+        ({"queue": "a"}, "queue: found 'a', expected a text with q first"),
         ({"verbose": "yes"}, "verbose: found 'yes', expected true or false"),
         ({"queues": []}, "queues: found [], expected a table"),
         ({"queues": {"cpu": 3}}, "queues.cpu: found 3, expected a table"),

@@ -15,6 +15,7 @@ from pydantic import (
     field_validator,
 )
 
+from intendant.problems import QUEUE_NAME, InWords
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.selectors import MAX_RUN_ID
 
@@ -23,9 +24,13 @@ MAX_ARGUMENT_BYTES = 131_071
 MAX_DURATION_S = 10 * 365 * 86400.0
 
 Name = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")
+    str,
+    StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$"),
+    InWords("1 to 200 characters on one line"),
 ]
-QueueName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$")]
+QueueName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,63}$"), QUEUE_NAME
+]
 Seconds = Annotated[float, Field(gt=0, le=MAX_DURATION_S, allow_inf_nan=False)]
 Priority = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 KnownRun = Annotated[int, Field(ge=1, le=MAX_RUN_ID)]
@@ -78,7 +83,11 @@ PassablePath = Annotated[str, AfterValidator(_passable_path)]
 Variables = Annotated[dict[str, str], AfterValidator(_passable_environment)]
 
 _NAMES = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
-Target = Annotated[str, StringConstraints(max_length=1000, pattern=f"^{_NAMES}:{_NAMES}$")]
+Target = Annotated[
+    str,
+    StringConstraints(max_length=1000, pattern=f"^{_NAMES}:{_NAMES}$"),
+    InWords("a function as package.module:function"),
+]
 
 
 def _arguments(value: object) -> object:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, JsonValue, StringConstraints, model_validator
 
+from intendant.problems import InWords
 from intendant.protocol.fields import (
     KnownRun,
     Model,
@@ -27,7 +28,9 @@ MAX_STEPS = 100_000
 _CHILD = "pipeline"
 
 StepName = Annotated[
-    str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$")
+    str,
+    StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_\-]*$"),
+    InWords("a name of 1 to 100 letters, digits, '_' or '-', the first no '-'"),
 ]
 Parameters = dict[str, JsonValue]
 Execution = Literal["processes", "inline", "runs"]

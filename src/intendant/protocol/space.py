@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
 
+from intendant.problems import InWords
 from intendant.protocol.fields import Model
 
 MAX_PARAMETERS = 1000
 MAX_CHOICES = 10_000
 
 ParameterName = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/]*$")
+    str,
+    StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/]*$"),
+    InWords("a name of 1 to 200 letters, digits or '_.-/', the first a letter or '_'"),
 ]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = str | int | float | bool | None

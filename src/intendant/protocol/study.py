@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, JsonValue, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from intendant.protocol.fields import (
     Argv,
@@ -33,9 +33,7 @@ MAX_METRICS = 10
 MAX_REPORTS = 100_000
 """Of one trial: what the schedulers look at must end somewhere."""
 
-MetricName = Annotated[
-    str, StringConstraints(max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.\-/]*$")
-]
+MetricName = ParameterName
 Mode = Literal["min", "max"]
 
 RESERVED = frozenset({"step", "checkpoint", "export"})
