@@ -77,7 +77,8 @@ def _meant(word: str) -> str:
 _COMPLETION = """\b
 Completion for your shell, in its start-up file:
   bash   eval "$(_INTENDANT_COMPLETE=bash_source intendant)"
-  zsh    eval "$(_INTENDANT_COMPLETE=zsh_source intendant)"
+  zsh    autoload -Uz compinit && compinit    # unless it is there already
+         eval "$(_INTENDANT_COMPLETE=zsh_source intendant)"
   fish   _INTENDANT_COMPLETE=fish_source intendant | source
 """
 
