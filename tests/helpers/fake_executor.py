@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from intendant.client.client import Client
 from intendant.errors import InvalidRequest, RequestRefused, RunNotFound
 from intendant.protocol import messages as m
 from intendant.protocol.executor_states import ExecutorState
@@ -351,6 +352,13 @@ class FakeConnection:
     def close(self) -> None:
         """Nothing to give back."""
         self.closed = True
+
+
+class DroppedClient(Client):
+    """A client of fake connections, which may be dropped: there is nothing to give back."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _queue(name: str, slots: int | None, *, paused: bool = False) -> QueueRecord:

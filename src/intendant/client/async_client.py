@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
@@ -60,6 +61,8 @@ def streamed(
 class AsyncClient:
     """Everything that can be asked of the daemon; `Client` without the waiting."""
 
+    _pool: ConnectionPool | None = None
+
     def __init__(
         self,
         endpoint: str | Address | None = None,
@@ -73,7 +76,6 @@ class AsyncClient:
         )
         self.endpoint = self.address.endpoint
         self._timeout_s = timeout_s
-        self._pool: ConnectionPool | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,6 +93,13 @@ class AsyncClient:
         if self._pool is not None:
             self._pool.close()
             self._pool = None
+
+    def __del__(self) -> None:
+        if self._pool is not None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.endpoint!r})"
 
     # What each of these takes and gives is said in `conversations`.
     show = asked(talk.show)

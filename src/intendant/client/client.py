@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -71,6 +72,8 @@ class Client:
     (`key_file`) and the daemon's public one (`server_key`).
     """
 
+    _connection: Connection | None = None
+
     def __init__(
         self,
         endpoint: str | Address | None = None,
@@ -86,7 +89,6 @@ class Client:
         self.endpoint = self.address.endpoint
         self._timeout_s = timeout_s
         self._connect = connect
-        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +106,14 @@ class Client:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        if self._connection is not None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=1)
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self.endpoint!r})"
 
     # What each of these takes and gives is said in `conversations`.
     show = asked(talk.show)

@@ -11,7 +11,7 @@ from intendant.cli.embedded_runs import Account, guilty, make_plan, private_queu
 from intendant.client.client import Client
 from intendant.errors import QueueNotFound, unknown_queue
 from intendant.protocol.run_states import Outcome
-from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+from tests.helpers.fake_executor import DroppedClient, Ending, FakeConnection, FakeExecutor
 
 
 def spec(name: str | None, *after: str) -> Mapping[str, object]:
@@ -21,7 +21,7 @@ def spec(name: str | None, *after: str) -> Mapping[str, object]:
 
 
 def client_of(executor: FakeExecutor) -> Client:
-    return Client("ipc:///nowhere", connect=lambda _: FakeConnection(executor))
+    return DroppedClient("ipc:///nowhere", connect=lambda _: FakeConnection(executor))
 
 
 def test_the_results_are_those_that_no_run_comes_after() -> None:

@@ -11,14 +11,14 @@ from intendant.client.client import Client
 from intendant.client.shapes import RunInfo
 from intendant.errors import Busy, StoreError
 from intendant.protocol.run_states import Outcome
-from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+from tests.helpers.fake_executor import DroppedClient, Ending, FakeConnection, FakeExecutor
 
 FAILURE = Ending(Outcome.FAILED, 1)
 LOG = {"stdout": b"<out>", "stderr": b"<err>"}
 
 
 def client_of(executor: FakeExecutor) -> Client:
-    return Client("ipc:///nowhere", connect=lambda _: FakeConnection(executor))
+    return DroppedClient("ipc:///nowhere", connect=lambda _: FakeConnection(executor))
 
 
 def ended(executor: FakeExecutor, ending: Ending = Ending()) -> RunInfo:  # noqa: B008  frozen

@@ -15,7 +15,7 @@ from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import ErrorResponse, RunSubmitRequest
 from intendant.protocol.run_states import Outcome
-from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
+from tests.helpers.fake_executor import DroppedClient, Ending, FakeConnection, FakeExecutor
 
 FAILURE = Ending(Outcome.FAILED, 3, None, "exit code 3")
 
@@ -26,7 +26,7 @@ def client_of(
     connection: Callable[[], FakeConnection] | None = None,
 ) -> Client:
     """A client whose connections lead to `executor`."""
-    return Client(
+    return DroppedClient(
         endpoint, connect=lambda _: connection() if connection else FakeConnection(executor)
     )
 
@@ -195,6 +195,15 @@ def test_a_stream_gives_its_connection_back_when_it_is_left() -> None:
     assert [connection.closed for connection in connections] == [False, True]
     client.close()
     assert connections[0].closed
+
+
+def test_a_client_that_is_dropped_unclosed_warns_and_gives_its_connection_back() -> None:
+    connection = FakeConnection(FakeExecutor())
+    client = Client("ipc:///nowhere", connect=lambda _: connection)
+    client.status()
+    with pytest.warns(ResourceWarning, match=r"unclosed Client\('ipc:///nowhere'\)"):
+        del client
+    assert connection.closed
 
 
 def test_the_daemon_and_its_queues_can_be_asked_and_told() -> None:
