@@ -10,15 +10,18 @@ import click
 from click.core import ParameterSource
 
 from intendant.cli.parameters import Duration, Verb
+from intendant.cli.session import Session
 
 _MAX_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Variable(click.ParamType[tuple[str, str]]):
-    """One variable of an environment, `K=V`."""
+    """One variable of an environment, `K=V`; or `K` alone, its value the one that it has here."""
 
-    name = "K=V"
+    def __init__(self, *, may_be_here: bool = False) -> None:
+        self._may_be_here = may_be_here
+        self.name = "K[=V]" if may_be_here else "K=V"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -26,9 +29,16 @@ class Variable(click.ParamType[tuple[str, str]]):
         if isinstance(value, tuple):
             return value
         name, equals, text = str(value).partition("=")
-        if not (name and equals):
-            self.fail(f"found {value!r}, expected K=V", param, ctx)
-        return name, text
+        if name and equals:
+            return name, text
+        if not (name and self._may_be_here and ctx):
+            self.fail(f"found {value!r}, expected {self.name}", param, ctx)
+        here = ctx.find_object(Session)
+        if here is None or name not in here.environ:
+            self.fail(
+                f"found no variable {name!r} here, expected K=V or one that is set", param, ctx
+            )
+        return name, here.environ[name]
 
 
 class RunName(click.ParamType[str]):
@@ -82,8 +92,10 @@ _OPTIONS = (
                  help="Start again also after an interruption (3 times)."),
     click.option("--env", multiple=True, type=Variable(), callback=_as_mapping,
                  help="A variable; may be repeated."),
-    click.option("--secret-env", multiple=True, type=Variable(), callback=_as_mapping,
-                 help="One that is never shown."),
+    click.option("--secret-env", multiple=True, type=Variable(may_be_here=True),
+                 callback=_as_mapping,
+                 help="One that is never shown; without =V the value that it has here, which "
+                      "keeps it out of sight of 'ps' too."),
     click.option("--cwd", metavar="D", help="The folder (this one)."),
     click.option("--on-end", type=CommandLine(),
                  help="A command to run when it has ended; reads the run as JSON. "

@@ -199,8 +199,12 @@ def runs(
     queue: str | None = None,
     selection: Selection = (),
     limit: int | None = 100,
+    before_id: int | None = None,
 ) -> Conversation[list[RunInfo]]:
-    """Runs, newest first; `limit` None gives all of them, page by page."""
+    """Runs, newest first; `limit` None gives all of them, page by page.
+
+    `before_id`: only those older than the run with this id, be it the last of an earlier page.
+    """
     wanted = {
         "states": list(states),
         "outcomes": list(outcomes),
@@ -208,7 +212,6 @@ def runs(
         "selection": texts(selection),
     }
     found: list[RunInfo] = []
-    before_id: int | None = None
     while limit is None or len(found) < limit:
         size = PAGE if limit is None else min(limit - len(found), PAGE)
         answer = yield from _ask("run_list", limit=size, before_id=before_id, **wanted)

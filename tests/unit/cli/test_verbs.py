@@ -147,8 +147,27 @@ def test_ls_passes_its_filters_on(shell: Shell) -> None:
     shell("ls", "--state", "held", "--outcome", "failed", "-q", "gpu", "--limit", "7")
     [request] = shell.executor.requests
     assert request == m.RunListRequest(
-        states=[RunState.HELD], outcomes=[Outcome.FAILED], queue="gpu", limit=7
+        states=[RunState.HELD], outcomes=[Outcome.FAILED], queue="gpu", limit=8
     )
+
+
+def test_ls_says_how_to_go_on_where_there_is_more(shell: Shell) -> None:
+    for _ in range(3):
+        shell("submit", "--", "true")
+    _, out, err = shell("ls", "--limit", "2")
+    assert [line.split()[0] for line in out.splitlines()] == ["ID", "3", "2"]
+    assert err == "intendant: older ones: --before 2\n"
+    _, out, err = shell("ls", "--limit", "2", "--before", "2")
+    assert [line.split()[0] for line in out.splitlines()] == ["ID", "1"]
+    assert err == ""
+    _, out, err = shell("ls", "--limit", "2", "--json")
+    assert ([run["id"] for run in json.loads(out)], err) == ([3, 2], "")
+
+
+def test_a_secret_variable_can_have_the_value_that_it_has_here(shell: Shell) -> None:
+    shell("submit", "--secret-env", "INTENDANT_ENDPOINT", "--", "true")
+    [submission] = shell.executor.submissions
+    assert submission.secrets.env == {"INTENDANT_ENDPOINT": "ipc:///nowhere"}
 
 
 def test_show_json_has_the_keys_of_a_run(shell: Shell) -> None:
@@ -233,6 +252,8 @@ def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: st
         (["submit", "--timeout", "9999999d", "--", "true"], "9999999d", "at most"),
         (["submit", "--retry", "-1", "--", "true"], "-1", "0<=x<=1000"),
         (["submit", "--env", "A", "--", "true"], "'A'", "K=V"),
+        (["submit", "--secret-env", "NOWHERE", "--", "true"], "'NOWHERE'", "one that is set"),
+        (["submit", "--secret-env", "=1", "--", "true"], "'=1'", "K[=V]"),
         (["submit", "--env", "=1", "--", "true"], "'=1'", "K=V"),
         (["submit", "--"], "nothing behind --", "a command"),
         (["submit", "--", ""], "nothing behind --", "a command"),
