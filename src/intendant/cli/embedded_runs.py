@@ -46,6 +46,7 @@ from intendant.client.shapes import RunInfo
 from intendant.client.wire import selectors
 from intendant.errors import QueueNotFound, SupervisionError, Unreachable
 from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.step_states import STEP_TARGET
 
 _FORWARDED = {
     signal.SIGINT: signal.SIGINT,
@@ -125,13 +126,16 @@ def continue_unfinished(client: Client) -> None:
     """Queue anew every run that has not ended well; pipelines and studies go on where they got to.
 
     One of those that an earlier daemon has left running is about to end, for want of that daemon.
+    The run of a step is its pipeline's business.
     """
     left = [run["id"] for run in client.runs(states=_LIVE, limit=None) if run["kind"] in _GO_ON]
     if left:
         client.wait(left, timeout_s=LEFT_S)
     ended = client.runs(outcomes=_NOT_WELL, limit=None)
     done_again = {run["spec"].get("retry_of") for run in client.runs(limit=None)}
-    left_over = [run for run in ended if run["id"] not in done_again]
+    left_over = [
+        run for run in ended if run["id"] not in done_again and not _carries_out_step(run["spec"])
+    ]
     if left_over:
         goes_on = any(run["kind"] in _GO_ON for run in left_over)
         client.retry([run["id"] for run in left_over], continuing={} if goes_on else None)
@@ -144,7 +148,8 @@ def make_plan(
     secret_env: Mapping[str, str] = {},
 ) -> Plan:
     """Submit, after what is left from before."""
-    before = client.runs(states=_UNFINISHED, limit=None)[::-1]
+    unfinished = client.runs(states=_UNFINISHED, limit=None)[::-1]
+    before = [run for run in unfinished if not _carries_out_step(run["spec"])]
     run_ids = [run["id"] for run in before]
     found = [run_ids[at] for at in _leaves([run["spec"] for run in before])]
     has_study = any(run["kind"] == "study" for run in before)
@@ -154,6 +159,11 @@ def make_plan(
         run_ids += submitted
         found += [submitted[at] for at in _leaves(specs)]
     return Plan(run_ids, found, has_study)
+
+
+def _carries_out_step(spec: Mapping[str, object]) -> bool:
+    workload = spec.get("workload")
+    return isinstance(workload, Mapping) and workload.get("target") == STEP_TARGET
 
 
 def _is_study(spec: Mapping[str, object]) -> bool:

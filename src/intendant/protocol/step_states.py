@@ -13,6 +13,9 @@ from enum import StrEnum
 
 from intendant.errors import IllegalTransition
 
+STEP_TARGET = "intendant.workloads.pipeline.step_run:carry_out_order"
+"""What a run calls that carries out a step of a pipeline; a function that is called by no other."""
+
 
 class StepState(StrEnum):
     """Where a step is."""

@@ -22,7 +22,7 @@ from intendant.client.shapes import RunInfo
 from intendant.errors import PASSING, RequestRefused, ShuttingDown
 from intendant.protocol.pipelines import child_key
 from intendant.protocol.step_records import StepReport
-from intendant.protocol.step_states import StepOutcome
+from intendant.protocol.step_states import STEP_TARGET, StepOutcome
 from intendant.workloads.pipeline.processes import (
     MAX_REPORT_BYTES,
     Attempt,
@@ -30,7 +30,7 @@ from intendant.workloads.pipeline.processes import (
     Stop,
     read_report,
 )
-from intendant.workloads.pipeline.step_run import REPORT_FILE, TARGET
+from intendant.workloads.pipeline.step_run import REPORT_FILE
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class RunsRunner:
 
     def _spec(self, attempt: Attempt, order: Path) -> dict[str, object]:
         workload = {
-            "kind": "call", "target": TARGET, "args": [str(order)],
+            "kind": "call", "target": STEP_TARGET, "args": [str(order)],
             "cwd": attempt.order["cwd"], "python": sys.executable,
         }  # fmt: skip
         spec: dict[str, object] = {

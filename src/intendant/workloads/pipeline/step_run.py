@@ -13,7 +13,6 @@ from intendant.workloads.calling import Refusal
 from intendant.workloads.pipeline.step_process import carry_out
 
 REPORT_FILE = "report.json"
-TARGET = f"{__name__}:carry_out_order"
 
 
 def carry_out_order(path: str) -> None:
