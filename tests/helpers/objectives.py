@@ -59,6 +59,15 @@ def counted(x: float, steps: int = 5, pause_s: float = 0.0) -> None:
             trial.report(step=step, loss=x / step, checkpoint=mine)
 
 
+def dies_once(x: float) -> None:
+    """Is killed after its second step, and goes on from there."""
+    is_new = trial.checkpoint() is None
+    counted(x, steps=2)
+    if is_new:
+        os.kill(os.getpid(), signal.SIGKILL)
+    counted(x, steps=4)
+
+
 def failing(x: float, at_number: int = 0) -> float:
     """One of them raises."""
     if trial.number() == at_number:

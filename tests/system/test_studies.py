@@ -211,6 +211,23 @@ def test_t16_fail_fast_ends_the_study_and_says_why(served: Daemon) -> None:
     assert run["reason"].startswith("study: fail_fast: trial 0: exception: ValueError")
 
 
+def test_t1_and_t14_time_limits_hold_and_a_trial_that_died_goes_on_where_it_was(
+    served: Daemon,
+) -> None:
+    slow, late, dying = submit_all(served, [
+        a_run(call="lingering", trials=1, trial_timeout="0.2s"),
+        a_run(call="lingering", trials=1, time_limit="0.2s"),
+        a_run(call="dies_once", trials=1, max_failures=1),
+    ])  # fmt: skip
+    assert (outcomes(served, slow), outcomes(served, late)) == (["failed"], ["cancelled"])
+    for run_id in (slow, late):
+        assert reason_of_first(served, run_id).startswith("time_limit: 0.2")
+    [trial] = trials_of(served, dying)
+    assert (trial.outcome, trial.starts, trial.failures, trial.step) == ("completed", 2, 1, 4)
+    steps = served.attempt_folder(dying).parent / "trials/0/steps.log"
+    assert steps.read_text().split() == ["1", "2", "3", "4"]
+
+
 def test_what_objectives_do_wrong_is_said(served: Daemon) -> None:
     refused = "exception: intendant.errors.ReportRefused: "
     said = {

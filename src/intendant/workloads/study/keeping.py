@@ -48,20 +48,18 @@ def write(
         study |= _saved("searcher", loop.searcher)
     if changes.has_scheduled:
         study |= _saved("scheduler", loop.scheduler)
-    store.write(
-        TrialChanges(
-            trials=[_row(trial, metric) for trial in changes.trials.values()],
-            results=[_result_row(number, result, metric) for number, result in changes.results],
-            rewound=changes.rewound,
-            checkpoints=[
-                (checkpoint.path, number, checkpoint.result.seq)
-                for number, checkpoint in changes.saved
-            ],
-            dropped=dropped,
-            orders=orders,
-            study=study,
-        )
+    changed = TrialChanges(
+        trials=[_row(trial, metric) for trial in changes.trials.values()],
+        results=[_result_row(number, result, metric) for number, result in changes.results],
+        rewound=changes.rewound,
+        checkpoints=[
+            (checkpoint.path, number, checkpoint.result.seq) for number, checkpoint in changes.saved
+        ],
+        dropped=dropped,
+        orders=orders,
+        study=study,
     )
+    Hooks(time.monotonic).call(store.write, changed)  # warned of by name where it takes long
 
 
 def _saved(name: str, hook: Searcher | TrialScheduler) -> dict[str, bytes]:
