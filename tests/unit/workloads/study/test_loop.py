@@ -13,7 +13,7 @@ from intendant.workloads.study import reports
 from intendant.workloads.study.actions import Answer, Drop, Finish, Refuse, Save, Start
 from intendant.workloads.study.hooks import Callbacks
 from intendant.workloads.study.tally import Tally
-from intendant.workloads.study.trials import Ending, Result, Trial, Trials
+from intendant.workloads.study.trials import Checkpoint, Ending, Result, Trial, Trials
 from tests.unit.workloads.study.studies import (
     Decider,
     a_study,
@@ -393,6 +393,40 @@ def test_t12_callbacks_that_raise_change_nothing() -> None:
 
     study = a_study(callbacks=[Broken()])
     assert study.report(0, loss=1.0) == [Answer(0, CONTINUE)]
+
+
+def test_callbacks_hear_of_starts_results_checkpoints_and_ends_in_their_order() -> None:
+    class Diary(Callbacks):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def on_trial_start(self, trial: Trial) -> None:
+            self.lines.append(f"start {trial.number}")
+
+        def on_trial_result(self, trial: Trial, result: Result) -> None:
+            self.lines.append(f"result {trial.number} {result.metrics['loss']}")
+
+        def on_checkpoint(self, trial: Trial, checkpoint: Checkpoint) -> None:
+            self.lines.append(f"checkpoint {trial.number} {checkpoint.path}")
+
+        def on_trial_complete(self, trial: Trial) -> None:
+            self.lines.append(f"complete {trial.number}")
+
+        def on_trial_error(self, trial: Trial) -> None:
+            self.lines.append(f"error {trial.number} {trial.reason}")
+
+        def on_study_end(self) -> None:
+            self.lines.append("end")
+
+    diary = Diary()
+    study = a_study(proposals=2, at_once=1, callbacks=[diary])
+    study.save(study.report(0, loss=1.0, checkpoint="/one"))
+    study.returns(0)
+    study.fails(1)
+    assert diary.lines == [
+        "start 0", "result 0 1.0", "checkpoint 0 /one", "complete 0",
+        "start 1", "error 1 exit_code: 1", "end",
+    ]  # fmt: skip
 
 
 # --- failures (T13 to T18) ---------------------------------------------------------------------
