@@ -80,6 +80,15 @@ class BrokerProcess:
         """Send one line."""
         self._ours.send(json.dumps(order).encode() + b"\n")
 
+    async def follow(self, order: dict[str, object]) -> dict[str, object]:
+        """Send one line and wait until it is heeded; the counters since.
+
+        Orders are followed one after the other, and this one has an answer.
+        """
+        self.tell(order)
+        self.tell({"counters": True})
+        return await self.said()
+
     async def said(self) -> dict[str, object]:
         """The next line that it says."""
         loop = asyncio.get_running_loop()

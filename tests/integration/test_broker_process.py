@@ -65,13 +65,9 @@ async def test_a_governor_can_be_allowed_and_forbidden_while_the_broker_runs(ipc
         await broker.start()
         connection = Connection(ipc)
         assert b"service_unknown" in (await connection.request(b"governor.1.1", [b"x"]))[0]
-        broker.tell({"allow": "governor.1.1", "token_sha256": DIGEST})
-        broker.tell({"counters": True})
-        await broker.said()  # orders are followed one after the other
+        await broker.follow({"allow": "governor.1.1", "token_sha256": DIGEST})
         await ask_governor(ipc)
-        broker.tell({"forbid": "governor.1.1"})
-        broker.tell({"counters": True})
-        await broker.said()
+        await broker.follow({"forbid": "governor.1.1"})
         assert b"service_unknown" in (await connection.request(b"governor.1.1", [b"x"]))[0]
         connection.close()
 

@@ -115,7 +115,7 @@ async def test_a_wish_to_end_another_attempt_is_stale_and_ends_nothing(
      SERVICE.encode() + b".guess"],
 )  # fmt: skip
 async def test_its_key_registers_nothing_but_its_own_service(bus: Bus, service: bytes) -> None:
-    bus.broker.tell({"allow": "governor.18.1", "token_sha256": DIGEST})
+    await bus.broker.follow({"allow": "governor.18.1", "token_sha256": DIGEST})
     assert await refused(bus, service)
 
 
@@ -138,17 +138,15 @@ async def test_the_executor_hears_that_it_is_a_governor_and_of_which_attempt(bus
 async def test_an_ordinary_key_does_not_speak_for_an_attempt_even_with_its_token(bus: Bus) -> None:
     pair = make_pair()
     caller = Caller("ada", Role.ADMIN)
-    bus.broker.tell({"authorized": {pair.public: caller.encode()}})
+    await bus.broker.follow({"authorized": {pair.public: caller.encode()}})
     assert await refused(replace(bus, keys=replace(bus.keys, pair=pair)), PROVEN)
 
 
 async def test_when_the_attempt_is_over_its_key_is_worth_nothing(bus: Bus) -> None:
     assert not await is_denied(bus)
 
-    bus.broker.tell({"forbid": SERVICE})
+    await bus.broker.follow({"forbid": SERVICE})
 
-    bus.broker.tell({"counters": True})  # orders are followed one after the other
-    await bus.broker.said()
     assert await is_denied(bus)
 
 
