@@ -43,6 +43,11 @@ class Submitter:
         for key, argv in unsure:
             self._try(key, argv)
 
+    def is_sure_in_the_end(self) -> bool:
+        """Try again; whether everything was accepted now. On a slow machine it takes several."""
+        self.try_again()
+        return self.is_sure
+
     @property
     def is_sure(self) -> bool:
         """Whether everything that was submitted was also accepted."""

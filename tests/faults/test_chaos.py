@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from intendant.process.identity import children, process_stat
 from tests.faults.judge import assert_sound, judge
 from tests.faults.load import Submitter, runs_have_ended
@@ -94,6 +96,7 @@ class Killer:
         return found
 
 
+@pytest.mark.timeout(400)
 def test_random_kills_under_load_break_no_promise(
     folders: Daemon, strays: Strays, is_long: bool
 ) -> None:

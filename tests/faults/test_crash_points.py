@@ -43,6 +43,7 @@ def _has_settled(daemon: Daemon) -> bool:
     return daemon.running.poll() is not None or runs_have_ended(daemon)
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("point", POINTS)
 def test_a_crash_loses_nothing_doubles_nothing_and_leaves_nothing(
     folders: Daemon, strays: Strays, point: str, method: str
@@ -70,8 +71,7 @@ def test_a_crash_loses_nothing_doubles_nothing_and_leaves_nothing(
         folders.kill()
 
     folders.start("--config", str(config))
-    submitter.try_again()
-    assert submitter.is_sure
+    wait_for("all are accepted", submitter.is_sure_in_the_end)
     wait_for("every run has ended", lambda: runs_have_ended(folders), within_s=SETTLED_S)
     if point == "executor.pruned":  # what it removed is not lost, it was asked for
         submitter.accepted.clear()

@@ -48,7 +48,7 @@ async def workers(
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(worker.run()) for worker in made]
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 for worker in made:
                     await worker.ready.wait()
             yield made

@@ -56,7 +56,7 @@ class Callee:
         """Ask it to end, as a governor does."""
         os.close(self._life)
 
-    def wait(self, *, within_s: float = 30.0) -> Called:
+    def wait(self, *, within_s: float = 60.0) -> Called:
         """The end."""
         stdout, stderr = self.process.communicate(timeout=within_s)
         self._report.seek(0)

@@ -24,9 +24,8 @@ from intendant.client.client import Client
 from intendant.protocol.folders import client_endpoint
 from intendant.protocol.messages import EventBatch
 from intendant.protocol.records import EventRecord
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import PATIENCE_S, wait_for
 
-GOING_S = 12.0
 INTENDANT = str(Path(sys.executable).with_name("intendant"))
 
 
@@ -99,12 +98,12 @@ class Daemon:
         self.running.kill()
         self.running.wait()
 
-    def stop(self, number: int = signal.SIGTERM, *, within_s: float = 20.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, *, within_s: float = PATIENCE_S) -> int:
         """End it in order; its exit status as a shell would say it."""
         self.send(number)
         return self.wait(within_s=within_s)
 
-    def wait(self, *, within_s: float = 20.0) -> int:
+    def wait(self, *, within_s: float = PATIENCE_S) -> int:
         """Its exit status, once it has ended by itself."""
         status = self.running.wait(within_s)
         return status if status >= 0 else 128 - status
@@ -122,7 +121,7 @@ class Daemon:
     def run(
         self,
         *arguments: str | bytes,
-        within_s: float = 60.0,
+        within_s: float = 100.0,
         cwd: Path | None = None,
         environment: Mapping[bytes, bytes] | None = None,
     ) -> subprocess.CompletedProcess[str]:
@@ -228,7 +227,7 @@ class Daemon:
 
     def assert_nothing_left(self) -> None:
         """Fail unless every process of this daemon is gone, or going right now."""
-        wait_for("no process is left", lambda: not self.processes(), within_s=5.0)
+        wait_for("no process is left", lambda: not self.processes())
 
     def clean_up(self) -> dict[int, str]:
         """End everything; what was there although the daemon had ended (or was killed).
@@ -242,12 +241,12 @@ class Daemon:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
         with suppress(AssertionError):
-            wait_for("no process is left", lambda: not self.processes(), within_s=GOING_S)
+            wait_for("no process is left", lambda: not self.processes(), within_s=30.0)
         left = self.processes()
         for pid in left:
             try:

@@ -51,7 +51,7 @@ async def end_orphans(governor: int, spared: int) -> dict[str, object]:
         os.kill(governor, signal.SIGKILL)
         await pidfd.wait_exit()
         children.forget(governor, is_reaped=pidfd.reap() is not None)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await children.end_orphans(governor)
         return {"orphans": children.orphans(), "zombies": zombies_of(os.getpid())}
 

@@ -13,7 +13,7 @@ from intendant.broker.sockets import Socket, process_context
 from intendant.protocol import mdp
 
 HEARTBEAT = [mdp.WORKER, mdp.W_HEARTBEAT]
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Router:

@@ -49,7 +49,7 @@ class Witness:
             said = [line for line in self.lines(word) if run_id in (None, line.run_id)]
             return said if len(said) >= times else []
 
-        return wait_for(f"{times} x {word!r} in the witness file", look, within_s=30.0)
+        return wait_for(f"{times} x {word!r} in the witness file", look)
 
     def wait_started(self, times: int = 1) -> list[int]:
         """The pids of the workloads, once so many have started."""

@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 from intendant.process.pool import Part
+
+
+def note(folder: str, number: int) -> None:
+    """Leave a file of this name."""
+    Path(folder, str(number)).touch()
 
 
 def squares(at_once: int) -> Part:
@@ -19,11 +25,13 @@ def squares(at_once: int) -> Part:
     return Part(answer, at_once)
 
 
-def pids() -> Part:
-    """Where each number was answered."""
+def pids(folder: str) -> Part:
+    """Where each number was answered, once there are two processes that have one."""
 
     async def answer(_: int) -> bytes:
-        await asyncio.sleep(0.05)
+        note(folder, os.getpid())
+        while len([*os.scandir(folder)]) < 2:
+            await asyncio.sleep(0.01)
         return f"{os.getpid()} {os.getpgid(0)}".encode()
 
     return Part(answer, at_once=1)
@@ -49,10 +57,11 @@ def mortal() -> Part:
     return Part(answer, at_once=1)
 
 
-def stuck() -> Part:
-    """Never answers, and says when it was cancelled."""
+def stuck(folder: str) -> Part:
+    """Never answers; says when it has begun, by a file, and when it was cancelled."""
 
-    async def answer(_: int) -> bytes:
+    async def answer(at: int) -> bytes:
+        note(folder, at)
         try:
             await asyncio.Event().wait()
         finally:

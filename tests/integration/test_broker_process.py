@@ -34,7 +34,7 @@ def open_to_all(uri: str) -> BrokerConfig:
 
 def daemons(uri: str) -> BrokerConfig:
     endpoints = (Endpoint(uri, private=True),)
-    return BrokerConfig(endpoints=endpoints, daemon_pid=os.getpid(), heartbeat_s=0.5)
+    return BrokerConfig(endpoints=endpoints, daemon_pid=os.getpid(), heartbeat_s=5.0)
 
 
 async def echo(request: Request) -> list[bytes]:
@@ -50,7 +50,7 @@ async def test_a_broker_that_cannot_listen_says_why_and_exits() -> None:
     async with broker_process(daemons("tcp://0.0.0.0:5555")) as broker:
         said = await broker.start()
         assert "loopback" in str(said["failed"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             assert await broker.process.join() == 1
 
 
@@ -75,7 +75,7 @@ async def test_a_governor_can_be_allowed_and_forbidden_while_the_broker_runs(ipc
 async def ask_governor(ipc: str) -> None:
     """A governor registers with its token and answers a request."""
     connection = Connection(ipc)
-    async with workers(ipc, f"governor.1.1.{TOKEN}".encode(), echo), asyncio.timeout(10):
+    async with workers(ipc, f"governor.1.1.{TOKEN}".encode(), echo), asyncio.timeout(100):
         assert await connection.request(b"governor.1.1", [b"start"]) == [b"start"]
     connection.close()
 
@@ -94,7 +94,7 @@ async def test_the_broker_ends_by_itself_when_the_executor_has_ended(ipc: str) -
     async with broker_process(daemons(ipc)) as broker:
         await broker.start()
         broker.hang_up()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             assert await broker.process.join() == 0
 
 
@@ -107,7 +107,7 @@ async def test_sigterm_ends_the_broker_in_order_and_sigint_does_not(ipc: str) ->
         broker.tell({"counters": True})
         await broker.said()
         broker.process.terminate()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(100):
             assert await broker.process.join() == 0
 
 
@@ -116,7 +116,7 @@ async def test_c11_workers_and_clients_go_on_after_the_broker_was_killed_under_l
 ) -> None:
     async with broker_process(open_to_all(ipc)) as broker:
         await broker.start()
-        async with workers(ipc, b"echo", echo, count=4), asyncio.timeout(60):
+        async with workers(ipc, b"echo", echo, count=4), asyncio.timeout(100):
             pool = ConnectionPool(ipc, size=8)
             async with asyncio.TaskGroup() as tasks:
                 asked = [tasks.create_task(ask_often(pool, n, 100)) for n in range(8)]
@@ -155,7 +155,7 @@ async def test_a_stream_asks_anew_where_it_stands_when_the_broker_comes_back(ipc
         async with workers(ipc, b"count", count_from, count=2, cancel_when_lost=True):
             connection = Connection(ipc)
             stream = connection.stream(b"count", lambda: [b"%d" % len(heard)])
-            async with asyncio.timeout(30), aclosing(stream):
+            async with asyncio.timeout(100), aclosing(stream):
                 async for is_final, body in stream:
                     if not is_final:
                         heard.append(int(body[0]))
@@ -182,10 +182,10 @@ async def test_the_sync_client_asks_again_when_the_broker_comes_back(ipc: str) -
 
     async with broker_process(open_to_all(ipc)) as broker:
         await broker.start()
-        async with workers(ipc, b"slow", handler), asyncio.timeout(30):
+        async with workers(ipc, b"slow", handler), asyncio.timeout(100):
             connection = SyncConnection(ipc)
             waiting = asyncio.create_task(
-                asyncio.to_thread(connection.request, b"slow", [b"x"], timeout_s=20)
+                asyncio.to_thread(connection.request, b"slow", [b"x"], timeout_s=60)
             )
             await asked.wait()
             await restart(broker)
@@ -200,7 +200,7 @@ async def test_d9_nobody_is_lost_when_the_broker_was_stopped_for_long(ipc: str) 
         pid = broker.process.pid
         assert pid is not None
         patient = workers(ipc, b"echo", echo, liveness=60)  # it does not give up the broker
-        async with patient, asyncio.timeout(20):
+        async with patient, asyncio.timeout(100):
             connection = Connection(ipc)
             os.kill(pid, signal.SIGSTOP)
             waiting = asyncio.create_task(connection.request(b"echo", [b"x"]))
@@ -236,7 +236,7 @@ async def test_ctrl_c_ends_a_sync_client_that_waits(ipc: str) -> None:
         )  # fmt: skip
         assert client.stdout is not None
         assert await client.stdout.readline() == b"asking\n"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(100):
             while not await waiting_requests(broker):
                 await asyncio.sleep(0.01)
             client.send_signal(signal.SIGINT)

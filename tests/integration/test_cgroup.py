@@ -15,7 +15,7 @@ from tests.helpers.ground_truth import is_alive
 from tests.helpers.trees import METHODS
 from tests.helpers.waiting import wait_for
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 needs_cgroup = pytest.mark.skipif("cgroup" not in METHODS, reason="no cgroup v2 can be written")
 
 

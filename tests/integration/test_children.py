@@ -58,7 +58,7 @@ from tests.helpers.ground_truth import zombies_of
 async def main():
     with Children() as children:
         os.spawnlp(os.P_NOWAIT, "sh", "sh", "-c", "sleep 0.05 & exit 0")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while children.orphans():
                 await asyncio.sleep(0.01)
         assert zombies_of(os.getpid()) == []
@@ -83,14 +83,14 @@ from intendant.process.subreaper import become_subreaper
 async def main():
     with Children() as children:
         async with children.birth():
-            newborn = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
-            orphan = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
+            newborn = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
+            orphan = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "600")
             ending = asyncio.ensure_future(children.end_orphans(0))
             for _ in range(10):
                 await asyncio.sleep(0)
             assert {newborn, orphan} <= set(children.orphans())
             children.know(newborn)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await ending
         assert children.orphans() == []
         assert os.waitpid(newborn, os.WNOHANG) == (0, 0), "the newborn lives"

@@ -18,7 +18,7 @@ from intendant.client.embedded import EmbeddedDaemon
 from intendant.errors import SupervisionError
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 TWO_RUNS = '[[runs]]\nname = "a"\nargv = ["a"]\n[[runs]]\nname = "b"\nargv = ["b"]\nafter = ["a"]\n'
 
 Tell = Callable[..., None]

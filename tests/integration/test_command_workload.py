@@ -21,7 +21,7 @@ from intendant.workloads.command import CommandWorkload
 from tests.helpers.processes import settable
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def govern(folder: Path, spec: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:

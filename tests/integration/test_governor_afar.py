@@ -52,7 +52,7 @@ class Bus:
     keys: ClientKeys
 
     def connection(self) -> Connection:
-        return Connection(self.afar, keys=self.keys, connect_s=10.0)
+        return Connection(self.afar, keys=self.keys, connect_s=60.0)
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ async def bus(tmp_path: Path) -> AsyncIterator[Bus]:
     config = BrokerConfig(
         endpoints=(Endpoint(private, private=True), Endpoint("tcp://127.0.0.1:*")),
         daemon_pid=os.getpid(),
-        heartbeat_s=0.5,
+        heartbeat_s=5.0,
         server_key=server,
     )
     async with broker_process(config) as broker:
@@ -160,7 +160,7 @@ async def by_hand(bus: Bus, folder: Path) -> AsyncIterator[asyncio.subprocess.Pr
     )
     order = GovernorOrder(
         run_id=17, attempt=1, token=TOKEN, endpoint=bus.afar, state_dir="/nowhere",
-        start_deadline_s=20, heartbeat_s=0.5, liveness=3, log_level="warning", umask=0o077,
+        start_deadline_s=60, heartbeat_s=5.0, liveness=3, log_level="warning", umask=0o077,
         cgroup_home=None, daemon=None, is_embedded=False, keys=keys,
     )  # fmt: skip
     process = await asyncio.create_subprocess_exec(
@@ -181,7 +181,7 @@ async def is_denied(bus: Bus) -> bool:
     """Whether this key is not even let in."""
     with closing(ZmqDealer(bus.afar, keys=bus.keys)) as dealer:
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await dealer.wait_connected()
         except ConnectionLost:
             return dealer.last_event is LinkEvent.REFUSED
@@ -191,7 +191,7 @@ async def is_denied(bus: Bus) -> bool:
 async def refused(bus: Bus, service: bytes) -> bool:
     """Whether who offers a service with this key is sent away."""
     with closing(ZmqDealer(bus.afar, keys=bus.keys)) as dealer:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await dealer.send([mdp.WORKER, mdp.W_READY, service])
             return await dealer.receive() == [mdp.WORKER, mdp.W_DISCONNECT]
 

@@ -19,6 +19,8 @@ from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 
+BACKOFF_S = 1.0
+"""Longer than a slow machine keeps a loop from its turn."""
 Play = Callable[[Attempt, Stop], Awaitable[Out]]
 
 
@@ -64,21 +66,21 @@ def carried_out_by(
                 room={"processes": 4},
                 callbacks=callbacks,
             )
-            await asyncio.wait_for(executor.run(), 10)
+            await asyncio.wait_for(executor.run(), 60)
 
         asyncio.run(run())
         return {info.name: info.outcome for info in store.steps()}
 
 
 def retried(name: str, on: str) -> dict[str, Any]:
-    return {"name": name, "retry": {"attempts": 1, "backoff_s": 0.1, "on": [on]}}
+    return {"name": name, "retry": {"attempts": 1, "backoff_s": BACKOFF_S, "on": [on]}}
 
 
 def test_a_pause_that_is_over_as_the_pipeline_is_stopped_ends_the_step(tmp_path: Path) -> None:
     async def play(attempt: Attempt, _: Stop) -> Out:
         if attempt.step == "b":  # its end and that of the pause of `a` are due in the same turn
             await asyncio.sleep(0.02)
-            asyncio.get_running_loop().call_soon(time.sleep, 0.3)
+            asyncio.get_running_loop().call_soon(time.sleep, 1.2 * BACKOFF_S)
             await asyncio.sleep(0.01)
         return Out.FAILED
 

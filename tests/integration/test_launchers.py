@@ -184,7 +184,7 @@ def test_governors_outlive_the_executor_and_its_helpers_do_not(
     doomed.process.kill()
     doomed.process.wait()
 
-    wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
+    wait_for("the helpers are gone", lambda: none_alive(helpers))
     assert all(map(is_alive, governors))
 
 
@@ -197,7 +197,7 @@ def test_at_its_orderly_end_the_executor_leaves_governors_and_no_helpers(
 
     assert doomed.end() == 0
 
-    wait_for("the helpers are gone", lambda: none_alive(helpers), within_s=1.0)
+    wait_for("the helpers are gone", lambda: none_alive(helpers))
     assert is_alive(governor)
 
 

@@ -30,7 +30,7 @@ def test_what_a_keeper_said_is_read_though_it_left_a_wish_unread() -> None:
         tree.end(3.0)
         keeper.send(json.dumps(END).encode())
         keeper.close()
-        return (await asyncio.wait_for(tree.ended, 10)).status
+        return (await asyncio.wait_for(tree.ended, 60)).status
 
     assert (asyncio.run(end()), troubles) == (0, [])
 
@@ -55,9 +55,9 @@ def test_a_wish_that_comes_as_an_inline_step_is_over_ends_its_process(tmp_path: 
             is_over = running.done()
             stop.wish("aborted")
             if not is_over:
-                assert await asyncio.wait_for(loop.sock_recv(keeper, 4096), 10)
+                assert await asyncio.wait_for(loop.sock_recv(keeper, 4096), 60)
             keeper.send(json.dumps(END).encode())
-            end = await asyncio.wait_for(running, 10)
+            end = await asyncio.wait_for(running, 60)
         await runner.close()
         await nursery.close()
         return end
@@ -105,7 +105,7 @@ def test_a_keeper_takes_one_leader_after_another_and_one_that_was_killed_none() 
         with zygote, asked, orders, leader:
             for is_killed in (False, True):
                 keeper.send(json.dumps(END).encode())
-                assert (await asyncio.wait_for(tree.ended, 10)).status == 0
+                assert (await asyncio.wait_for(tree.ended, 60)).status == 0
                 if is_killed:
                     keeper.close()
                 tree, again = nursery.bear(fresh="module")

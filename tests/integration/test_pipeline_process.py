@@ -167,7 +167,7 @@ class Conducted:
     def wait(self) -> int:
         assert self.process is not None
         with self.process as process:
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=100)
         sys.stderr.write(said.decode())
         self.ask()
         return process.returncode
@@ -423,7 +423,7 @@ def test_clearml_c20_a_time_limit_ends_the_whole_tree_and_fails_the_step(
 def test_what_does_not_heed_sigterm_is_killed_wherever_it_went(conducted: Conducted) -> None:
     deaf = "trap '' TERM; touch begun; while :; do sleep 600; done"
     script = f"trap '' TERM; setsid sh -c \"{deaf}\" & while :; do sleep 600; done"
-    conducted.run({"name": "a", "workload": ["sh", "-c", script], "timeout_s": 0.5, "grace_s": 0.1})
+    conducted.run({"name": "a", "workload": ["sh", "-c", script], "timeout_s": 3.0, "grace_s": 0.1})
     assert conducted.outcomes == {"a": Out.TIMED_OUT}
     assert (conducted.folder / "begun").exists()
     assert conducted.processes() == []

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
+from pathlib import Path
 
 import psutil
 import pytest
 
 from intendant.errors import HelperLost
 from intendant.process.pool import Pool
+from tests.helpers.waiting import wait_for
 from tests.integration import pool_targets
 
 
@@ -36,8 +39,8 @@ async def test_every_number_is_answered_once(processes: int, at_once: int) -> No
     assert found == [str(at * at).encode() for at in range(20)]
 
 
-async def test_all_processes_work_in_the_callers_group() -> None:
-    found = await answers(Pool(pool_targets.pids, processes=2), 6)
+async def test_all_processes_work_in_the_callers_group(tmp_path: Path) -> None:
+    found = await answers(Pool(pool_targets.pids, str(tmp_path), processes=2), 6)
     workers, groups = zip(*(answer.split() for answer in found), strict=True)
     assert len(set(workers)) == 2
     assert set(groups) == {str(os.getpgid(0)).encode()}
@@ -65,12 +68,15 @@ async def test_what_the_taker_raises_ends_it() -> None:
 
 
 async def test_a_pool_that_is_left_cancels_what_is_under_way(
-    capfd: pytest.CaptureFixture[str],
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    async with Pool(pool_targets.stuck, processes=1) as pool:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2):
-                await pool.answer(4, lambda *_: None)
+    async with Pool(pool_targets.stuck, str(tmp_path), processes=1) as pool:
+        answering = asyncio.create_task(pool.answer(4, lambda *_: None))
+        begun = partial(wait_for, "all have begun", lambda: len([*tmp_path.iterdir()]) == 4)
+        await asyncio.to_thread(begun)
+        answering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await answering
     assert capfd.readouterr().out.count("cancelled") == 4
 
 

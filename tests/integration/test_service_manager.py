@@ -14,7 +14,7 @@ from intendant.process.service_manager import ServiceManager
 def test_a_message_arrives_as_one_datagram(tmp_path: Path, told: str, bound: str) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(bound.format(tmp_path))
-        channel.settimeout(10)
+        channel.settimeout(60)
 
         ServiceManager(told.format(tmp_path)).tell("READY=1", "STATUS=up")
 

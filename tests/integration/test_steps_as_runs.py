@@ -16,7 +16,7 @@ from intendant.workloads.pipeline.runs import RunsRunner
 from tests.helpers.fake_daemon import fake_daemon
 from tests.helpers.fake_executor import Ending, FakeExecutor
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 class Moody(FakeExecutor):

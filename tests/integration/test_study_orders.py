@@ -17,7 +17,7 @@ from intendant.store import trial_orders
 from intendant.store.trial_orders import leave_orders, waiting_orders
 from intendant.workloads.study.hearing import Hear, serve_reports
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0
 
 
 def test_no_more_orders_wait_than_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,14 +64,14 @@ class Door:
 
     async def ask(self, pair: KeyPair | None, body: bytes = b"?") -> bytes:
         keys = None if pair is None else self.keys(pair)
-        with closing(Connection(self.endpoint, keys=keys, connect_s=8.0)) as connection:
+        with closing(Connection(self.endpoint, keys=keys, connect_s=60.0)) as connection:
             return (await connection.request(b"who", [body]))[0]
 
     @contextmanager
     def raw(self, pair: KeyPair, **options: object) -> Iterator[zmq.Socket[bytes]]:
         """A socket of this client that keeps to no rule."""
         with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
-            socket.linger, socket.rcvtimeo = 0, 10_000
+            socket.linger, socket.rcvtimeo = 0, 60_000
             socket.curve_publickey = pair.public.encode()
             socket.curve_secretkey = pair.secret.encode()
             socket.curve_serverkey = self.server_key.public.encode()
@@ -251,7 +251,7 @@ async def test_s11_an_id_that_looks_like_one_of_the_brokers_own_is_served_as_any
     async with opened(tmp_path, server_key=None) as door:
         ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x05"
         ready += bytes(4) + b"\x01"
-        with unix.create_connection(("127.0.0.1", door.port), timeout=10) as peer:
+        with unix.create_connection(("127.0.0.1", door.port), timeout=60) as peer:
             frames = [mdp.CLIENT, mdp.C_REQUEST, b"mmi.service", b"who"]
             sent = b"".join(
                 bytes([1 if at < 3 else 0, len(frame)]) + frame for at, frame in enumerate(frames)
@@ -291,7 +291,7 @@ def test_s13_a_full_or_lost_peer_is_told_and_never_waited_for() -> None:
             client.linger, client.rcvhwm = 0, 1
             client.connect(port.bind())
             client.send(b"hello")
-            assert port.socket.poll(10_000)
+            assert port.socket.poll(60_000)
             routing_id, header, _ = port.receive()
             peer, _ = port.peer(routing_id, header)
             assert peer is not None
@@ -300,7 +300,7 @@ def test_s13_a_full_or_lost_peer_is_told_and_never_waited_for() -> None:
         assert sent[0] is Sent.SENT
         assert sent[-1] is Sent.FULL
         assert sum(each is Sent.SENT for each in sent) < 200
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while port.send(message) is not Sent.GONE:
             assert time.monotonic() < deadline
             port.socket.poll(50)  # as the broker does, which reads all the time
@@ -310,7 +310,7 @@ def test_s13_a_full_or_lost_peer_is_told_and_never_waited_for() -> None:
 
 async def test_s14_silent_connections_are_closed_and_keep_nobody_out(tmp_path: Path) -> None:
     async with opened(tmp_path, max_connections=10) as door:
-        silent = [unix.create_connection(("127.0.0.1", door.port), timeout=10) for _ in range(60)]
+        silent = [unix.create_connection(("127.0.0.1", door.port), timeout=60) for _ in range(60)]
         try:
             assert await door.ask(door.ann) == b"ann"  # as soon as the first are closed
             for peer in silent:
@@ -327,7 +327,7 @@ def test_s14_of_too_many_connections_the_newest_end() -> None:
         at = int(port.bind().rpartition(":")[2])
         silent = [unix.create_connection(("127.0.0.1", at), timeout=0.01) for _ in range(8)]
         is_open = [True] * 8
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while sum(is_open) > 3 and time.monotonic() < deadline:
             port.connections.monitor.poll(100)
             port.connections.pump()
@@ -358,12 +358,12 @@ async def test_s16_a_refused_client_hears_of_it_at_once(door: Door, *, has_loop:
     asked = (
         door.ask(stranger)
         if has_loop
-        else asyncio.to_thread(client.request, b"who", [b"?"], timeout_s=20)
+        else asyncio.to_thread(client.request, b"who", [b"?"], timeout_s=100)
     )
     began = time.monotonic()
     with pytest.raises(AccessDenied, match=r"access denied: .* does not know our key"):
         await asked
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0  # and not for as long as it takes to give up
 
 
 async def test_s17_what_looks_like_a_pickle_is_bytes(door: Door, tmp_path: Path) -> None:
@@ -391,7 +391,7 @@ async def test_s18_the_key_is_asked_for_once_a_message_and_each_time(door: Door)
 async def test_recorded_bytes_sent_again_are_worth_nothing(door: Door) -> None:
     recorded = await recording(door)
     requests = counters(door)["requests"]
-    with unix.create_connection(("127.0.0.1", door.port), timeout=10) as peer:
+    with unix.create_connection(("127.0.0.1", door.port), timeout=60) as peer:
         peer.sendall(recorded)
         await asyncio.to_thread(read_to_the_end, peer)
     assert counters(door)["requests"] == requests

@@ -40,7 +40,7 @@ def router(path: str) -> Iterator[Socket]:
     context: Context = zmq.Context()
     with context, context.socket(zmq.ROUTER) as found:
         found.linger = 0
-        found.rcvtimeo = found.sndtimeo = 10_000
+        found.rcvtimeo = found.sndtimeo = 60_000
         found.sndhwm = found.rcvhwm = 1
         found.router_mandatory = True  # or it would drop what does not fit
         found.bind(f"ipc://{path}")
@@ -50,7 +50,7 @@ def router(path: str) -> Iterator[Socket]:
 async def test_messages_go_both_ways_whole_and_in_order(path: str, router: Socket) -> None:
     dealer = UnixDealer(path)
     messages = [[b"a", b""], [LARGE, b"end"], [b"b"]]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for message in messages:
             await dealer.send(message)
         for message in messages:
@@ -67,7 +67,7 @@ async def test_a_broker_that_reads_nothing_is_sent_no_more_than_fits(
     path: str, router: Socket
 ) -> None:
     dealer = UnixDealer(path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await dealer.wait_connected()
         sent = 0
         while dealer.send_nowait([LARGE]):
@@ -83,7 +83,7 @@ async def test_a_broker_that_reads_nothing_is_sent_no_more_than_fits(
 
 async def test_what_was_sent_leaves_after_the_close(path: str, router: Socket) -> None:
     dealer = UnixDealer(path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await dealer.wait_connected()
         assert dealer.send_nowait([LARGE])
         dealer.close(linger_ms=10_000)
@@ -121,7 +121,7 @@ async def test_a_connection_that_ends_is_lost_to_those_who_wait(path: str) -> No
         listener.bind(path)
         listener.listen()
         dealer = UnixDealer(path)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             waiting = asyncio.ensure_future(dealer.receive())
             accepted, _ = await asyncio.to_thread(listener.accept)
             accepted.close()

@@ -28,7 +28,7 @@ def zygote(*preload: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.sock
         subprocess.Popen([*command, *preload], pass_fds=[theirs.fileno()], cwd=ROOT) as process,
     ):
         theirs.close()
-        ours.settimeout(20)
+        ours.settimeout(60)
         try:
             assert ours.recv(16) == b"ready"
             yield process, ours
@@ -39,7 +39,7 @@ def zygote(*preload: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.sock
 def ask(control: socket.socket, folder: Path) -> socket.socket:
     """Send a request; our end of its report socket."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.settimeout(20)
+    ours.settimeout(60)
     request = {"folder": str(folder), "environment": {}, "order": {}}
     with theirs:
         socket.send_fds(control, [json.dumps(request).encode()], [theirs.fileno()])
@@ -89,7 +89,7 @@ def test_a_fork_that_the_kernel_refuses_is_reported_and_the_zygote_lives(tmp_pat
 def test_it_ends_with_its_control_socket() -> None:
     with zygote() as (process, control):
         control.close()
-        assert process.wait(1.0) == 0
+        assert process.wait(60) == 0
 
 
 def kill(child: int) -> None:

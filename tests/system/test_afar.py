@@ -38,7 +38,7 @@ class Afar:
     keys: Keys
     endpoint: str
 
-    def run(self, who: str, *arguments: str, within_s: float = 60.0) -> Done:
+    def run(self, who: str, *arguments: str, within_s: float = 100.0) -> Done:
         """A command line with the key of `who`."""
         return self.daemon.run(*self.keys.flags(who, self.endpoint), *arguments, within_s=within_s)
 
@@ -72,7 +72,7 @@ def test_with_a_key_one_submits_follows_the_log_and_cancels_from_afar(afar: Afar
     assert afar.run("ann", "cancel", run_id).returncode == 0
 
     assert afar.run("ann", "wait", run_id).returncode == 130
-    assert follower.wait(20) == 0
+    assert follower.wait(60) == 0
     shown = json.loads(afar.run("ann", "show", run_id, "--json").stdout)
     assert shown["account"] == "ann"
 
@@ -158,7 +158,7 @@ def test_a_restarted_server_goes_on_with_a_followed_log_without_loss_or_repetiti
     go.touch()
 
     seen += follower.stdout.readlines()
-    assert follower.wait(20) == 0, follower.stderr and follower.stderr.read()
+    assert follower.wait(60) == 0, follower.stderr and follower.stderr.read()
     assert seen == [f"{number}\n" for number in range(1, 7)]
 
 
@@ -273,7 +273,7 @@ def test_s12_a_message_without_end_is_ended_by_the_bound_on_memory_and_harms_no_
 
     send_without_end(folders.runtime_dir / "client.sock")
 
-    wait_for("a broker serves", folders.serves, within_s=10.0)
+    wait_for("a broker serves", folders.serves)
     broker = folders.status()["broker"]
     assert broker["restarts"] <= 1
     assert psutil.Process(broker["pid"]).memory_info().rss < 512 * 1024 * 1024
@@ -326,7 +326,7 @@ def test_a_filter_is_data_to_the_database(afar: Afar) -> None:
 def test_an_admins_key_offers_no_service_of_the_daemons(afar: Afar) -> None:
     with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
         keys = afar.keys.of("ada")
-        socket.linger, socket.rcvtimeo = 0, 20_000
+        socket.linger, socket.rcvtimeo = 0, 60_000
         socket.curve_publickey = keys.pair.public.encode()
         socket.curve_secretkey = keys.pair.secret.encode()
         socket.curve_serverkey = keys.server.encode()
@@ -339,7 +339,7 @@ def ask(afar: Afar, message: dict[str, object]) -> dict[str, object]:
     """The answer to a request that no client of ours would make, with the key of an admin."""
     connection = SyncConnection(afar.endpoint, keys=afar.keys.of("ada"))
     with closing(connection):
-        answer = connection.request(b"executor", [json.dumps(message).encode()], timeout_s=20)
+        answer = connection.request(b"executor", [json.dumps(message).encode()], timeout_s=60)
     found: dict[str, object] = json.loads(answer[0])
     return found
 
@@ -390,5 +390,5 @@ def reload(afar: Afar) -> None:
 def keygen(*arguments: str, umask: int = -1) -> Done:
     return subprocess.run(
         [INTENDANT, "keygen", *arguments],
-        capture_output=True, text=True, timeout=20, check=False, umask=umask,
+        capture_output=True, text=True, timeout=60, check=False, umask=umask,
     )  # fmt: skip

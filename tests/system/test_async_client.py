@@ -83,7 +83,7 @@ async def test_events_keep_their_place_over_a_restart_of_the_broker(endpoint: st
         ids: list[int] = []
         ended: set[int] = set()
         async with (
-            asyncio.timeout(60),
+            asyncio.timeout(100),
             aclosing(client.events(after_id=after_id, follow=True)) as events,
         ):
             runs = [await client.submit(["sleep", "0.3"]) for _ in range(12)]

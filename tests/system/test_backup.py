@@ -33,7 +33,7 @@ def test_a_running_daemon_is_backed_up_and_comes_back_elsewhere(
     folders.start("--slots", "1")
     done = folders.submit("echo", "kept")
     folders.run("wait", str(done))
-    live = folders.submit("sleep", "60")
+    live = folders.submit("sleep", "600")
     folders.wait_state(live, "running")
     waiting = folders.submit("echo", "later")
     file = folders.home / "backup.tar.gz"

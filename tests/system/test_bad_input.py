@@ -167,7 +167,7 @@ def test_what_does_not_exist_gives_1_and_is_named(served: Daemon, arguments: lis
 
 
 def test_if_one_of_several_runs_does_not_exist_none_is_touched(served: Daemon) -> None:
-    run_id = served.submit("sleep", "60")
+    run_id = served.submit("sleep", "600")
 
     done = served.run("cancel", f"{run_id},424242")
 

@@ -25,7 +25,7 @@ from intendant.protocol.folders import client_endpoint
 from tests.helpers.bus import broker_alone, send_without_end, workers
 from tests.helpers.daemon import INTENDANT, Daemon
 from tests.helpers.keys import Keys
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import SLOWNESS_S, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,11 +73,11 @@ def test_e17_a_service_that_does_not_exist_is_refused_at_once(served: Daemon) ->
     answer = ask(client_endpoint(served.runtime_dir), b"no-such-service", b"{}")
 
     assert json.loads(answer)["code"] == "service_unknown"
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 + SLOWNESS_S
 
 
 def test_a_client_cannot_speak_to_a_governor(served: Daemon) -> None:
-    run_id = served.submit("sleep", "60")
+    run_id = served.submit("sleep", "600")
     served.wait_state(run_id, "running")
 
     answer = ask(client_endpoint(served.runtime_dir), f"governor.{run_id}.1".encode(), b"{}")
@@ -154,7 +154,7 @@ def test_a_broker_alone_ends_at_a_signal(folders: Daemon, number: int, status: i
     with broker_alone(f"ipc://{folders.home}/b.sock") as broker:
         broker.process.send_signal(number)
 
-        assert broker.process.wait(10) == status
+        assert broker.process.wait(60) == status
 
 
 async def test_a_broker_alone_that_dies_is_back_at_the_same_place(folders: Daemon) -> None:
@@ -194,7 +194,7 @@ def test_a_message_without_end_ends_no_broker_alone_for_long(folders: Daemon) ->
 def test_a_broker_alone_lets_nobody_in_from_afar() -> None:
     done = subprocess.run(
         [INTENDANT, "broker", "--listen", "tcp://0.0.0.0:5999"],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
     assert done.returncode == 2
@@ -240,8 +240,8 @@ def start_with_odd_governor(daemon: Daemon) -> None:
 
 def ask(endpoint: str, service: bytes, body: bytes) -> bytes:
     """One request; the first frame of the answer's body."""
-    connection = SyncConnection(endpoint, connect_s=40)
+    connection = SyncConnection(endpoint, connect_s=60)
     try:
-        return connection.request(service, [body], timeout_s=40)[0]
+        return connection.request(service, [body], timeout_s=60)[0]
     finally:
         connection.close()

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import is_alive
 from tests.helpers.waiting import wait_for
 
 STUBBORN = "trap '' TERM; touch ready-$INTENDANT_RUN_ID; while :; do sleep 0.05; done"
@@ -96,7 +97,6 @@ def test_cancelling_twice_is_cancelling_once(served: Daemon) -> None:
     assert served.wait_state(run_id, "ended")["reason"].endswith(": first")
 
 
-@pytest.mark.alone
 def test_e12_what_ignores_sigterm_is_killed_after_its_grace_all_at_the_same_time(
     daemon: Daemon,
 ) -> None:
@@ -104,14 +104,15 @@ def test_e12_what_ignores_sigterm_is_killed_after_its_grace_all_at_the_same_time
     for run_id in ids:
         wait_for("it runs", (daemon.home / f"ready-{run_id}").exists)
 
-    began = time.monotonic()
     daemon.run("cancel", "all")
     runs = [daemon.wait_state(run_id, "ended") for run_id in ids]
 
-    assert 5.0 <= time.monotonic() - began < 15.0  # one after another they would take 20 s
     assert {(run["outcome"], run["signal"]) for run in runs} == {("cancelled", signal.SIGKILL)}
-    events = [event.event for event in daemon.events(ids[0])]
-    assert events.index("term_sent") < events.index("grace_expired") < events.index("tree_killed")
+    at = [{event.event: event.at for event in daemon.events(run_id)} for run_id in ids]
+    for each in at:
+        assert each["grace_expired"] - each["term_sent"] >= timedelta(seconds=4.9)
+        assert each["tree_killed"] >= each["grace_expired"]
+    assert max(each["term_sent"] for each in at) < min(each["grace_expired"] for each in at)
 
 
 def test_cancelling_now_does_not_wait_for_any_grace(served: Daemon) -> None:
@@ -137,7 +138,7 @@ def test_a_cancel_can_be_made_harder(served: Daemon, harder: dict[str, Any]) -> 
 
 
 def test_a_cancelled_run_is_not_tried_again(served: Daemon) -> None:
-    run_id = served.submit("sleep", "60", flags=["--retry", "5", "--restartable"])
+    run_id = served.submit("sleep", "600", flags=["--retry", "5", "--restartable"])
     served.wait_state(run_id, "running")
 
     served.run("cancel", str(run_id))
@@ -154,8 +155,7 @@ def test_the_whole_group_of_a_cancelled_run_ends(served: Daemon) -> None:
     served.run("cancel", str(run_id))
     served.wait_state(run_id, "ended")
 
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    assert not is_alive(pid)
 
 
 def test_a_stopped_run_can_be_cancelled(served: Daemon) -> None:
@@ -173,7 +173,7 @@ def test_a_stopped_run_can_be_cancelled(served: Daemon) -> None:
 def test_all_means_every_run_that_has_not_ended(daemon: Daemon) -> None:
     ended = daemon.submit("true")
     daemon.wait_state(ended, "ended")
-    ids = [daemon.submit("sleep", "60") for _ in range(6)]  # more than there are slots
+    ids = [daemon.submit("sleep", "600") for _ in range(6)]  # more than there are slots
 
     done = daemon.run("cancel", "all", "--json")
 

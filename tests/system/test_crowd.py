@@ -29,6 +29,7 @@ def warm(folders: Daemon) -> Daemon:
     return folders
 
 
+@pytest.mark.timeout(300)
 def test_500_runs_of_8_clients_in_2_queues_all_end_in_order_and_leave_nothing(
     warm: Daemon,
 ) -> None:
@@ -42,7 +43,7 @@ def test_500_runs_of_8_clients_in_2_queues_all_end_in_order_and_leave_nothing(
         wait_for("all are queued", lambda: warm.status()["runs"]["queued"] == RUNS)
         for queue in ("narrow", "wide"):
             warm.run("queue", "resume", queue)
-        submitted.result(100)
+        submitted.result(250)
 
     assert_all_succeeded(warm)
     assert_started_in_order([event for event in warm.events() if event.run_id >= first], warm)
@@ -55,7 +56,7 @@ def submit_from_many_clients(daemon: Daemon, *, each: int) -> None:
     """Every client submits, one by one, and waits for all of its runs."""
     with ThreadPoolExecutor(CLIENTS) as clients:
         for done in [clients.submit(submit_and_wait, daemon, at, each) for at in range(CLIENTS)]:
-            done.result(100)
+            done.result(250)
 
 
 def submit_and_wait(daemon: Daemon, at: int, each: int) -> None:

@@ -15,7 +15,7 @@ from intendant.client.client import Client
 from tests.helpers.daemon import Daemon
 from tests.helpers.keys import Keys, listening
 from tests.helpers.processes import settable
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import SLOWNESS_S, wait_for
 
 STATUS = {
     "version", "protocol_version", "pid", "state", "cause", "started_at", "slots", "live", "runs",
@@ -51,7 +51,7 @@ def test_the_status_has_every_field_and_they_are_true(served: Daemon) -> None:
 
 def test_e3_the_list_tells_the_waiting_from_the_running(served: Daemon) -> None:
     held = served.submit("true", flags=["--hold", "-n", "waits"])
-    running = served.submit("sleep", "60", flags=["-n", "runs"])
+    running = served.submit("sleep", "600", flags=["-n", "runs"])
     served.wait_state(running, "running")
 
     runs = {run["id"]: run for run in served.json("ls")}
@@ -158,7 +158,7 @@ def test_e19_a_governor_logs_to_its_attempts_folder_with_run_and_attempt(served:
 
 
 def test_e6_each_run_has_a_governor_and_a_process_group_of_its_own(daemon: Daemon) -> None:
-    ids = [daemon.submit("sleep", "60") for _ in range(3)]
+    ids = [daemon.submit("sleep", "600") for _ in range(3)]
     for run_id in ids:
         daemon.wait_state(run_id, "running")
 
@@ -174,7 +174,7 @@ def test_e6_each_run_has_a_governor_and_a_process_group_of_its_own(daemon: Daemo
 def test_e6_a_workload_ignores_and_blocks_no_signal_and_inherits_no_descriptor(
     served: Daemon,
 ) -> None:
-    run_id = served.submit("sleep", "60")
+    run_id = served.submit("sleep", "600")
     served.wait_state(run_id, "running")
     [workload] = psutil.Process(served.claim(run_id)["pid"]).children()
 
@@ -229,26 +229,25 @@ def test_e14_an_idle_daemon_is_gone_at_once(daemon: Daemon) -> None:
     began = time.monotonic()
     daemon.stop()
 
-    # Promised are 0.2 s; the rest is for a machine that does other things as well.
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 0.2 + SLOWNESS_S
     daemon.assert_nothing_left()
 
 
 @pytest.mark.alone
 def test_e14_a_cooperative_run_is_gone_with_the_daemon_within_a_second(daemon: Daemon) -> None:
-    run_id = daemon.submit("sleep", "60")
+    run_id = daemon.submit("sleep", "600")
     daemon.wait_state(run_id, "running")
 
     began = time.monotonic()
     status = daemon.stop()
 
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 + SLOWNESS_S
     assert status == 143
     daemon.assert_nothing_left()
 
 
 def test_e11_a_shutdown_from_outside_is_answered_logged_and_ends_the_runs(daemon: Daemon) -> None:
-    run_id = daemon.submit("sleep", "60")
+    run_id = daemon.submit("sleep", "600")
     daemon.wait_state(run_id, "running")
 
     done = daemon.run("shutdown")
@@ -301,7 +300,7 @@ def test_e4_a_daemon_stays_when_there_is_nothing_left_to_do(daemon: Daemon) -> N
 def test_sighup_applies_slots_and_queues(folders: Daemon) -> None:
     settings = written(folders, "slots = 1\n[queues.gpu]\nslots = 1\n")
     folders.start("--config", str(settings))
-    ids = [folders.submit("sleep", "60") for _ in range(3)]
+    ids = [folders.submit("sleep", "600") for _ in range(3)]
     folders.wait_state(ids[0], "running")
 
     written(folders, "slots = 3\n[queues.gpu]\nslots = 5\n[queues.new]\nslots = 2\n")

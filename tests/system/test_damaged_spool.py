@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from contextlib import suppress
 
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
@@ -80,7 +81,8 @@ def test_a_run_whose_folder_vanished_is_interrupted_at_the_next_start(folders: D
     governor = folders.claim(run_id)["pid"]
     folders.kill()
     for pid in [governor, *folders.processes()]:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the daemon's helpers go by themselves
+            os.kill(pid, signal.SIGKILL)
     wait_for("nobody is left", lambda: not folders.processes())
     shutil.rmtree(folders.attempt_folder(run_id).parent)
     folders.start()

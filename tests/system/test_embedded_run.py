@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def test_a_named_state_folder_is_kept_and_can_be_gone_on_with(home: Daemon) -> N
     first = start(home, "--state-dir", "kept", "runs.json")
     wait_for("the run is running", (home.home / "pid").exists)
     first.send_signal(signal.SIGTERM)
-    _, said = first.communicate(timeout=20)
+    _, said = first.communicate(timeout=60)
     (home.home / "go").touch()
 
     second = run(home, "--state-dir", "kept", "--continue")
@@ -124,7 +123,7 @@ def test_what_ctrl_c_cancelled_and_what_waited_for_it_is_done_by_continue(home: 
     first = start(home, "--state-dir", "kept", "runs.json")
     wait_for("the run is running", (home.home / "pid").exists)
     first.send_signal(signal.SIGINT)
-    _, said = first.communicate(timeout=20)
+    _, said = first.communicate(timeout=60)
     (home.home / "go").touch()
 
     second = run(home, "--state-dir", "kept", "--continue")
@@ -172,7 +171,7 @@ def test_ctrl_c_ends_every_run_in_order_and_exits_130(home: Daemon) -> None:
     pid = read_pid(home)
 
     running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=20)
+    out, _ = running.communicate(timeout=60)
 
     assert running.returncode == 130
     assert out == "bye\n"
@@ -187,7 +186,7 @@ def test_a_signal_while_the_private_daemon_starts_is_heeded(
     wait_for("its daemon is about to start", (home.home / "kept" / "daemon.log").exists)
 
     running.send_signal(number)
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
     assert running.returncode == status
     assert temporary(home) == []
@@ -205,7 +204,7 @@ def test_ctrl_c_cancels_what_runs_and_interrupts_what_may_go_on(home: Daemon) ->
         wait_for("the runs are running", (home.home / name).exists)
 
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=20)
+    _, said = running.communicate(timeout=60)
 
     rows = {line.split()[1]: line for line in said.splitlines() if line[:1].isdigit()}
     assert "cancelled" in rows["once"]
@@ -226,11 +225,11 @@ def test_what_can_be_said_of_a_run_can_be_said_with_its_command(home: Daemon) ->
         "--cwd",
         "tmp",
         "--timeout",
-        "0.5s",
+        "2s",
     ]
     on_end = f"tee {told}"
 
-    done = run(home, *options, "--on-end", on_end, "--", "sh", "-c", "echo $A $T $PWD; sleep 9")
+    done = run(home, *options, "--on-end", on_end, "--", "sh", "-c", "echo $A $T $PWD; sleep 90")
 
     assert (done.returncode, done.stdout) == (124, f"1 x {home.home}/tmp\n")
     assert "run 1 (b) timed_out" in done.stderr
@@ -238,17 +237,15 @@ def test_what_can_be_said_of_a_run_can_be_said_with_its_command(home: Daemon) ->
 
 
 def test_a_second_ctrl_c_kills_at_once_what_does_not_want_to_end(home: Daemon) -> None:
-    running = start(home, "--", "sh", "-c", STUBBORN)
+    running = start(home, "--grace", "5m", "--", "sh", "-c", STUBBORN)
     pid = read_pid(home)
     running.send_signal(signal.SIGINT)
     wait_for("the run is being ended", lambda: "stopping" in embedded_log(home))
 
-    began = time.monotonic()
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
     assert running.returncode == 130
-    assert time.monotonic() - began < 2.0  # the grace of 3 s is not waited for
     assert not psutil.pid_exists(pid)
 
 
@@ -260,7 +257,7 @@ def test_other_signals_end_it_too(home: Daemon, number: int, status: int) -> Non
     pid = read_pid(home)
 
     running.send_signal(number)
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
     assert running.returncode == status
     assert not psutil.pid_exists(pid)
@@ -271,7 +268,7 @@ def test_when_the_command_line_is_killed_its_daemon_and_runs_go_with_it(home: Da
     pid = read_pid(home)
 
     running.kill()
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
 
     wait_for("the run is gone", lambda: not psutil.pid_exists(pid))
     home.assert_nothing_left()
@@ -300,7 +297,7 @@ def test_two_at_once_do_not_meet(home: Daemon) -> None:
 
     second = run(home, "--", "echo", "second")
     (home.home / "go").touch()
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
 
     assert (second.returncode, second.stdout) == (0, "second\n")
     assert first.returncode == 0
@@ -313,7 +310,7 @@ def test_two_cannot_share_a_state_folder(home: Daemon) -> None:
 
     second = run(home, "--state-dir", "kept", "--", "touch", "trace")
     (home.home / "go").touch()
-    first.communicate(timeout=20)
+    first.communicate(timeout=60)
 
     assert second.returncode == 125
     assert "kept" in second.stderr
@@ -360,7 +357,7 @@ class Terminal:
         os.write(self._controller, keys)
 
     def wait(self) -> int:
-        return self._process.wait(20)
+        return self._process.wait(60)
 
 
 def run(home: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,11 +7,10 @@ import signal
 import subprocess
 import time
 
-import psutil
 import pytest
 
 from tests.helpers.daemon import Daemon
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import SLOWNESS_S, wait_for
 
 
 @pytest.mark.parametrize(
@@ -40,10 +39,10 @@ def test_a_file_that_is_not_executable_gives_126(served: Daemon) -> None:
 def test_a_run_past_its_time_limit_gives_124_within_a_second_and_the_grace(served: Daemon) -> None:
     began = time.monotonic()
 
-    done = served.run("submit", "--wait", "--timeout", "1s", "--json", "--", "sleep", "60")
+    done = served.run("submit", "--wait", "--timeout", "1s", "--json", "--", "sleep", "600")
 
     assert done.returncode == 124
-    assert time.monotonic() - began < 1 + 3
+    assert time.monotonic() - began < 1 + 3 + SLOWNESS_S
     run = json.loads(done.stdout)
     assert (run["outcome"], run["reason"]) == ("timed_out", "time_limit: 1.00s")
 
@@ -57,19 +56,19 @@ def test_a_run_that_ignores_the_end_of_its_time_is_killed_after_the_grace(served
     done = served.run("submit", "--wait", *flags, "--json", "--", *stubborn)
 
     assert done.returncode == 124
-    assert 1.0 <= time.monotonic() - began < 1 + 3
+    assert 1.0 <= time.monotonic() - began < 1 + 3 + SLOWNESS_S
     assert json.loads(done.stdout)["signal"] == signal.SIGKILL
 
 
 def test_a_run_cancelled_by_another_client_gives_130(served: Daemon) -> None:
-    waiting = served.popen("submit", "--wait", "--", "sleep", "60")
+    waiting = served.popen("submit", "--wait", "--", "sleep", "600")
     with waiting:
         run_id = int(first_line(waiting))
         served.wait_state(run_id, "running")
 
         assert served.run("cancel", str(run_id)).returncode == 0
 
-        assert waiting.wait(10) == 130
+        assert waiting.wait(60) == 130
     assert served.show(run_id)["outcome"] == "cancelled"
 
 
@@ -98,7 +97,7 @@ def test_the_status_of_a_run_that_ended_long_ago_can_still_be_asked_for(served: 
 
 
 def test_one_can_wait_for_the_first_of_several(served: Daemon) -> None:
-    slow = served.submit("sleep", "60")
+    slow = served.submit("sleep", "600")
     quick = served.submit("sh", "-c", "exit 4")
 
     done = served.run("wait", str(slow), str(quick), "--any", "--json")
@@ -109,11 +108,11 @@ def test_one_can_wait_for_the_first_of_several(served: Daemon) -> None:
 
 
 def test_giving_up_the_wait_gives_75_and_leaves_the_run_alone(served: Daemon) -> None:
-    run_id = served.submit("sleep", "60")
+    run_id = served.submit("sleep", "600")
 
     assert served.run("wait", str(run_id), "--timeout", "0.3s").returncode == 75
 
-    assert served.show(run_id)["state"] in ("starting", "running")
+    assert served.show(run_id)["state"] in ("queued", "starting", "running")
     served.run("cancel", str(run_id))
 
 
@@ -125,12 +124,12 @@ def test_waiting_for_a_run_that_does_not_exist_is_refused(served: Daemon) -> Non
 
 
 def test_ctrl_c_lets_go_of_the_run_and_says_so(served: Daemon) -> None:
-    waiting = served.popen("submit", "--wait", "--", "sleep", "60")
+    waiting = served.popen("submit", "--wait", "--", "sleep", "600")
     run_id = int(first_line(waiting))
     served.wait_state(run_id, "running")
 
     waiting.send_signal(signal.SIGINT)
-    _, said = waiting.communicate(timeout=10)
+    _, said = waiting.communicate(timeout=60)
 
     assert waiting.returncode == 130
     assert f"run {run_id} goes on" in said
@@ -139,25 +138,32 @@ def test_ctrl_c_lets_go_of_the_run_and_says_so(served: Daemon) -> None:
 
 
 def test_when_the_daemon_is_gone_those_who_follow_end_with_69_and_the_way_back(
-    daemon: Daemon,
+    folders: Daemon,
 ) -> None:
-    run_id = daemon.submit("sh", "-c", "echo begun; until test -e go; do sleep 0.05; done")
-    waiting = daemon.popen("wait", str(run_id))
-    following = daemon.popen("logs", "-f", "last")
-    wait_for("it waits", lambda: psutil.Process(waiting.pid).net_connections("unix"))
+    folders.start(environment={"INTENDANT_LOG_LEVEL": "debug"})
+    run_id = folders.submit("sh", "-c", "echo begun; until test -e go; do sleep 0.05; done")
+    waiting = folders.popen("wait", str(run_id))
+    following = folders.popen("logs", "-f", "last")
+    wait_for("both are served", lambda: stream_workers(folders) >= 4)  # two more are idle
     assert first_line(following) == "begun\n"
 
-    daemon.kill()
+    folders.kill()
 
-    _, said = waiting.communicate(timeout=20)
+    _, said = waiting.communicate(timeout=60)
     assert waiting.returncode == 69
     assert f"may go on without it; later: intendant wait {run_id}\n" in said
-    _, said = following.communicate(timeout=20)
+    _, said = following.communicate(timeout=60)
     assert following.returncode == 69
     assert "later: intendant logs -f last\n" in said
-    daemon.start()
-    (daemon.home / "go").touch()
-    assert daemon.run("wait", str(run_id)).returncode == 0
+    folders.start()
+    (folders.home / "go").touch()
+    assert folders.run("wait", str(run_id)).returncode == 0
+
+
+def stream_workers(daemon: Daemon) -> int:
+    """How many workers for streams there have been: each that is busy is replaced."""
+    lines = daemon.log_text().splitlines()
+    return sum('"worker_registered"' in line and '"stream"' in line for line in lines)
 
 
 def test_submitting_prints_the_id_alone(served: Daemon) -> None:

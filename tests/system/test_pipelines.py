@@ -195,7 +195,12 @@ def test_a_cancelled_pipeline_ends_the_runs_of_its_steps(folders: Daemon) -> Non
     folders.run("cancel", str(run_id))
     assert folders.run("wait", str(run_id)).returncode == 130
     assert outcomes(folders, run_id)["b"] == "aborted"
-    assert {run["state"] for run in folders.json("ls", "--all")} == {"ended"}
+    wait_for("all have ended", lambda: {each["state"] for each in all_runs(folders)} == {"ended"})
+
+
+def all_runs(daemon: Daemon) -> list[dict[str, Any]]:
+    runs: list[dict[str, Any]] = daemon.json("ls", "--all")
+    return runs
 
 
 def test_steps_as_runs_go_on_over_the_death_of_the_daemon_and_of_the_pipeline(
@@ -208,8 +213,8 @@ def test_steps_as_runs_go_on_over_the_death_of_the_daemon_and_of_the_pipeline(
     wait_for("b begins", (folders.home / "begun").exists)
     folders.kill()
     folders.start("--slots", "2")
-    child = next(run for run in folders.json("ls", "--all") if run["name"] == f"{run_id}/b")
-    assert child["state"] == "running"
+    child = next(run for run in all_runs(folders) if run["name"] == f"{run_id}/b")
+    folders.wait_state(child["id"], "running")
     folders.run("cancel", str(child["id"]))
     assert folders.run("wait", str(run_id)).returncode == 1
     assert outcomes(folders, run_id)["b"] == "aborted"

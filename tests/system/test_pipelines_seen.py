@@ -32,7 +32,7 @@ def test_c23_steps_are_seen_while_they_run_and_afterwards(daemon: Daemon) -> Non
     run_id = int(daemon.run("submit", "seen.toml").stdout)
     seen = []
     with daemon.client() as client:
-        for step in client.watch_steps([run_id], timeout_s=30):
+        for step in client.watch_steps([run_id], timeout_s=60):
             seen.append((step["name"], step["state"]))
             if step["state"] == "running":
                 (daemon.home / "go").touch()

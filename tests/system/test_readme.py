@@ -46,10 +46,10 @@ def test_the_session_in_the_readme_prints_what_stands_there(folders: Daemon) -> 
             wait_for("the daemon serves", lambda: folders.run("status").returncode == 0)
             for command, expected in commands:
                 done = subprocess.run(
-                    ["bash", "-c", command], env=env, cwd=folders.home, timeout=60,
+                    ["bash", "-c", command], env=env, cwd=folders.home, timeout=100,
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                 )  # fmt: skip
                 assert shape(done.stdout) == shape(expected), command
-            assert daemon.wait(20) == 0
+            assert daemon.wait(60) == 0
         finally:
             daemon.kill()

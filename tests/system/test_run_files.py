@@ -126,7 +126,7 @@ def test_what_comes_after_a_failure_ends_interrupted_for_its_dependency(served: 
 def test_what_comes_after_a_cancelled_run_never_starts(served: Daemon) -> None:
     write_runs(
         served,
-        {"name": "parent", "argv": ["sleep", "60"]},
+        {"name": "parent", "argv": ["sleep", "600"]},
         {"argv": ["true"], "after": ["parent"]},
     )
     parent, child = map(int, served.run("submit", "runs.json").stdout.split())

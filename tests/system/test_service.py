@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.daemon import Daemon
-
-PATIENCE_S = 20.0
+from tests.helpers.waiting import PATIENCE_S
 
 
 class Manager:
@@ -53,7 +52,7 @@ def test_a_service_manager_hears_how_the_daemon_is_and_from_nobody_else(
     for _ in range(3):
         manager.wait("WATCHDOG=1")
 
-    run_id = folders.submit("sleep", "60")
+    run_id = folders.submit("sleep", "600")
     manager.wait("STATUS=running, 1 run live")
     helpers = [folders.status()[name]["pid"] for name in ("broker", "zygote")]
     for pid in (*helpers, folders.claim(run_id)["pid"]):
@@ -73,7 +72,7 @@ def test_while_a_daemon_drains_it_is_not_said_to_be_stopping(
     folders: Daemon, manager: Manager, address: str
 ) -> None:
     folders.start(environment={"NOTIFY_SOCKET": address})
-    run_id = folders.submit("sleep", "60")
+    run_id = folders.submit("sleep", "600")
     folders.wait_state(run_id, "running")
 
     folders.run("shutdown", "--drain")

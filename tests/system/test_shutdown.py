@@ -10,10 +10,14 @@ import pytest
 
 from tests.helpers.daemon import Daemon
 from tests.helpers.ground_truth import event_names, is_alive, none_alive, run_rows
-from tests.helpers.waiting import wait_for
+from tests.helpers.waiting import SLOWNESS_S, wait_for
 from tests.helpers.witness import Gate, Witness
 
 MANY = 20
+GRACE_S = 300.0
+"""Of runs that ignore SIGTERM, where nobody is to wait for it."""
+PROMPT_S = 30.0
+"""At once, as slow machines go."""
 
 
 @pytest.fixture
@@ -35,7 +39,7 @@ def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
         folders.wait_state(run_id, "running")
     began = time.monotonic()
     assert folders.stop(signal.SIGTERM) == 143
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 1.0 + SLOWNESS_S
     assert none_alive(pids)
     folders.assert_nothing_left()
     rows = run_rows(folders.state_dir)
@@ -50,7 +54,7 @@ def test_a_second_sigterm_kills_twenty_runs_that_ignore_the_first(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", str(MANY))
-    ids = folders.submit_scripts(witness.stubborn(), times=MANY, grace_s=60.0)
+    ids = folders.submit_scripts(witness.stubborn(), times=MANY, grace_s=GRACE_S)
     pids = witness.wait_started(MANY)
     folders.send(signal.SIGTERM)
     wait_for("it is stopping", lambda: '"after": "stopping"' in folders.log_text())
@@ -58,7 +62,7 @@ def test_a_second_sigterm_kills_twenty_runs_that_ignore_the_first(
     began = time.monotonic()
     folders.send(signal.SIGTERM)
     wait_for("all runs are gone", lambda: none_alive(pids))
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 0.5 + SLOWNESS_S
     assert folders.wait() == 143
     folders.assert_nothing_left()
     rows = run_rows(folders.state_dir)
@@ -73,7 +77,7 @@ def test_a_hundred_runs_that_ignore_sigterm_cost_one_grace(
     pids = witness.wait_started(100)
     began = time.monotonic()
     assert folders.stop(signal.SIGTERM) == 143
-    assert 1.0 <= time.monotonic() - began < 6.0
+    assert 1.0 <= time.monotonic() - began < 50.0  # one after another: a hundred seconds
     assert none_alive(pids)
     folders.assert_nothing_left()
 
@@ -101,10 +105,10 @@ def test_shutdown_by_command_exits_0(daemon: Daemon, witness: Witness) -> None:
 
 
 def test_shutdown_now_spares_nobody_a_grace(daemon: Daemon, witness: Witness) -> None:
-    daemon.submit_scripts(witness.stubborn(), times=4, grace_s=60.0)
+    daemon.submit_scripts(witness.stubborn(), times=4, grace_s=GRACE_S)
     pids = witness.wait_started(4)
     assert daemon.run("shutdown", "--now").returncode == 0
-    assert daemon.wait(within_s=3.0) == 0
+    assert daemon.wait(within_s=PROMPT_S) == 0
     assert none_alive(pids)
     daemon.assert_nothing_left()
 
@@ -112,12 +116,12 @@ def test_shutdown_now_spares_nobody_a_grace(daemon: Daemon, witness: Witness) ->
 def test_shutdown_now_hastens_a_stop_that_waits_for_a_grace(
     daemon: Daemon, witness: Witness
 ) -> None:
-    daemon.submit_scripts(witness.stubborn(), grace_s=60.0)
+    daemon.submit_scripts(witness.stubborn(), grace_s=GRACE_S)
     pids = witness.wait_started(1)
     assert daemon.run("shutdown").returncode == 0
     wait_for("it is stopping", lambda: '"after": "stopping"' in daemon.log_text())
     assert daemon.run("shutdown", "--now").returncode == 0
-    assert daemon.wait(within_s=3.0) == 0
+    assert daemon.wait(within_s=PROMPT_S) == 0
     assert none_alive(pids)
 
 
@@ -149,11 +153,11 @@ def test_drain_waits_for_what_runs_and_starts_nothing(
 
 def test_a_second_signal_ends_a_drain(folders: Daemon, witness: Witness) -> None:
     folders.start("--slots", "2", "--on-signal", "drain")
-    folders.submit_scripts(witness.stubborn(), grace_s=60.0)
+    folders.submit_scripts(witness.stubborn(), grace_s=GRACE_S)
     pids = witness.wait_started(1)
     folders.send(signal.SIGTERM)
     wait_for("it drains", lambda: '"after": "draining"' in folders.log_text())
-    assert folders.stop(signal.SIGTERM, within_s=3.0) == 143
+    assert folders.stop(signal.SIGTERM, within_s=PROMPT_S) == 143
     assert none_alive(pids)
     folders.assert_nothing_left()
 
@@ -228,13 +232,13 @@ def test_a_restartable_run_that_a_shutdown_stopped_runs_again_after_the_restart(
 def test_a_stopped_governor_does_not_keep_a_second_signal_waiting(
     daemon: Daemon, witness: Witness
 ) -> None:
-    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=60.0)
+    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=GRACE_S)
     pids = witness.wait_started(1)
     daemon.wait_state(run_id, "running")
     os.kill(daemon.claim(run_id)["pid"], signal.SIGSTOP)
     daemon.send(signal.SIGTERM)
     wait_for("it is stopping", lambda: '"after": "stopping"' in daemon.log_text())
-    assert daemon.stop(signal.SIGTERM, within_s=3.0) == 143
+    assert daemon.stop(signal.SIGTERM, within_s=PROMPT_S) == 143
     assert none_alive(pids)
     daemon.assert_nothing_left()
     assert run_rows(daemon.state_dir)[run_id]["outcome"] == "interrupted"
@@ -246,7 +250,7 @@ def test_a_stopped_broker_does_not_keep_the_daemon_from_ending_its_runs(
     [run_id] = daemon.submit_scripts(witness.cooperative(), grace_s=0.5)
     pids = witness.wait_started(1)
     os.kill(daemon.status()["broker"]["pid"], signal.SIGSTOP)
-    assert daemon.stop(signal.SIGTERM, within_s=12.0) == 143
+    assert daemon.stop(signal.SIGTERM, within_s=PROMPT_S) == 143
     assert none_alive(pids)
     daemon.assert_nothing_left()
     assert run_rows(daemon.state_dir)[run_id]["outcome"] == "interrupted"
@@ -258,7 +262,7 @@ def test_a_stopped_broker_does_not_keep_the_daemon_from_ending_its_runs(
 def test_a_second_daemon_on_the_same_folder_is_refused_and_the_first_unharmed(
     daemon: Daemon,
 ) -> None:
-    second = daemon.run("serve", within_s=10.0)
+    second = daemon.run("serve")
     assert second.returncode not in (0, 143)
     assert second.stderr == (
         f"intendant: {daemon.state_dir} is in use by a daemon with pid {daemon.pid}\n"

@@ -315,6 +315,7 @@ def test_t3_and_t18_trials_are_listed_added_and_stopped_from_outside(daemon: Dae
     daemon.assert_nothing_left()
 
 
+@pytest.mark.timeout(300)
 def test_three_kills_change_nothing_about_the_results_of_the_example(daemon: Daemon) -> None:
     """The study's process and all its trials die three times; each result is there once."""
     pytest.importorskip("sklearn")
@@ -331,10 +332,10 @@ def test_three_kills_change_nothing_about_the_results_of_the_example(daemon: Dae
     undisturbed_id, run_id = map(int, daemon.run("submit", "both.json").stdout.split())
     for attempt in (1, 2, 3):
         done = partial(has_rows, daemon, run_id, 8 * attempt)
-        wait_for("it has done something", done, within_s=60)
+        wait_for("it has done something", done, within_s=100)
         find = partial(study_pid, daemon, run_id, attempt)
         os.kill(wait_for("the study is there", find), signal.SIGKILL)
-    assert daemon.run("wait", str(undisturbed_id), str(run_id)).returncode == 0
+    assert daemon.run("wait", str(undisturbed_id), str(run_id), within_s=250).returncode == 0
     assert daemon.show(run_id)["attempt"] == 4
     found = rows(daemon, run_id)
     assert sorted(found) == sorted(rows(daemon, undisturbed_id))
@@ -399,6 +400,7 @@ def title(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.timeout(300)
 def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemon) -> None:
     pytest.importorskip("sklearn")
     root = Path(__file__).parents[2]

