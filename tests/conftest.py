@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.helpers.machine import occupied
@@ -17,9 +18,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure() -> None:
-    """A runner in the background ignores SIGINT, and what it starts would inherit that."""
+def pytest_configure(config: pytest.Config) -> None:
+    """A runner in the background ignores SIGINT, and what it starts would inherit that.
+
+    Examples of hypothesis may take their time, as on a busy machine they do; the same ones are
+    tried each time, but in the long form.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    hypothesis.settings.register_profile(
+        "any machine",
+        deadline=None,
+        derandomize=not config.getoption("--long"),
+        suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    )
+    hypothesis.settings.load_profile("any machine")
 
 
 @pytest.hookimpl(optionalhook=True)
