@@ -235,10 +235,10 @@ def test_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
 
 
 def kill_every_broker(daemon: Daemon) -> None:
-    """As soon as one is born, before it has a title: there are ten seconds for five of them."""
+    """As soon as one comes to life, until the daemon gives up."""
 
     def has_given_up() -> bool:
-        for pid in (*processes_with("intendant: broker"), *processes_with("spawn_main")):
+        for pid in processes_with("intendant: broker"):
             stat = process_stat(pid)
             if stat is not None and stat.parent == daemon.pid:
                 os.kill(pid, signal.SIGKILL)

@@ -19,6 +19,7 @@ from tests.helpers.keys import Keys, listening
 SOURCE = Path(__file__).parents[2] / "examples" / "node-client"
 
 Client = Callable[..., subprocess.Popen[str]]
+pytestmark = pytest.mark.timeout(300)  # the first one downloads
 
 
 def node(program: str | Path) -> list[str]:
@@ -38,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs"):
         shutil.copy(SOURCE / name, folder)
     done = subprocess.run(
-        [*npm(), "ci"], cwd=folder, capture_output=True, text=True, timeout=110, check=False
+        [*npm(), "ci"], cwd=folder, capture_output=True, text=True, timeout=250, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "client.mjs"
@@ -59,7 +60,7 @@ def client(installed: Path, served: Daemon) -> Client:
 
 def said(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     """Exit status, output and errors of a client, at its end."""
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=100)
     return process.returncode, out, errors
 
 
@@ -122,7 +123,7 @@ def test_a_client_in_another_language_comes_by_tcp_with_a_key(
 
     done = subprocess.run(
         [*node(installed), endpoint, "submit", "sh", "-c", "test -z \"$INTENDANT_SECRET_KEY\""],
-        capture_output=True, text=True, env=environment, cwd=folders.home, timeout=60, check=False,
+        capture_output=True, text=True, env=environment, cwd=folders.home, timeout=100, check=False,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
