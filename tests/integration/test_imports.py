@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-MAINS = ("executor.main", "governor.main", "broker.server", "workloads.study.conduct")
+MAINS = ("executor.main", "governor.main", "broker.control", "workloads.study.conduct")
 
 
 @pytest.mark.parametrize("main", MAINS)

@@ -10,7 +10,6 @@ that have a request in hand are looked after at once.
 
 from __future__ import annotations
 
-# isort: split
 import asyncio
 import contextlib
 import os
