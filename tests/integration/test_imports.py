@@ -15,3 +15,13 @@ def test_no_process_carries_what_only_a_terminal_or_a_sampler_needs(main: str) -
     code = f"import intendant.{main}, sys; print(*{{'rich', 'optuna', 'numpy'}} & {{*sys.modules}})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize("main", ["executor.executor", "governor.preloaded"])
+def test_the_daemons_own_processes_look_for_no_plugins_of_pydantic(main: str) -> None:
+    code = (
+        "from intendant.protocol.building import forgo_plugins; forgo_plugins(); "
+        f"import intendant.{main}, sys; print('importlib.metadata' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -37,6 +37,9 @@ def verb(**flags: object) -> None:
       intendant serve --config intendant.toml --state-dir /var/lib/intendant
       intendant serve --listen tcp://0.0.0.0:5555
     """
+    from intendant.protocol.building import forgo_plugins
+
+    forgo_plugins()
     from intendant.executor.main import serve
 
     given = {name: value for name, value in flags.items() if value is not None}

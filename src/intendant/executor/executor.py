@@ -75,6 +75,7 @@ log = structlog.get_logger()
 GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = (
     "intendant.governor.footprint:lay_names",
+    "intendant.protocol.building:forgo_plugins",
     "intendant.governor.main",
     "intendant.governor.preloaded",
     "intendant.workloads.command",

@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
+from intendant.protocol.building import without_plugins
 from intendant.protocol.study import StudySpec
 from intendant.store.trials import TRIALS_FILE, StudyRow, TrialStore
 from intendant.trial import MAX_LINE_BYTES
@@ -47,7 +48,8 @@ class Outcome:
 def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> Outcome:
     """Conduct the study of an order, from where its database says that it is."""
     logs.configure("info", role="study")
-    spec = StudySpec.model_validate(order["spec"])
+    with without_plugins():
+        spec = StudySpec.model_validate(order["spec"])
     run_folder, attempt_folder = Path(order["run_folder"]), Path(order["attempt_folder"])
     sys.path[:0] = [str(Path.cwd())]
     policy = _fetched(spec, run_folder)
