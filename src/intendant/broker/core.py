@@ -35,7 +35,8 @@ A9  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a p
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import cast
 
 import structlog
 
@@ -247,15 +248,17 @@ class BrokerCore:
 
     def _why_full(self, service: Service, request: Request) -> RequestRefused | None:
         """Why `request` may not even wait; `None`: there is room."""
-        name = service.name.decode()
         limit = self._config.max_queue
         if self._is_stream(service) and len(service.workers) >= self._config.max_streams:
             return Busy(f"all {len(service.workers)} streams are taken")
-        request.size_bytes = sum(_size_bytes(frame) for frame in request.body)
-        if len(service.waiting) >= limit or len(self._waiting) >= MAX_WAITING:
-            return Busy(f"{len(service.waiting)} requests wait for {name} already")
+        request.size_bytes = sum(map(len, cast("Sequence[Sized]", request.body)))
+        waiting = len(service.waiting)
+        if waiting >= limit or len(self._waiting) >= MAX_WAITING:
+            return Busy(f"{waiting} requests wait for {service.name.decode()} already")
         if service.waiting.count_of(request.client) >= max(1, limit // 2):
-            return Busy(f"this client has {limit // 2} requests waiting for {name} already")
+            return Busy(
+                f"this client has {limit // 2} requests waiting for {service.name.decode()} already"
+            )
         if self._waiting_bytes + request.size_bytes > MAX_WAITING_BYTES:
             return Busy("the requests that wait fill the broker's memory")
         return None
@@ -315,8 +318,7 @@ class BrokerCore:
         service.workers[peer] = self._workers[peer] = self._by_sent[peer] = worker
         log.debug("worker_registered", service=name.decode(), pid=peer.pid)
         self._tell_presence(name, True)
-        service.free(worker)
-        self._dispatch(service)
+        self._go_on(worker)
 
     def _tell_presence(self, name: bytes, is_present: bool) -> None:
         if self._admission.is_exclusive(name):
@@ -345,10 +347,8 @@ class BrokerCore:
         if worker is None or worker.request is None:
             self._on_unexpected(peer, frames)
             return
-        request = worker.request
-        worker.service.free(worker)
-        self._finish(request, frames[4:])
-        self._dispatch(worker.service)
+        self._finish(worker.request, frames[4:])
+        self._go_on(worker)
 
     def _answering(self, peer: Peer, frames: Frames) -> Worker | None:
         """The worker that `peer` is, if it has the request that `frames` answers."""
@@ -441,12 +441,15 @@ class BrokerCore:
         frames = [mdp.WORKER, mdp.W_REQUEST, request.address, b"", *request.body]
         self._to_worker(worker, frames, request)
 
-    def _dispatch(self, service: Service) -> None:
-        """Bring idle workers and waiting requests together."""
-        while service.waiting and (worker := service.take_idle()) is not None:
+    def _go_on(self, worker: Worker) -> None:
+        """`worker` has nothing in hand: it gets the next request, or waits for one."""
+        service = worker.service
+        if service.waiting:
             request = service.waiting.pop()
             self._stop_waiting(request)
             self._assign(worker, request)
+        else:
+            service.free(worker)
 
     def _finish(self, request: Request, body: Frames) -> None:
         """The request's one FINAL."""
@@ -483,7 +486,8 @@ class BrokerCore:
         service = self._services.setdefault(request.service, Service(request.service))
         service.waiting.append_left(request)
         self._start_waiting(request)
-        self._dispatch(service)
+        if (worker := service.take_idle()) is not None:
+            self._go_on(worker)
 
     def _on_worker_lost(self, request: Request) -> None:
         again = request.service in self._config.redeliver and not request.partials
@@ -627,10 +631,6 @@ def _is_well_formed(frames: Frames) -> bool:
     if command in (mdp.W_HEARTBEAT, mdp.W_DISCONNECT):
         return len(frames) == 2
     return len(frames) >= 5 and bool(frames[2]) and frames[3] == b""
-
-
-def _size_bytes(frame: object) -> int:
-    return len(frame) if isinstance(frame, Sized) else 0
 
 
 def _require(holds: bool, what: str) -> None:

@@ -117,13 +117,11 @@ class Port:
         header: zmq.Frame = _receive(socket, _NOBLOCK, False)
         frame = header
         frames = [frame]
-        count = 1
         while frame.more:
             frame = _receive(socket, _NOBLOCK, False)
-            count += 1
-            if count <= mdp.MAX_FRAMES:
+            if len(frames) <= mdp.MAX_FRAMES:
                 frames.append(frame)
-        return routing_id, header, [] if count > mdp.MAX_FRAMES else _readable(frames)
+        return routing_id, header, [] if len(frames) > mdp.MAX_FRAMES else _readable(frames)
 
     def send(self, message: Outgoing) -> Sent:
         """Send all of `message` or nothing."""
@@ -160,11 +158,13 @@ class Port:
         """
         known = self._peers.get(routing_id)
         address = _property(header, "Peer-Address")
-        key = _property(header, "User-Id") if self._has_keys else None
-        connection = connection_at(header.get(zmq.SRCFD)) if self._has_keys else None
-        if known is not None and (known.address, known.key, known.connection) == (
-            address, key, connection,
-        ):  # fmt: skip
+        key, connection = self._proven(header) if self._has_keys else (None, None)
+        if (
+            known is not None
+            and known.address == address
+            and known.key == key
+            and known.connection == connection
+        ):
             self._peers.move_to_end(routing_id)
             return known, None
         caller, pid = self._caller(address, key)
@@ -178,6 +178,10 @@ class Port:
         if len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)
         return peer, known
+
+    def _proven(self, header: zmq.Frame) -> tuple[str, tuple[int, int] | None]:
+        """The key that the sender came with, and on which connection."""
+        return _property(header, "User-Id"), connection_at(header.get(zmq.SRCFD))
 
     def cut_off(self, keys: Collection[str]) -> list[Peer]:
         """End every connection that came with one of `keys`; whose they were."""

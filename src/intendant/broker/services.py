@@ -128,7 +128,10 @@ class WaitingLine:
 
     def append(self, request: Request) -> None:
         """At the end of its client's own line."""
-        self._by_client.setdefault(request.client, OrderedDict())[request.number] = request
+        line = self._by_client.get(request.client)
+        if line is None:
+            line = self._by_client[request.client] = OrderedDict()
+        line[request.number] = request
         self._length += 1
 
     def append_left(self, request: Request) -> None:
@@ -139,11 +142,11 @@ class WaitingLine:
 
     def pop(self) -> Request:
         """The next request; its client goes to the end of the round."""
-        client, line = next(iter(self._by_client.items()))
-        request = next(iter(line.values()))
-        self.remove(request)
-        if client in self._by_client:
-            self._by_client.move_to_end(client)
+        client, line = self._by_client.popitem(last=False)
+        _, request = line.popitem(last=False)
+        if line:
+            self._by_client[client] = line
+        self._length -= 1
         return request
 
     def remove(self, request: Request) -> None:
