@@ -57,6 +57,12 @@ def deaf():
         print("ready", flush=True)
         time.sleep(600)
     except SystemExit: return "finished all the same"
+def forks(what):
+    if os.fork():
+        os.wait()  # the copy has long said what it has to say
+        os._exit(0)
+    if what == "raise": raise ValueError("of the copy")
+    return object() if what == "opaque" else "of the copy"
 def loop():
     print("ready", flush=True)
     while True: pass
@@ -123,6 +129,16 @@ def test_a_call_that_fails_says_why_or_nothing_and_leaves_no_result(
     assert called.status == status
     assert called.report == report or (name == "sys" and "is no function" in str(called.report))
     assert not (tmp_path / "result.json").exists()
+
+
+@pytest.mark.parametrize("what", ["return", "raise", "opaque"])
+@pytest.mark.parametrize("result", ["json", "pickle"])
+def test_a_copy_that_the_function_forks_has_no_say(
+    call: Call, tmp_path: Path, what: str, result: str
+) -> None:
+    called = call("forks", what, result=result).wait()
+    assert (called.status, called.report) == (0, None)
+    assert not list(tmp_path.glob("*result*"))
 
 
 def test_a_result_without_json_is_a_failure(call: Call) -> None:

@@ -38,44 +38,73 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     flush_each_line()
     sys.argv = [order["target"] or "<function>"]
     sys.path.insert(0, str(Path.cwd()))
+    word = Word(Path(order["folder"]), cast(Encoding, order["result"]), report_fd)
     try:
         asking = Asking(life_fd)
-        failure = _failure(order, asking)
+        failure = _failure(order, word, asking)
         with asking.held_off():
-            _report(report_fd, failure)
+            word.report(failure)
     except Refusal as error:
         sys.stderr.write(f"{error}\n")
-        _report(report_fd, str(error))
+        word.report(str(error))
         return FAILED
     return 0 if failure is None else FAILED
 
 
-def _failure(order: Mapping[str, Any], asking: Asking) -> str | None:
+class Word:
+    """What the call leaves: its result, and a report of how it ended.
+
+    Only the process that made it has a say, none of the copies that a function may have forked.
+    """
+
+    def __init__(self, folder: Path, encoding: Encoding, report_fd: int) -> None:
+        self.encoding = encoding
+        self._folder = folder
+        self._report_fd = report_fd
+        self._owner = os.getpid()
+
+    def keep(self, data: bytes) -> None:
+        """Put the result on disk; `Refusal` if that can't be done."""
+        if os.getpid() != self._owner:
+            return
+        try:
+            keep(self._folder, self.encoding, data)
+        except (InvalidRequest, OSError) as error:
+            raise Refusal(reason("result", str(error))) from error
+
+    def report(self, failure: str | None) -> None:
+        """Say that it went well, or why not."""
+        if os.getpid() != self._owner:
+            return
+        report = {} if failure is None else {"reason": failure}
+        os.pwrite(self._report_fd, json.dumps(report).encode(), 0)
+
+
+def _failure(order: Mapping[str, Any], word: Word, asking: Asking) -> str | None:
     """Call, and keep the result; the reason if the user's code raised an exception."""
-    folder, encoding = Path(order["folder"]), cast(Encoding, order["result"])
     try:
-        data = _called(order, encoding, asking)
+        data = _called(order, word.encoding, asking)
         with asking.held_off():
             _flush()
-            _keep(folder, encoding, data)
+            word.keep(data)
     except (SystemExit, Refusal):
         raise
     except BaseException as error:  # noqa: BLE001  the edge around the user's code
         with asking.held_off():
-            return _explained(error, folder, encoding)
+            return _explained(error, word)
     return None
 
 
-def _explained(error: BaseException, folder: Path, encoding: Encoding) -> str:
+def _explained(error: BaseException, word: Word) -> str:
     """The reason, after the exception has been printed and, if it is wanted, kept."""
     import traceback
 
     error.__traceback__ = from_users_code(error.__traceback__)
     traceback.print_exception(error)
-    if encoding == "pickle":
+    if word.encoding == "pickle":
         from intendant.client.pickles import pack_exception
 
-        _keep(folder, encoding, pack_exception(error))
+        word.keep(pack_exception(error))
     return reason("exception", "".join(traceback.format_exception_only(error)).strip())
 
 
@@ -112,20 +141,8 @@ def _pickled(encoded_call: str) -> Callable[[], object]:
     return lambda: call.function(*call.args, **call.kwargs)
 
 
-def _keep(folder: Path, encoding: Encoding, data: bytes) -> None:
-    try:
-        keep(folder, encoding, data)
-    except (InvalidRequest, OSError) as error:
-        raise Refusal(reason("result", str(error))) from error
-
-
 async def _awaited(result: Any) -> object:
     return await result
-
-
-def _report(descriptor: int, failure: str | None) -> None:
-    report = {} if failure is None else {"reason": failure}
-    os.pwrite(descriptor, json.dumps(report).encode(), 0)
 
 
 def _flush() -> None:
