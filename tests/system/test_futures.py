@@ -220,6 +220,19 @@ def test_leaving_the_block_waits(client: Client) -> None:
         pool.submit(pow, 2, 2)
 
 
+def test_leaving_the_block_by_an_exception_waits_and_ends_no_run(client: Client) -> None:
+    futures: list[RunFuture[int]] = []
+
+    def leave_in_the_middle() -> None:
+        with client.executor() as pool:
+            futures.extend(pool.submit(later, 0.1, at) for at in range(6))
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        leave_in_the_middle()
+    assert [future.result(0) for future in futures] == list(range(6))
+
+
 def test_shutting_down_cancels_what_is_queued_only_when_asked(
     client: Client, tmp_path: Path
 ) -> None:

@@ -219,7 +219,7 @@ def test_a_zygote_killed_between_request_and_fork_costs_no_run(
     wait_for("no zombie is left", lambda: not zombies_of(daemon.pid))
 
 
-def test_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
+def test_e15_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
     daemon: Daemon, witness: Witness
 ) -> None:
     with Gate(daemon.home / "gate") as gate:
@@ -228,6 +228,7 @@ def test_the_daemon_leaves_runs_alone_when_no_broker_can_be_kept_alive(
         daemon.wait_state(run_id, "running")
         kill_every_broker(daemon)
         assert daemon.wait() == 70
+        assert '"cause": "broker_lost"' in daemon.log_text()
         assert is_alive(pid)
         daemon.start("--slots", "4")
         gate.open()

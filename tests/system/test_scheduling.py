@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from intendant.errors import QueueNotFound
 from intendant.protocol.records import EventRecord
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
@@ -32,6 +33,9 @@ def test_e1_a_higher_priority_starts_first_then_the_older(daemon: Daemon) -> Non
 
 def test_e1_one_request_takes_several_runs_or_none(daemon: Daemon) -> None:
     with daemon.client() as client:
+        with pytest.raises(QueueNotFound, match="nowhere"):
+            client.submit_all([a_spec("true"), {**a_spec("true"), "queue": "nowhere"}])
+        assert client.runs() == []
         runs = client.submit_all([a_spec("true"), a_spec("true"), a_spec("true")])
 
     assert [run.id for run in runs] == [1, 2, 3]

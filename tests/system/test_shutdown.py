@@ -50,7 +50,7 @@ def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
 
 
 @pytest.mark.alone
-def test_a_second_sigterm_kills_twenty_runs_that_ignore_the_first(
+def test_e13_a_second_sigterm_kills_every_run_and_the_helpers_at_once(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", str(MANY))
