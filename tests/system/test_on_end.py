@@ -167,6 +167,12 @@ def test_a_run_file_and_an_embedded_daemon_know_it(folders: Daemon) -> None:
     assert json.loads((folders.home / "told").read_text())["outcome"] == "succeeded"
 
 
+def test_run_says_that_a_command_failed_and_ends_as_its_run_did(folders: Daemon) -> None:
+    done = folders.run("run", "--on-end", "sh -c 'exit 3'", "--", "true")
+
+    assert (done.returncode, done.stderr) == (0, "intendant: on_end of run 1: exit status 3\n")
+
+
 # --- what goes wrong -----------------------------------------------------------------------------
 
 

@@ -112,10 +112,14 @@ def run_embedded(
                 with private_queues_explained():
                     plan = make_plan(client, submissions, secret_env=secret_env)
             account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
+        daemon.shut_down()  # which waits for the commands that are told of the ends
+        failed_commands = list(daemon.logged("on_end_failed"))
         with_result = runs_with_result(account, daemon.state_dir)
         daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
         kept = daemon.state_dir if daemon.keep_state or state_dir else None
     _say_how_it_ended(account, len(plan.run_ids))
+    for failed in failed_commands:
+        click.echo(f"intendant: on_end of run {failed['run_id']}: {failed['failure']}", err=True)
     if kept and with_result:
         _say_what_returned(with_result, kept)
     _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)

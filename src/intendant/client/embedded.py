@@ -9,6 +9,7 @@ parent holds its writing end. Sockets go to a folder with a short path (unix(7) 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import shutil
@@ -17,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from intendant.client.client import Client
 from intendant.errors import IntendantError, SupervisionError
@@ -69,7 +71,7 @@ class EmbeddedDaemon:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            self._shut_down()
+            self.shut_down()
         finally:
             self._end()
 
@@ -105,6 +107,34 @@ class EmbeddedDaemon:
         """Its exit status like `wait`'s, if it has ended or does so in time."""
         process = self._running()
         return process.wait() if _ended_within(process, within_s) else None
+
+    def shut_down(self) -> None:
+        """End it and its runs: by request, then SIGTERM, then SIGKILL, each with a bound.
+
+        Leaving the block does so too; in between, its state can be looked at.
+        """
+        process = self._running()
+        if process.poll() is None and not self._is_ending:
+            with (
+                contextlib.suppress(IntendantError, TimeoutError),
+                self.client(timeout_s=TERM_S) as client,
+            ):
+                client.shutdown()
+        for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGTERM, TERM_S)):
+            if _ended_within(process, patience_s):
+                return
+            process.send_signal(number)
+        _ended_within(process, TERM_S)
+
+    def logged(self, event: str) -> Iterator[dict[str, Any]]:
+        """What it has logged under this name, in order."""
+        mark = f'"event": "{event}"'.encode()
+        with (self.state_dir / "daemon.log").open("rb") as log:
+            log.seek(self._log_start)
+            for line in log:
+                if mark in line:
+                    with contextlib.suppress(ValueError):  # torn: there was no room for all of it
+                        yield json.loads(line)
 
     @property
     def _runtime_dir(self) -> Path:
@@ -158,21 +188,6 @@ class EmbeddedDaemon:
             log.seek(max(self._log_start, size - _TAIL_BYTES))
             lines = log.read().decode(errors="backslashreplace").splitlines()
         return "\n".join(lines[-10:]) or "it said nothing"
-
-    def _shut_down(self) -> None:
-        """End it: by request, then SIGTERM, then SIGKILL, each with a bound."""
-        process = self._running()
-        if process.poll() is None and not self._is_ending:
-            with (
-                contextlib.suppress(IntendantError, TimeoutError),
-                self.client(timeout_s=TERM_S) as client,
-            ):
-                client.shutdown()
-        for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGTERM, TERM_S)):
-            if _ended_within(process, patience_s):
-                return
-            process.send_signal(number)
-        _ended_within(process, TERM_S)
 
     def _end(self) -> None:
         """Leave nothing behind: no process, no descriptor, no folder but a state to keep."""
