@@ -14,19 +14,19 @@ import pytest
 from intendant.errors import StoreError
 from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
-from intendant.executor.handlers import on_queue_pause
+from intendant.executor.handlers import on_queue_pause, on_run_cancel
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import utc_now
 from intendant.executor.scheduler import Scheduler
 from intendant.protocol.executor_states import ExecutorEvent
-from intendant.protocol.messages import QueuePauseRequest
+from intendant.protocol.messages import QueuePauseRequest, RunCancelRequest
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.roles import Caller, Role
 from intendant.store.base import Candidate
 from intendant.store.sqlite import SqliteStore
 from tests.helpers.doubt import commits_in_doubt
-from tests.helpers.supervised import Supervised, supervised
+from tests.helpers.supervised import Moment, Supervised, supervised
 
 ADA = Asker(Caller("ada", Role.ADMIN))
 
@@ -139,3 +139,26 @@ async def test_a_pause_that_only_the_store_knows_of_is_learnt_from_the_first_ref
             await until(lambda: not desk.live)
 
         assert attempt.launcher.born == []
+
+
+async def test_a_run_whose_cancel_is_on_disk_though_that_was_reported_failed_is_cancelled(
+    tmp_path: Path,
+) -> None:
+    with commits_in_doubt() as doubt:
+        async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
+            desk = serving(attempt)
+            desk.live[attempt.run_id] = attempt.supervision
+            following = tasks.create_task(desk.follow_stops())
+            attempt.launcher.hangs = True
+
+            async def cancel_in_vain() -> None:
+                doubt.commits = 1
+                with pytest.raises(StoreError):
+                    await on_run_cancel(desk, RunCancelRequest(selection=["1"]), ADA)
+
+            attempt.moments.acts[Moment.LAUNCHING] = cancel_in_vain
+            await attempt.launch()
+            following.cancel()
+
+            run = await attempt.case.store.run(attempt.run_id)
+            assert (run.state, run.outcome) == ("ended", "cancelled")

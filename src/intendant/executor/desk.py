@@ -18,8 +18,10 @@ from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import Parts
 from intendant.executor.schedule import QueueState
+from intendant.executor.stop import stop_of
 from intendant.executor.supervise import Supervision
 from intendant.protocol.records import QueueRecord
+from intendant.store.insist import insist
 
 log = structlog.get_logger()
 
@@ -41,6 +43,8 @@ class Desk:
     audit: Audit = field(default_factory=Audit)
     schedule_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     slot_freed: asyncio.Event = field(default_factory=asyncio.Event)
+    stops_wanted: asyncio.Event = field(default_factory=asyncio.Event)
+    """The store may know of wishes to stop that live runs have not been told of."""
 
     def live_by_queue(self) -> Counter[str]:
         """How many slots each queue holds."""
@@ -71,6 +75,19 @@ class Desk:
         """Have the queues looked at again before anything starts."""
         self.queues_doubtful = True
         self.schedule_wanted.set()
+
+    async def follow_stops(self) -> None:
+        """Tell live runs of wishes that only the store knows of, until cancelled.
+
+        They come with the end of a pipeline, or with a cancel that was reported failed.
+        """
+        while True:
+            await self.stops_wanted.wait()
+            self.stops_wanted.clear()
+            for live in await insist("stops", self.parts.store.live):
+                supervision, stop = self.live.get(live.run.id), stop_of(live)
+                if supervision is not None and stop is not None:
+                    supervision.stop(stop)
 
     async def hold_slot(self, supervision: Supervision, life: Coroutine[Any, Any, None]) -> None:
         """Live an attempt's life; its slot, taken before, is given back at the end of it."""

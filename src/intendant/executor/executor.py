@@ -8,7 +8,7 @@ The task tree (ending it ends the daemon; there is no other way out):
     ├── executor x 64   workers for short requests
     ├── stream x 2…256  workers for streams
     ├── scheduler       grants slots
-    ├── children        tells runs of steps that their pipeline has ended
+    ├── stops           tells live runs of wishes that only the store knows of
     ├── settings        reads the settings again at SIGHUP
     ├── announce        says that the daemon serves, once the broker does
     ├── on-end          runs the commands that are told of ends
@@ -46,7 +46,7 @@ from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.selecting import NOT_ENDED
 from intendant.executor.service import ServiceReport
-from intendant.executor.stop import DAEMON_STOPPING, Stop, stop_of
+from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.executor.streams import StreamPool
 from intendant.executor.supervise import Supervision
 from intendant.executor.troubles import Troubles
@@ -65,7 +65,6 @@ from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
-from intendant.store.insist import insist
 from intendant.store.lock import lock_folder
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
@@ -124,7 +123,7 @@ class Executor:
         self._lifecycle = Lifecycle()
         self._schedule_wanted = asyncio.Event()
         self._settings_wanted = asyncio.Event()
-        self._pipeline_ended = asyncio.Event()
+        self._stops_wanted = asyncio.Event()
         self._on_end_wanted = asyncio.Event()
         self._stops: list[asyncio.Task[None]] = []
 
@@ -175,7 +174,7 @@ class Executor:
                 scheduler = Scheduler(desk, tasks)
                 aides = [
                     tasks.create_task(scheduler.run(), name="scheduler"),
-                    tasks.create_task(self._follow_pipelines(desk), name="children"),
+                    tasks.create_task(desk.follow_stops(), name="stops"),
                     tasks.create_task(self._follow_settings(desk), name="settings"),
                     tasks.create_task(on_end.run(), name="on-end"),
                     tasks.create_task(self._announce(desk), name="announce"),
@@ -224,7 +223,7 @@ class Executor:
         )
         return Desk(
             parts, self._hub, self._lifecycle, self._runtime_dir, utc_now(),
-            schedule_wanted=self._schedule_wanted,
+            schedule_wanted=self._schedule_wanted, stops_wanted=self._stops_wanted,
         )  # fmt: skip
 
     async def _announce(self, desk: Desk) -> None:
@@ -301,16 +300,6 @@ class Executor:
                 self._stops.append(tasks.create_task(stop, name=f"stop-{now}"))
         self._report.stopping()
 
-    async def _follow_pipelines(self, desk: Desk) -> None:
-        """The end of a pipeline cancels the runs of its steps; tell those that are live."""
-        while True:
-            await self._pipeline_ended.wait()
-            self._pipeline_ended.clear()
-            for live in await insist("children", desk.parts.store.live):
-                supervision, stop = desk.live.get(live.run.id), stop_of(live)
-                if supervision is not None and stop is not None:
-                    supervision.stop(stop)
-
     # --- settings --------------------------------------------------------------------------------
 
     async def _follow_settings(self, desk: Desk) -> None:
@@ -361,7 +350,7 @@ class Executor:
         if any(record.state in _LETS_START for record in records):
             self._schedule_wanted.set()
         if any(record.kind == "pipeline" and record.outcome is not None for record in records):
-            self._pipeline_ended.set()
+            self._stops_wanted.set()  # of the runs of its steps, cancelled with it
         if any(is_wanted(record, self._settings) for record in records):
             self._on_end_wanted.set()
 

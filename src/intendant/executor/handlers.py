@@ -261,9 +261,13 @@ async def on_run_cancel(desk: Desk, request: RunCancelRequest, who: Asker) -> Me
     reason = f"cancelled: by {who.account}"
     if request.reason:
         reason += f": {request.reason[:MAX_REASON]}"
-    result = await desk.parts.store.request_stop(
-        run_ids, outcome=Outcome.CANCELLED, reason=reason, only_waiting=request.only_waiting
-    )
+    try:
+        result = await desk.parts.store.request_stop(
+            run_ids, outcome=Outcome.CANCELLED, reason=reason, only_waiting=request.only_waiting
+        )
+    except StoreError:  # it may be on disk all the same
+        desk.stops_wanted.set()
+        raise
     crash_point("executor.stop_recorded")
     stop = Stop(Outcome.CANCELLED, reason, now=request.now, grace_s=request.grace_s)
     for run in result.runs:
