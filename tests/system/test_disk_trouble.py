@@ -133,7 +133,7 @@ def test_an_end_that_cannot_be_recorded_keeps_no_worker_from_other_requests(
         with trouble(folders, "ENOSPC"):
             gate.open()
             wait_for("it can't be recorded", lambda: "not_recorded" in folders.log_text())
-            assert folders.run("status", within_s=25.0).returncode == 0
+            assert folders.run("status").returncode == 0
             assert run_rows(folders.state_dir)[run_id]["state"] == "running"
         assert folders.wait_state(run_id, "ended")["exit_code"] == 3
 
