@@ -217,6 +217,20 @@ def test_a_broker_alone_can_be_told_whose_keys_to_let_in(folders: Daemon) -> Non
         with pytest.raises(AccessDenied):
             stranger.request(b"mmi.service", [b"none"], timeout_s=20)
 
+        keys.authorize("stranger")
+        keys.remove("ann")
+        broker.process.send_signal(signal.SIGHUP)
+        wait_for("the stranger is let in", lambda: is_let_in(stranger))
+        assert not is_let_in(ann)
+
+
+def is_let_in(connection: SyncConnection) -> bool:
+    """Whether its key is known."""
+    try:
+        return connection.request(b"mmi.service", [b"none"], timeout_s=20) == [b"404"]
+    except AccessDenied:
+        return False
+
 
 @contextmanager
 def strangers_socket(daemon: Daemon) -> Iterator[zmq.Socket[bytes]]:

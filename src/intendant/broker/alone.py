@@ -13,7 +13,7 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
@@ -26,6 +26,8 @@ from intendant.process.waits import first_of, settled
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller
 
+ReadKeys = Callable[[], Mapping[str, Caller]]
+
 log = structlog.get_logger()
 
 
@@ -36,13 +38,14 @@ def run_alone(
     liveness: int = mdp.LIVENESS,
     redeliver: Iterable[str] = (),
     server_key: KeyPair | None = None,
-    authorized: Mapping[str, Caller] | None = None,
+    read_keys: ReadKeys = dict,
     memory_mib: int = 2048,
 ) -> int:
     """Keep a broker until a signal comes; the exit status, 70 when it can't be kept alive.
 
     A request of a service in `redeliver` goes to another worker, once, when its worker is lost.
-    With a server's key only those who have one of the `authorized` keys come in by tcp.
+    With a server's key only those come in by tcp whose keys `read_keys` gives, at the start and
+    again at each SIGHUP.
     `SettingsError`: it can't listen there.
     """
     config = BrokerConfig(
@@ -52,7 +55,7 @@ def run_alone(
         liveness=liveness,
         redeliver=frozenset(name.encode() for name in redeliver),
         server_key=server_key,
-        authorized=authorized or {},
+        authorized=read_keys(),
         memory_bytes=memory_mib * 1024 * 1024,
     )
     for endpoint in config.endpoints:
@@ -60,10 +63,10 @@ def run_alone(
         check_free(endpoint.uri)
     logs.configure(config.log_level, role="keeper")
     os.umask(0o077)
-    return asyncio.run(_keep(config))
+    return asyncio.run(_keep(config, read_keys))
 
 
-async def _keep(config: BrokerConfig) -> int:
+async def _keep(config: BrokerConfig, read_keys: ReadKeys) -> int:
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -75,6 +78,8 @@ async def _keep(config: BrokerConfig) -> int:
         loop.add_signal_handler(number, end, number)
     with Children() as children:
         link = BrokerLink(config, children, None)
+        if config.server_key is not None:
+            loop.add_signal_handler(signal.SIGHUP, _read_again, link, read_keys)
         try:
             await first_of(settled(ended), link.run())
         except HelperLost as error:
@@ -83,3 +88,13 @@ async def _keep(config: BrokerConfig) -> int:
             log.critical("broker_given_up", error=str(error))
             return os.EX_SOFTWARE
     return 128 + ended.result()
+
+
+def _read_again(link: BrokerLink, read_keys: ReadKeys) -> None:
+    """Let in who has a key now, cut off who has none any more; a faulty file changes nothing."""
+    try:
+        link.authorize(read_keys())
+    except SettingsError as error:
+        log.error("keys_not_read", error=str(error))
+    else:
+        log.info("keys_read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,7 +26,11 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--memory", type=click.IntRange(min=512), default=2048, metavar="MIB",
               help="Address space of its process; one that needs more dies (2048).")  # fmt: skip
 @click.option("--server-key-file", type=_FILE, help="The broker's own key, for tcp.")
-@click.option("--authorized-keys", type=_FILE, help="Whose keys are let in by tcp (TOML).")
+@click.option(
+    "--authorized-keys",
+    type=_FILE,
+    help="Whose keys are let in by tcp (TOML); read again at SIGHUP.",
+)
 def verb(
     *,
     listen: tuple[str, ...],
@@ -59,5 +64,7 @@ def verb(
         redeliver=redeliver,
         memory_mib=memory,
         server_key=None if server_key_file is None else read_pair(server_key_file),
-        authorized=None if authorized_keys is None else read_authorized_keys(authorized_keys),
+        read_keys=dict
+        if authorized_keys is None
+        else partial(read_authorized_keys, authorized_keys),
     )
