@@ -22,9 +22,10 @@ from intendant.protocol.messages import Message
 from intendant.protocol.pipelines import MAX_STEPS
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_PICKLE_BYTES, MAX_SPEC_BYTES
-from intendant.protocol.study import MAX_TRIALS, MAX_TRIALS_AT_ONCE
+from intendant.protocol.study import MAX_METRICS, MAX_REPORTS, MAX_TRIALS, MAX_TRIALS_AT_ONCE
 from intendant.protocol.workloads import MAX_CALL_ARGUMENTS_BYTES
 from intendant.settings import Settings
+from intendant.trial import MAX_LINE_BYTES
 
 PROTOCOL = Path(__file__).parents[3] / "protocol"
 TEXT = (PROTOCOL / "README.md").read_text(encoding="utf-8")
@@ -77,6 +78,10 @@ def test_limits_are_listed_as_they_are() -> None:
         "the spec of a run, a pipeline or a study, as JSON": f"{MAX_SPEC_BYTES // mib} MiB",
         "the steps of a pipeline": f"{MAX_STEPS:,}",
         "the trials of a study": f"{MAX_TRIALS:,}, of them {MAX_TRIALS_AT_ONCE:,} at once",
+        "the metrics of a study": f"{MAX_METRICS}",
+        "a trial's report, and how many reports": (
+            f"{MAX_LINE_BYTES // mib} MiB, and {MAX_REPORTS:,}"
+        ),
         "a call's pickle, and the JSON of its arguments": (
             f"{MAX_PICKLE_BYTES // mib} MiB, and {MAX_CALL_ARGUMENTS_BYTES // kib} KiB"
         ),
