@@ -11,6 +11,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from intendant.broker import zmtp
+from intendant.process.stub import ignored_signals
 from intendant.process.waits import first_of, settled
 from intendant.protocol import mdp
 from intendant.protocol.environment import decode_environment, encode_environment
@@ -31,6 +32,7 @@ _TIMES = 10
 
 def warm_up() -> None:
     """Play through what governors do, but for processes, files and connections."""
+    ignored_signals()
     for _ in range(_TIMES):
         asyncio.run(_play())
 

@@ -22,6 +22,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -156,10 +157,16 @@ def _reset_signals() -> None:
     """Nothing ignored, nothing blocked: neither what Python ignores (SIGPIPE) nor what the daemon
     was started with (a shell's background job ignores SIGQUIT). signal(7): exec keeps both.
     """
-    for signum in range(1, signal.NSIG):
-        if signal.getsignal(signum) == signal.SIG_IGN:
-            signal.signal(signum, signal.SIG_DFL)
+    for signum in ignored_signals():
+        signal.signal(signum, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+@cache
+def ignored_signals() -> tuple[int, ...]:
+    """What this process ignores, or did when it was first asked: a zygote asks once for all."""
+    numbers = range(1, signal.NSIG)
+    return tuple(each for each in numbers if signal.getsignal(each) == signal.SIG_IGN)
 
 
 def _set_title(title: str) -> None:
@@ -178,8 +185,17 @@ def _receive(channel: socket.socket) -> Program | None:
     descriptors = array.array("i")
     for _, _, data in ancillary:
         descriptors.frombytes(data)
-    with channel.makefile("rb") as stream:
-        return _decode(stream.read(*_LENGTH.unpack(head)), descriptors)
+    return _decode(_receive_all(channel, *_LENGTH.unpack(head)), descriptors)
+
+
+def _receive_all(channel: socket.socket, size: int) -> bytes:
+    """So many bytes; `EOFError` where there will not be as many."""
+    received = channel.recv(size, socket.MSG_WAITALL)
+    while len(received) < size:  # it was stopped and continued meanwhile
+        if not (more := channel.recv(size - len(received), socket.MSG_WAITALL)):
+            raise EOFError
+        received += more
+    return received
 
 
 def _execute(channel: socket.socket, program: Program) -> NoReturn:
