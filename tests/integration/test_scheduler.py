@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,6 @@ class SlowStore(SqliteStore):
 
     was_asked: asyncio.Event
     may_answer: asyncio.Event
-    has_chosen: asyncio.Event
 
     async def candidates(self, *args: Any, **kwargs: Any) -> list[Candidate]:
         found = await super().candidates(*args, **kwargs)
@@ -44,9 +42,15 @@ class SlowStore(SqliteStore):
         await self.may_answer.wait()
         return found
 
-    async def next_eligible_at(self) -> datetime | None:
-        self.has_chosen.set()
-        return None
+
+class TellingScheduler(Scheduler):
+    """Tells when it has looked once."""
+
+    has_looked: asyncio.Event
+
+    async def _fill_slots(self) -> None:
+        await super()._fill_slots()
+        self.has_looked.set()
 
 
 def queue(slots: int = 1, *, paused: bool = False) -> QueueRecord:
@@ -72,15 +76,16 @@ async def test_a_queue_that_closes_while_its_next_run_is_looked_up_starts_none(
     async with supervised(tmp_path, kind=SlowStore, slots=1) as attempt:
         store = attempt.parts.store
         assert isinstance(store, SlowStore)
-        store.was_asked, store.may_answer, store.has_chosen = (asyncio.Event() for _ in range(3))
+        store.was_asked, store.may_answer = asyncio.Event(), asyncio.Event()
         desk = serving(attempt)
         async with asyncio.TaskGroup() as tasks:
-            scheduler = Scheduler(desk, tasks)
+            scheduler = TellingScheduler(desk, tasks)
+            scheduler.has_looked = asyncio.Event()
             scheduling = tasks.create_task(scheduler.run())
             await store.was_asked.wait()
             desk.note_queue(changed)
             store.may_answer.set()
-            await store.has_chosen.wait()
+            await scheduler.has_looked.wait()
 
             has_started = [*desk.live]
             for task in (scheduling, *scheduler.lives):

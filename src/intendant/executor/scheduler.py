@@ -101,6 +101,8 @@ class Scheduler:
         room = self._room()  # a queue may have been paused meanwhile, or made smaller
         for candidate in choose(candidates, room.limits, free=room.free, parents=room.parents):
             self._grant(candidate)
+        if not self._room().limits:
+            return  # whoever leaves makes room, and has the scheduler look again
         if (at := await store.next_eligible_at()) is not None:
             self._wake_in(max((at - utc_now()).total_seconds(), 0.0))
 
