@@ -44,7 +44,7 @@ class _Host:
         return await getattr(self, f"do_{verb}")(*arguments)
 
     async def do_launch(self, folder: str, order: Any, environment: dict[str, str]) -> object:
-        """The new governor's pid and start time, or why there is none."""
+        """The new governor's pid, or why there is none."""
         request = LaunchRequest(Path(folder), order, environment)
         try:
             async with asyncio.timeout(20):
@@ -52,7 +52,7 @@ class _Host:
         except LaunchFailed as error:
             return {"failed": str(error)}
         self._launched[launched.pid] = launched
-        return {"pid": launched.pid, "start_time": launched.start_time}
+        return {"pid": launched.pid}
 
     async def do_launch_all(self, folders: list[str]) -> object:
         """As many governors at once."""

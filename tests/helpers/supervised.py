@@ -123,7 +123,7 @@ class Governors:
         report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         report.setblocking(False)
         self.report.set_result(theirs)
-        return Launched(child.pid, 0, Pidfd(os.pidfd_open(child.pid)), ReportEnd(report))
+        return Launched(child.pid, Pidfd(os.pidfd_open(child.pid)), ReportEnd(report))
 
     def bear(self, folder: Path) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(["sleep", "600"], cwd=folder)

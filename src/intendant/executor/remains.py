@@ -55,7 +55,7 @@ async def clear_cgroup(cgroup: Cgroup | None) -> None:
 
     Whoever is in it yet was waiting to become a workload that will never be.
     """
-    if cgroup is None or not await asyncio.to_thread(cgroup.path.exists):
+    if cgroup is None or not cgroup.path.exists():
         return
     cgroup.kill()
     try:

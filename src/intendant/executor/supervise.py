@@ -15,7 +15,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ from intendant.process.descendants import descendants, signal_each
 from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.report import ReportEnd
-from intendant.process.waits import first_of, settled
+from intendant.process.waits import first_of
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (
     RESPONSE,
@@ -332,7 +332,7 @@ class Supervision:
             log_level=settings.log_level,
             umask=self._parts.umask,
             cgroup_home=None if home is None else str(home.path),
-            daemon=(os.getpid(), start_time(os.getpid()) or 0),
+            daemon=_this_process(),
             is_embedded=self._parts.is_embedded,
         )
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
@@ -344,10 +344,11 @@ class Supervision:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     aides = [
-                        tasks.create_task(self._note_adoption(watched)),
                         tasks.create_task(self._pass_on_stops(watched)),
                         tasks.create_task(self._note_presence()),
                     ]
+                    if not watched.is_child:
+                        aides.insert(0, tasks.create_task(self._note_adoption(watched)))
                     if grant is not None:
                         aides.append(tasks.create_task(self._start(watched, grant)))
                     await self._wait_finished_or_gone(watched)
@@ -368,16 +369,20 @@ class Supervision:
                     self._parts.children.forget(watched.pid, is_reaped=is_reaped)
 
     async def _wait_finished_or_gone(self, watched: Watched) -> None:
-        await first_of(watched.pidfd.wait_exit(), settled(self._finished))
+        gone = watched.pidfd.exited()
+        either: list[asyncio.Future[Any]] = [gone, self._finished]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
 
     async def _note_adoption(self, watched: Watched) -> None:
         """Keep in the log that this daemon has not launched the governor; first of all, if it can.
 
         A disk that won't have it must not keep anybody from ending the run.
         """
-        if not watched.is_child:
-            note = partial(self._ending.note, RunNote.ADOPTED, pid=watched.pid)
-            await self._insist("adoption", note)
+        note = partial(self._ending.note, RunNote.ADOPTED, pid=watched.pid)
+        await self._insist("adoption", note)
 
     async def _note_presence(self) -> None:
         """Keep in the log when the governor fell silent, and when it was heard again."""
@@ -531,6 +536,12 @@ class Supervision:
             with suppress(OSError):
                 await first_of(end_orphans(), limit_s=KILL_S)
         await self._ending.conclude(found, self._stop)
+
+
+@cache
+def _this_process() -> tuple[int, int]:
+    """The daemon's pid and start time."""
+    return os.getpid(), start_time(os.getpid()) or 0
 
 
 def _complete(found: Secrets) -> Secrets:

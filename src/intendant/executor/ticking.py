@@ -15,8 +15,12 @@ from intendant.protocol.records import RunRecord
 
 async def changes(desk: Desk, request: Request, subscription: Subscription) -> list[RunRecord]:
     """Wait for the next changes, ticking."""
-    async with ticking(desk, request):
-        return await subscription.wait_changes()
+    while True:
+        try:
+            async with asyncio.timeout(desk.parts.settings.heartbeat_s):
+                return await subscription.wait_changes()
+        except TimeoutError:
+            await request.partial(encode(StreamTick()))
 
 
 @asynccontextmanager

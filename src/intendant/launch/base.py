@@ -27,7 +27,6 @@ class Launched:
     """
 
     pid: int
-    start_time: int
     pidfd: Pidfd
     report: ReportEnd
 

@@ -23,7 +23,7 @@ from intendant.errors import LaunchFailed
 from intendant.launch.base import Launched, LaunchRequest
 from intendant.process.children import Children
 from intendant.process.double_fork import REQUEST_BYTES
-from intendant.process.identity import send_signal, start_time
+from intendant.process.identity import send_signal
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
 from intendant.process.report import SEEN, ReportEnd
@@ -169,7 +169,6 @@ class HelperLauncher(ABC):
         # or before a middle process has got the answer below.
         pidfd = Pidfd(os.pidfd_open(pid))
         self._children.know(pid)
-        started = start_time(pid)
         try:
             await loop.sock_sendall(report, SEEN)
         except BrokenPipeError:
@@ -177,7 +176,7 @@ class HelperLauncher(ABC):
         except BaseException:
             pidfd.close()
             raise
-        return Launched(pid, started or 0, pidfd, ReportEnd(report))
+        return Launched(pid, pidfd, ReportEnd(report))
 
 
 async def _see_off(pidfd: Pidfd, patience_s: float) -> None:

@@ -29,7 +29,7 @@ class ProcessStat:
 def process_stat(pid: int) -> ProcessStat | None:
     """What the kernel says of `pid` now; `None` if there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = _contents(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The name, field 2, may hold spaces and parentheses: count from its last closing one.
@@ -40,6 +40,12 @@ def process_stat(pid: int) -> ProcessStat | None:
         int(fields[_SESSION]),
         int(fields[_START_TIME]),
     )
+
+
+def _contents(path: str) -> bytes:
+    """What a file of the kernel's says now."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  asked for with each birth
+        return file.read()
 
 
 def start_time(pid: int) -> int | None:
@@ -90,9 +96,10 @@ def children(pid: int) -> list[int]:
     """The direct children of a process, zombies among them (proc_pid_task_children(5))."""
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError):
-        for thread in Path(f"/proc/{pid}/task").iterdir():
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  asked for with each birth
             with suppress(FileNotFoundError, ProcessLookupError):
-                found.extend(map(int, (thread / "children").read_bytes().split()))
+                told = _contents(f"/proc/{pid}/task/{thread}/children")
+                found.extend(map(int, told.split()))
     return found
 
 

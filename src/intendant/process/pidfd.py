@@ -23,6 +23,10 @@ class Pidfd:
 
         `OSError` (EBADF) if it is closed, or is while somebody waits.
         """
+        await self.exited()
+
+    def exited(self) -> asyncio.Future[None]:
+        """The same as a future; cancel it to wait no longer."""
         if self.descriptor < 0:
             raise _closed()
         loop = asyncio.get_running_loop()
@@ -30,12 +34,13 @@ class Pidfd:
         if not self._waiting:
             loop.add_reader(self.descriptor, self._on_exit)
         self._waiting.add(ended)
-        try:
-            await ended
-        finally:
-            self._waiting.discard(ended)
-            if not self._waiting and self.descriptor >= 0:
-                loop.remove_reader(self.descriptor)
+        ended.add_done_callback(self._forget)
+        return ended
+
+    def _forget(self, ended: asyncio.Future[None]) -> None:
+        self._waiting.discard(ended)
+        if not self._waiting and self.descriptor >= 0:
+            ended.get_loop().remove_reader(self.descriptor)
 
     def _on_exit(self) -> None:
         for ended in self._waiting:
