@@ -59,6 +59,8 @@ EVENTS_AT_ONCE = 500
 IDLE_WORKERS = 2
 LINES_AT_ONCE = 50
 STEPS_AT_ONCE = 200
+RUNS_AT_ONCE = 100
+"""What is read in one go: others wait for the reader, too."""
 RECENT_RUNS = 50
 """How many runs' governors are listened to at the same time."""
 
@@ -120,7 +122,9 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who
     run_ids = await select(desk, message.selection, who)
     open_ids = set(run_ids)
     with desk.hub.subscribe(run_ids) as subscription:
-        changed = [await desk.parts.store.run(run_id) for run_id in run_ids]
+        changed: list[RunRecord] = []
+        for at in range(0, len(run_ids), RUNS_AT_ONCE):
+            changed += await desk.parts.store.named(run_ids[at : at + RUNS_AT_ONCE])
         while True:
             news = [run for run in changed if run.id in open_ids and _is_news(run, message)]
             open_ids -= {run.id for run in news if run.state is RunState.ENDED}
@@ -219,7 +223,7 @@ async def _attempts_to_follow(desk: Desk, selection: Selection | None) -> list[t
     store = desk.parts.store
     if selection is not None:
         run_ids = await store.select(selection, among_all=NOT_ENDED)
-        runs = [await store.run(run_id) for run_id in run_ids[-RECENT_RUNS:]]
+        runs = await store.named(run_ids[-RECENT_RUNS:])
         return [(run.id, attempt) for run in runs for attempt in range(1, run.attempt + 1)]
     recent, _ = await store.runs(limit=RECENT_RUNS)
     live = [(run_id, one.attempt) for run_id, one in desk.live.items()]

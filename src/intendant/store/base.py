@@ -218,6 +218,9 @@ class Store(Protocol):
     async def run(self, run_id: int) -> RunRecord:
         """One run, or `RunNotFound`."""
 
+    async def named(self, run_ids: Sequence[int]) -> list[RunRecord]:
+        """These runs, as `run` gives them."""
+
     async def runs(
         self,
         *,

@@ -36,6 +36,11 @@ def run(execute: Execute, run_id: int) -> RunRecord:
     return row_of(execute, run_id).record()
 
 
+def named(execute: Execute, run_ids: Sequence[int]) -> list[RunRecord]:
+    """These runs, as `run` gives them."""
+    return [run(execute, run_id) for run_id in run_ids]
+
+
 def runs(
     execute: Execute,
     *,

@@ -191,6 +191,10 @@ class SqliteStore:
         """One run, or `RunNotFound`."""
         return await self._reader.read(queries.run, run_id)
 
+    async def named(self, run_ids: Sequence[int]) -> list[RunRecord]:
+        """These runs, as `run` gives them."""
+        return await self._reader.read(queries.named, run_ids)
+
     async def runs(
         self,
         *,
