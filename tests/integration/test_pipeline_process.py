@@ -55,6 +55,10 @@ def keeps(): (this_step.folder() / "kept").touch()
 def last_words(): os.write(2, b"last words\\n"); os._exit(3)
 def speaks_and_hangs(): print("still here", flush=True); time.sleep(600)
 def dies(code): os._exit(code)
+def forks_and_dies():
+    if os.fork() == 0: return "of the copy"
+    os.wait()
+    os._exit(0)
 def dies_at_exit(): atexit.register(os._exit, 3)
 def late_thread():
     threading.Thread(target=lambda: (time.sleep(0.1), Path("late").touch())).start()
@@ -340,6 +344,7 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
         call("unprintable", "unprintable"),
         call("opaque", "opaque"),
         call("dies", "dies", parameters={"code": 0}),
+        call("forks", "forks_and_dies"),
         call("dies_at_exit", "dies_at_exit"),
         call("exits", "exits", parameters={"code": 4}),
         call("arguments", "add", parameters={"a": "many"}),
@@ -360,6 +365,7 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
         "unprintable": "exception: ",
         "opaque": "result: object as JSON",
         "dies": "no_result",
+        "forks": "no_result",
         "dies_at_exit": "exit_code: 3",
         "exits": "exit_code: 4",
         "arguments": "arguments: a: found 'many', expected a whole number",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
 
@@ -93,10 +94,20 @@ def _check(files: tuple[Path, ...]) -> int:
     status = exit_status.DONE
     for path in files:
         try:
-            count = len(load_run_file(path))
+            specs = load_run_file(path)
         except SettingsError as error:
             click.echo("\n".join(map(visible, str(error).splitlines())), err=True)
             status = exit_status.USAGE
         else:
-            click.echo(f"{path}: ok, {count} {'run' if count == 1 else 'runs'}")
+            click.echo(f"{path}: ok, {len(specs)} {'run' if len(specs) == 1 else 'runs'}")
+            _say_which_queues(path, specs)
     return status
+
+
+def _say_which_queues(path: Path, specs: Sequence[Mapping[str, object]]) -> None:
+    """What no file can tell: whether the daemon that the runs are for has their queues."""
+    queues = {str(spec["queue"]) for spec in specs if spec.get("queue")} - {"default"}
+    if queues:
+        named = ", ".join(sorted(queues))
+        only = "that of 'intendant run' has only 'default'"
+        click.echo(f"{path}: for a daemon with the queues {named}; {only}", err=True)

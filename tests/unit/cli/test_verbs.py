@@ -318,6 +318,16 @@ def test_check_refuses_a_run_that_no_daemon_would_take(shell: Shell, tmp_path: P
     assert "expected at most 2097152" in err
 
 
+def test_check_says_which_queues_only_another_daemon_can_have(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text('runs = [{argv = ["a"], queue = "gpu"}, {argv = ["a"], queue = "default"}]')
+    assert shell("run", "--check", str(path)) == (
+        0,
+        f"{path}: ok, 2 runs\n",
+        f"{path}: for a daemon with the queues gpu; that of 'intendant run' has only 'default'\n",
+    )
+
+
 def test_check_counts_the_runs_of_each_file_and_names_what_is_wrong(
     shell: Shell, tmp_path: Path
 ) -> None:

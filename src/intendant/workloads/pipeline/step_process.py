@@ -37,11 +37,15 @@ def serve(channel: socket.socket) -> int:
         os.set_inheritable(pipe, False)
     if pipes:
         rehearse()
+    mine = os.getpid()
     with channel, channel.makefile("rb") as orders:
         while head := orders.read(LENGTH.size):
             order = json.loads(orders.read(*LENGTH.unpack(head)))
             setproctitle.setproctitle(f"intendant: step {order['label']} {order['step']}")
-            channel.sendall(frame(carry_out({**order, "output": pipes})))
+            report = carry_out({**order, "output": pipes})
+            if os.getpid() != mine:
+                return 1  # a copy that the step's function has forked: only the original has a say
+            channel.sendall(frame(report))
     return 0
 
 
