@@ -6,16 +6,25 @@ Steps without any edge are dots beside it, as no flow leads to or from them.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from intendant.cli.pages.html import shortened
 from intendant.client.shapes import StepInfo
 from intendant.errors import InvalidRequest
-from intendant.protocol.graph_text import COLOURS, edges
+from intendant.protocol.graph import Graph
+from intendant.protocol.graph_text import COLOURS, depths, edges
 from intendant.protocol.pipelines import PipelineSpec
 
 MARGIN = 20
-"""Pixels around the picture."""
+"""Around the picture; all measures are in pixels."""
+PAGE_WIDTH = 1150
+"""Up to this the picture is as wide as the page is; a wider one is scrolled."""
+NODE_WIDTH, GAP = 14, 12
+LETTER_WIDTH, ROW_HEIGHT = 7, 26
+"""What a label takes, and a step with it."""
+DOTS_HEIGHT = 60
 
 
 def sankey_scripts(
@@ -39,64 +48,86 @@ def sankey_figure(
     graph = pipeline.graph
     linked = [name for name in graph.parents if graph.parents[name] or graph.children[name]]
     single = [name for name in graph.parents if name not in set(linked)]
-    at = {name: number for number, name in enumerate(linked)}
-    ends = [(at[parent], at[child]) for parent, child in edges(graph)]
     told = {step["name"]: step.get("reason") or "" for step in steps}
-
-    def colours(names: Sequence[str]) -> list[str]:
-        return [COLOURS.get(standings.get(name, "pending"), "#777777") for name in names]
-
+    colours = {
+        name: COLOURS.get(standings.get(name, "pending"), "#777777") for name in graph.parents
+    }
+    in_row = max(1, PAGE_WIDTH // max(map(_label_width, single), default=1))
+    strip = DOTS_HEIGHT * -(-len(single) // in_row)
+    width, height = _extent(graph, linked)
+    height = max(320, height + strip + 2 * MARGIN)
+    below = strip / (height - 2 * MARGIN) if linked else 1
     data: list[dict[str, Any]] = []
     if linked:
-        data.append(
-            {
-                "type": "sankey",
-                "textfont": {"color": "#222222", "size": 11},
-                "node": {
-                    "label": linked,
-                    "color": colours(linked),
-                    "customdata": [
-                        f"{standings.get(name, 'pending')} {_plain(told.get(name, ''))}"
-                        for name in linked
-                    ],
-                    "hovertemplate": "%{label}<br>%{customdata}<extra></extra>",
-                    "align": "left",
-                    "pad": 12,
-                    "thickness": 14,
-                },
-                "link": {
-                    "source": [start for start, _ in ends],
-                    "target": [end for _, end in ends],
-                    "value": [1] * len(ends),
-                    "color": "rgba(154, 165, 177, 0.45)",
-                },
-            }
-        )
+        hints = [
+            f"{name}: {standings.get(name, 'pending')} {told.get(name, '')}" for name in linked
+        ]
+        data.append({**_flow(graph, linked, hints, colours), "domain": {"y": [below, 1]}})
     if single:
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "x": list(range(len(single))),
-                "y": [0] * len(single),
-                "text": single,
-                "textposition": "bottom center",
-                "marker": {"size": 18, "color": colours(single)},
-            }
-        )
-    strip = 60 if linked and single else 0
-    height = max(320, 14 * len(linked)) + strip
-    below = strip / (height - 2 * MARGIN)
-    if linked:
-        data[0]["domain"] = {"y": [below, 1]}
-    layout = {
+        data.append(_dots(single, colours, in_row=in_row))
+    layout: dict[str, Any] = {
         "height": height,
         "margin": dict.fromkeys("lrtb", MARGIN),
         "xaxis": {"visible": False, "domain": [0, 1]},
-        "yaxis": {"visible": False, "domain": [0, below if linked else 1]},
+        "yaxis": {"visible": False, "domain": [0, below]},
         "showlegend": False,
     }
+    if width > PAGE_WIDTH:
+        layout["width"] = width
     return {"data": data, "layout": layout}
+
+
+def _extent(graph: Graph, linked: Sequence[str]) -> tuple[int, int]:
+    """How wide and high the flow is, with room for each label to the right of its step.
+
+    Plotly puts those of the last column to the left: there two of them are between steps.
+    """
+    before = depths(graph)
+    columns = Counter(before[name] for name in linked)
+    label = max(map(_label_width, linked), default=0)
+    return len(columns) * (NODE_WIDTH + 2 * label), max(columns.values(), default=0) * ROW_HEIGHT
+
+
+def _flow(
+    graph: Graph, linked: Sequence[str], hints: Sequence[str], colours: Mapping[str, str]
+) -> dict[str, Any]:
+    at = {name: number for number, name in enumerate(linked)}
+    ends = [(at[parent], at[child]) for parent, child in edges(graph)]
+    return {
+        "type": "sankey",
+        "textfont": {"color": "#222222", "size": 11},
+        "node": {
+            "label": list(map(shortened, linked)),
+            "color": [colours[name] for name in linked],
+            "customdata": list(map(_plain, hints)),
+            "hovertemplate": "%{customdata}<extra></extra>",
+            "align": "left",
+            "pad": GAP,
+            "thickness": NODE_WIDTH,
+        },
+        "link": {
+            "source": [start for start, _ in ends],
+            "target": [end for _, end in ends],
+            "value": [1] * len(ends),
+            "color": "rgba(154, 165, 177, 0.45)",
+        },
+    }
+
+
+def _dots(single: Sequence[str], colours: Mapping[str, str], *, in_row: int) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "markers+text",
+        "x": [number % in_row for number in range(len(single))],
+        "y": [-(number // in_row) for number in range(len(single))],
+        "text": list(map(shortened, single)),
+        "textposition": "bottom center",
+        "marker": {"size": 18, "color": [colours[name] for name in single]},
+    }
+
+
+def _label_width(name: str) -> int:
+    return LETTER_WIDTH * len(shortened(name)) + GAP
 
 
 def _plain(text: str) -> str:

@@ -130,6 +130,23 @@ def test_c26_sankey_has_a_colour_for_each_status_and_single_steps_as_dots() -> N
     assert (dots["text"], dots["marker"]["color"]) == (["alone"], ["#2e8b57"])
 
 
+def test_c26_sankey_has_room_for_every_label() -> None:
+    names = [f"{number:03}-{'x' * 40}" for number in range(500)]
+
+    def drawn(after: dict[str, list[str]]) -> dict[str, Any]:
+        return sankey_figure(PipelineSpec.model_validate(a_spec(after)), {}, [])
+
+    chain = drawn({name: names[max(number - 1, 0) : number] for number, name in enumerate(names)})
+    assert {len(label) for label in chain["data"][0]["node"]["label"]} == {25}, "cut, as values are"
+    assert chain["layout"]["width"] > 500 * 25 * 7, "it is scrolled"
+    fan = drawn({name: names[:1] if number else [] for number, name in enumerate(names)})
+    assert "width" not in fan["layout"]
+    assert fan["layout"]["height"] > 499 * 14
+    [dots] = drawn({name: [] for name in names})["data"]
+    assert len(set(zip(dots["x"], dots["y"], strict=True))) == 500
+    assert max(dots["x"]) < 8
+
+
 def test_a_log_that_was_never_written_is_no_link(tmp_path: Path) -> None:
     folder = tmp_path / "steps/a/1"
     folder.mkdir(parents=True)
