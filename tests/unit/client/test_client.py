@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -167,6 +168,16 @@ class Bereft(FakeConnection):
             yield from super().stream(service, body, timeout_s=timeout_s)
 
 
+class BereftPool:
+    """Connections to such a broker."""
+
+    def __init__(self, code: str) -> None:
+        self._said = [ErrorResponse(code=code, message="nobody").model_dump_json().encode()]
+
+    async def request(self, _service: bytes, _body: list[bytes]) -> list[bytes]:
+        return self._said
+
+
 @pytest.mark.parametrize("code", ["worker_lost", "service_unknown"])
 def test_a_broker_that_has_lost_its_daemon_is_no_daemon_until_another_one_comes(code: str) -> None:
     executor = FakeExecutor(log={"stdout": b"all"})
@@ -176,6 +187,16 @@ def test_a_broker_that_has_lost_its_daemon_is_no_daemon_until_another_one_comes(
     with pytest.raises(DaemonLost, match="gone"):
         client.show([run.id])
     assert b"".join(client.logs(run.id)) == b"all"
+
+
+@pytest.mark.parametrize("code", ["worker_lost", "service_unknown"])
+async def test_a_broker_that_has_lost_its_daemon_is_no_daemon_to_an_async_client(code: str) -> None:
+    class Asked(AsyncClient):
+        def _connections(self) -> Any:
+            return BereftPool(code)
+
+    with pytest.raises(DaemonLost, match="gone"):
+        await Asked("ipc:///nowhere").show([1])
 
 
 def test_stderr_is_a_stream_of_its_own() -> None:
