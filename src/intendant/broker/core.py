@@ -592,35 +592,6 @@ class BrokerCore:
         out, self._out = self._out, []
         return out
 
-    # --- what must hold between any two calls -----------------------------------------------------
-
-    def check_invariants(self) -> None:
-        """Raise `AssertionError` where two views of the same fact differ; for tests."""
-        _require(self._workers.keys() == self._by_sent.keys(), "workers")
-        heard = [worker.heard_at for worker in self._workers.values()]
-        sent = [worker.sent_at for worker in self._by_sent.values()]
-        expiry = [request.expires_at for request in self._waiting.values()]
-        for times in (heard, sent, expiry):
-            _require(times == sorted(times), "order of deadlines")
-        services = self._services.values()
-        _require(sum(len(s.workers) for s in services) == len(self._workers), "registered")
-        _require(sum(len(s.waiting) for s in services) == len(self._waiting), "waiting")
-        _require(not any(s.idle and s.waiting for s in services), "idle while requests wait")
-        _require(not any(s.unused for s in services), "unused services")
-        sizes = sum(request.size_bytes for request in self._waiting.values())
-        _require(sizes == self._waiting_bytes, "bytes that wait")
-        for worker in self._workers.values():
-            _require((worker.request is None) == (worker.peer in worker.service.idle), "idle")
-            _require(worker.request is None or worker.request.worker is worker, "in hand")
-        for client, requests in self._clients.items():
-            _require(bool(requests), "clients without requests")
-            _require(all(r.client == client and not r.abandoned for r in requests.values()), "open")
-            queued = [r for r in requests.values() if r.worker is None]
-            _require(
-                all(self._waiting.get(r.number) is r for r in queued), "neither here nor there"
-            )
-        _require(len(self._dismissed) <= MAX_DISMISSED and len(self._held) <= MAX_HELD, "bounds")
-
 
 def _is_well_formed(frames: Frames) -> bool:
     """Whether a worker's command has the frames that RFC 18 gives it."""
@@ -631,8 +602,3 @@ def _is_well_formed(frames: Frames) -> bool:
     if command in (mdp.W_HEARTBEAT, mdp.W_DISCONNECT):
         return len(frames) == 2
     return len(frames) >= 5 and bool(frames[2]) and frames[3] == b""
-
-
-def _require(holds: bool, what: str) -> None:
-    if not holds:
-        raise AssertionError(f"the broker's views differ: {what}")

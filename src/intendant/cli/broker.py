@@ -26,11 +26,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--memory", type=click.IntRange(min=512), default=2048, metavar="MIB",
               help="Address space of its process; one that needs more dies (2048).")  # fmt: skip
 @click.option("--server-key-file", type=_FILE, help="The broker's own key, for tcp.")
-@click.option(
-    "--authorized-keys",
-    type=_FILE,
-    help="Whose keys are let in by tcp (TOML); read again at SIGHUP.",
-)
+@click.option("--authorized-keys", type=_FILE,
+              help="Whose keys are let in by tcp (TOML); read again at SIGHUP.")  # fmt: skip
 def verb(
     *,
     listen: tuple[str, ...],
@@ -64,7 +61,5 @@ def verb(
         redeliver=redeliver,
         memory_mib=memory,
         server_key=None if server_key_file is None else read_pair(server_key_file),
-        read_keys=dict
-        if authorized_keys is None
-        else partial(read_authorized_keys, authorized_keys),
+        read_keys=partial(read_authorized_keys, authorized_keys) if authorized_keys else dict,
     )

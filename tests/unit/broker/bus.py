@@ -9,6 +9,7 @@ from intendant.broker.core import BrokerCore
 from intendant.broker.services import Outgoing, Peer
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller, local
+from tests.unit.broker.invariants import check_invariants
 
 CLIENT, WORKER = mdp.CLIENT, mdp.WORKER
 HEARTBEAT = [WORKER, mdp.W_HEARTBEAT]
@@ -108,4 +109,4 @@ class Bus:
             else:
                 self.inbox[message.peer].append(list(message.frames))
         if self.checks_always:
-            self.core.check_invariants()
+            check_invariants(self.core)

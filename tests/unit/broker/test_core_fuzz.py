@@ -10,6 +10,7 @@ from intendant.broker import core as core_module
 from intendant.broker.services import Peer
 from intendant.protocol import mdp
 from tests.unit.broker.bus import CLIENT, WORKER, Bus
+from tests.unit.broker.invariants import check_invariants
 
 MESSAGES = 20_000
 FRAMES: list[bytes] = [
@@ -37,7 +38,7 @@ class Chaos:
         self.bus.now += self.random.choice([0.0, 0.001, 0.01])
         if self.random.random() < 0.1:
             self.bus.tick()
-            self.bus.core.check_invariants()
+            check_invariants(self.bus.core)
 
     def message(self, peer: Peer) -> list[bytes]:
         """Half of the time what a peer could really say."""
