@@ -108,6 +108,6 @@ def _say_which_queues(path: Path, specs: Sequence[Mapping[str, object]]) -> None
     """What no file can tell: whether the daemon that the runs are for has their queues."""
     queues = {str(spec["queue"]) for spec in specs if spec.get("queue")} - {"default"}
     if queues:
-        named = ", ".join(sorted(queues))
+        named = f"queue{'s' if len(queues) > 1 else ''} {', '.join(sorted(queues))}"
         only = "that of 'intendant run' has only 'default'"
-        click.echo(f"{path}: for a daemon with the queues {named}; {only}", err=True)
+        click.echo(f"{path}: for a daemon with the {named}; {only}", err=True)

@@ -324,7 +324,7 @@ def test_check_says_which_queues_only_another_daemon_can_have(shell: Shell, tmp_
     assert shell("run", "--check", str(path)) == (
         0,
         f"{path}: ok, 2 runs\n",
-        f"{path}: for a daemon with the queues gpu; that of 'intendant run' has only 'default'\n",
+        f"{path}: for a daemon with the queue gpu; that of 'intendant run' has only 'default'\n",
     )
 
 

@@ -187,3 +187,4 @@ def test_the_help_says_how_to_have_completion(shell: Shell) -> None:
     _, out, _ = shell("--help")
     for name in ("bash", "zsh", "fish"):
         assert f"_INTENDANT_COMPLETE={name}_source intendant" in out
+    assert out.index("compinit") < out.index("zsh_source"), "zsh's needs it"
