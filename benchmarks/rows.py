@@ -124,7 +124,7 @@ ROWS = (
           memory(of), at_most(limit, "MB"))
       for of, limit in ((governors, 4), (broker, 25), (executor, 45))),
     Row("idle_cpu_100_runs", "% of a CPU", "asyncio that waits for 100 processes", idle_cpu,
-        at_most(0.5, "%")),
+        at_most(0.3, "%")),
     Row("pipeline_chain_50", "ms/step", "pyperunner", ms_per_step("processes", chained=True),
         at_most(5, "ms/step")),
     Row("pipeline_independent_50", "ms/step", "pyperunner",
