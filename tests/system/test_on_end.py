@@ -48,7 +48,8 @@ def go(daemon: Daemon) -> None:
 def settings(daemon: Daemon, **values: object) -> list[str]:
     """The flags of a daemon with these settings."""
     path = daemon.home / "settings.toml"
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in values.items()]
+    path.write_text("".join(["# the settings of a test\n", *lines]))
     return ["--config", str(path)]
 
 
