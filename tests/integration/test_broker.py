@@ -21,6 +21,7 @@ from intendant.broker.sockets import Context, process_context
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
 from intendant.errors import SettingsError, Unreachable
+from intendant.process.pidfd import Pidfd
 from intendant.protocol import mdp
 from tests.helpers.bus import broker, broker_alone, workers
 
@@ -356,11 +357,11 @@ async def test_h3_bytes_that_are_no_zeromq_harm_nobody(ipc: str) -> None:
 
 
 async def test_a_socket_file_that_nobody_listens_at_is_replaced(ipc: str, tmp_path: Path) -> None:
-    with broker_alone(ipc) as dead:
-        os.kill(dead.pid, signal.SIGSTOP)  # or it would clear up when its keeper is gone
-        dead.process.kill()
-        dead.process.wait()
+    with broker_alone(ipc) as dead, Pidfd(os.pidfd_open(dead.pid)) as broker_itself:
+        dead.process.send_signal(signal.SIGSTOP)  # or it would start another one
         os.kill(dead.pid, signal.SIGKILL)
+        async with asyncio.timeout(20):
+            await broker_itself.wait_exit()
     assert await asyncio.to_thread((tmp_path / "run" / "broker.sock").is_socket)
     with broker(ipc):
         async with workers(ipc, b"echo", echo):
