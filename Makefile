@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 SETUP := $(VENV)/.set-up
+LOCKED := deploy/requirements.txt
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo check test chaos bench format schemas clean help
+.PHONY: demo check test chaos bench format schemas lock audit clean help
 
 help:
 	@echo 'make demo    a census of the standard library as a dozen parallel runs'
@@ -16,6 +17,8 @@ help:
 	@echo 'make bench   the benchmarks, as one table (ROW=name: one of them)'
 	@echo 'make format  put the sources into shape'
 	@echo 'make schemas write protocol/schemas and the state diagrams again'
+	@echo 'make lock    write deploy/requirements.txt again, with the newest versions'
+	@echo 'make audit   whether a version in there is known to be vulnerable'
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +56,15 @@ format: $(SETUP)
 
 schemas: $(SETUP)
 	$(BIN)/python -m intendant.protocol.schemas
+
+lock: $(SETUP)
+	$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade \
+	  --generate-hashes --no-emit-index-url --custom-compile-command 'make lock' -o $(LOCKED)
+
+audit: $(SETUP)
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r $(LOCKED)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info

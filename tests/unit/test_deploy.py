@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from intendant.cli.main import VERBS
 from intendant.cli.serve import verb as serve
@@ -107,6 +109,18 @@ def test_every_command_in_the_instructions_is_one_of_ours() -> None:
 
 def test_there_are_units_for_a_server_and_for_a_user() -> None:
     assert [unit.parent.name for unit in UNITS] == ["system", "user"]
+
+
+def test_each_dependency_is_there_with_a_version_that_is_accepted_and_its_hashes() -> None:
+    project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    text = (DEPLOY / "requirements.txt").read_text(encoding="utf-8").replace("\\\n", "")
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    found = (re.match(r"([\w.-]+)==(\S+) .*--hash=sha256:\w{64}", line) for line in lines)
+    locked = {match[1]: match[2] for match in found if match}
+
+    assert len(locked) == len(lines)
+    for needed in map(Requirement, project["project"]["dependencies"]):
+        assert needed.specifier.contains(locked[canonicalize_name(needed.name)]), "make lock"
 
 
 def test_the_containerfile_copies_what_is_there_and_runs_commands_of_ours() -> None:
