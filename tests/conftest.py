@@ -34,6 +34,13 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In its long form a test has the time that the command line gives it, not its own mark's."""
+    if config.getoption("--long") and (limit_s := config.getoption("--timeout")):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(float(limit_s)), append=False)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """A test waits more than it works: one worker more than there are CPUs."""
