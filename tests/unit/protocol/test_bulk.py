@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import MANY, uncollected
 
 
 def test_collection_stops_meanwhile_and_goes_on_whatever_happens() -> None:
@@ -15,3 +15,36 @@ def test_collection_stops_meanwhile_and_goes_on_whatever_happens() -> None:
             raise ValueError("wrong")
         assert not gc.isenabled(), "the outer one goes on"
     assert gc.isenabled()
+
+
+def test_what_came_into_being_is_not_looked_through_when_it_goes_on() -> None:
+    collections: list[str] = []
+
+    def note(phase: str, _: dict[str, int]) -> None:
+        collections.append(phase)
+
+    gc.callbacks.append(note)
+    try:
+        with uncollected():
+            many: list[list[int]] = [[] for _ in range(2 * MANY)]
+        others: list[list[int]] = [[] for _ in range(10)]
+    finally:
+        gc.callbacks.remove(note)
+    assert collections == []
+    assert is_tracked(many[0])
+    assert is_tracked(others[0])
+
+
+def test_what_was_frozen_stays_frozen() -> None:
+    gc.freeze()
+    try:
+        with uncollected():
+            many: list[list[int]] = [[] for _ in range(2 * MANY)]
+        assert not is_tracked(many[0])
+    finally:
+        gc.unfreeze()
+
+
+def is_tracked(thing: object) -> bool:
+    """Whether the collector looks through it, now or later."""
+    return id(thing) in {id(each) for each in gc.get_objects()}
