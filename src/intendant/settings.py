@@ -153,7 +153,9 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: is not UTF-8") from error
-    if not text.strip():  # who has nothing to set needs no file: this one has lost what was in it
+    if (
+        path.is_file() and not text.strip()
+    ):  # who has nothing to set needs no file: this one has lost what was in it
         raise SettingsError(f"{path}: found an empty file, expected settings or comments")
     try:
         return tomllib.loads(text)

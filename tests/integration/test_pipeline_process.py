@@ -56,7 +56,7 @@ def last_words(): os.write(2, b"last words\\n"); os._exit(3)
 def speaks_and_hangs(): print("still here", flush=True); time.sleep(600)
 def dies(code): os._exit(code)
 def forks_and_dies():
-    if os.fork() == 0: return "of the copy"
+    if os.fork() == 0: return "of the copy" * 1000
     os.wait()
     os._exit(0)
 def dies_at_exit(): atexit.register(os._exit, 3)
@@ -379,6 +379,7 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
     }
     assert {name: reasons[name][: len(text)] for name, text in expected.items()} == expected
     assert "ValueError: on fire" in conducted.log("boom", "stderr")
+    assert not list(conducted.folder.rglob("forks/*/outputs*")), "a copy saves nothing"
     assert str(conducted.reason).startswith("steps_failed: ")
 
 

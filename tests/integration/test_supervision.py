@@ -6,16 +6,23 @@ import asyncio
 import dataclasses
 import signal
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import apsw
 import pytest
 
+from intendant.broker.client import ConnectionPool
 from intendant.errors import LeftToRecovery
 from intendant.executor import troubles
 from intendant.executor.parts import utc_now
 from intendant.executor.stop import DAEMON_STOPPING, Stop
-from intendant.protocol.messages import RunFinishedRequest, encode
+from intendant.protocol.messages import (
+    RunFinishedRequest,
+    RunStartRequest,
+    RunStartResponse,
+    encode,
+)
 from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
 from tests.helpers.doubt import commits_in_doubt
@@ -149,6 +156,33 @@ async def test_a_last_word_by_the_report_socket_is_answered_once_the_end_is_reco
         attempt.launcher.born[0].kill()
 
 
+async def test_an_end_that_overtakes_the_start_is_recorded_after_it(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
+
+        class Overtaken(ConnectionPool):
+            """Brings the answer to the start when the end has long been told by the socket."""
+
+            async def request(self, service: bytes, body: list[bytes]) -> list[bytes]:
+                asked = RunStartRequest.model_validate_json(body[0])
+                (await attempt.launcher.report).send(last_word(attempt, started_at=utc_now()))
+                for _turn in range(20):
+                    await asyncio.sleep(0)
+                answer = RunStartResponse(
+                    run_id=asked.run_id, attempt=asked.attempt, pid=17, started_at=utc_now()
+                )
+                return [encode(answer)]
+
+        attempt.parts.governors = Overtaken("ipc:///nowhere")
+        tasks.create_task(attempt.launch())
+        report = await attempt.launcher.report
+        report.settimeout(20)
+        assert b"run_finished_response" in await asyncio.to_thread(report.recv, 4096)
+
+        said = await attempt.case.told(attempt.run_id)
+        assert said[-2:] == ["started", "tree_empty"]
+        attempt.launcher.born[0].kill()
+
+
 @pytest.mark.parametrize("fault", ["token", "attempt", "no message"])
 async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_nothing(
     tmp_path: Path, fault: str
@@ -167,13 +201,16 @@ async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_not
         await attempt.cancel()
 
 
-def last_word(attempt: Supervised, *, token: str = TOKEN, number: int = 1) -> bytes:
+def last_word(
+    attempt: Supervised, *, token: str = TOKEN, number: int = 1, started_at: datetime | None = None
+) -> bytes:
     """What a governor says of its end."""
     record = ExitRecord(
         run_id=attempt.run_id,
         attempt=number,
         token_sha256=TOKEN_SHA256,
         outcome=Outcome.SUCCEEDED,
+        started_at=started_at,
         finished_at=utc_now(),
     )
     return encode(RunFinishedRequest(token=token, record=record))

@@ -47,6 +47,10 @@ def test_e21_an_empty_file_is_refused(tmp_path: Path, text: str) -> None:
         read(files=[written(tmp_path, text)])
 
 
+def test_the_null_device_is_a_file_with_nothing_set() -> None:
+    assert read(files=[Path("/dev/null")]) == read(files=[])
+
+
 def test_queues_are_tables(tmp_path: Path) -> None:
     path = written(tmp_path, "[queues.gpu]\nslots = 2\n[queues.night]\nslots = 1\n")
 

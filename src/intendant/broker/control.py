@@ -108,8 +108,9 @@ class Control:
             crash_point("broker.bound")
         except SettingsError as error:
             self._tell({"failed": str(error)})
-            if not self._ended.done():
-                self._ended.set_exception(error)
+            self._end_for(error)
+        except Exception as error:  # whoever waits for it sees it end  # noqa: BLE001
+            self._end_for(error)
 
     def _tell_presence(self, service: str, is_present: bool) -> None:
         self._tell({"service": service, "present": is_present})
@@ -118,6 +119,10 @@ class Control:
         """Write a line; an executor that reads nothing for so long is told nothing."""
         with contextlib.suppress(OSError):
             self._channel.send(json.dumps(what).encode() + b"\n")
+
+    def _end_for(self, error: Exception) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)
 
     def _end(self, number: int) -> None:
         if not self._ended.done():

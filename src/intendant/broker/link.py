@@ -134,6 +134,7 @@ class BrokerLink:
 
     async def _live_once(self) -> int | None:
         """One broker from start to end; its exit code."""
+        self._serving_since = None
         broker, self._first = self._first or BrokerProcess.start(self._config), None
         process = broker.process
         self.pid = process.pid
@@ -141,6 +142,7 @@ class BrokerLink:
             self._children.know(process.pid)
         self._dismiss_tracker()
         reader, self._control = await asyncio.open_unix_connection(sock=broker.channel)
+        self._tell_what_it_missed()
         for order in self._allowed.values():
             self._tell(order)
         self._tell({"bind": True})
@@ -150,6 +152,12 @@ class BrokerLink:
         finally:
             self.ready.clear()
             await self._end(process)
+
+    def _tell_what_it_missed(self) -> None:
+        """What changed between its birth and now, when there was nothing to tell it by."""
+        self.set_log_level(self._config.log_level)
+        if self._config.server_key is not None:
+            self.authorize(self._config.authorized)
 
     def _dismiss_tracker(self) -> None:
         """The broker has no resources that would have to be tracked: 6 MB for nothing."""

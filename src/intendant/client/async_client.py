@@ -246,7 +246,9 @@ class AsyncClient:
             except CUT_OFF as error:
                 await asyncio.sleep(resumption.pause_s(error))
             except TimeoutError as error:
-                raise error if limit is None else limit.passed() from error
+                if limit is None:
+                    raise
+                raise limit.passed() from error
 
     async def _read_once(self, reading: Reading[T]) -> AsyncGenerator[T, None]:
         """What a stream gives, over a connection of its own."""

@@ -258,7 +258,9 @@ class Client:
             except CUT_OFF as error:
                 time.sleep(resumption.pause_s(error))
             except TimeoutError as error:
-                raise error if limit is None else limit.passed() from error
+                if limit is None:
+                    raise
+                raise limit.passed() from error
             else:
                 return
 

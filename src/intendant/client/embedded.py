@@ -54,6 +54,7 @@ class EmbeddedDaemon:
         self._life_line: FileIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ending = False
+        self._was_shut_down = False
 
     def __enter__(self) -> Self:
         self._home = Path(tempfile.mkdtemp(prefix="intendant-", dir=_temporary_folder()))
@@ -109,11 +110,14 @@ class EmbeddedDaemon:
         return process.wait() if _ended_within(process, within_s) else None
 
     def shut_down(self) -> None:
-        """End it and its runs: by request, then SIGTERM, then SIGKILL, each with a bound.
+        """End it and its runs, once: by request, then SIGTERM twice, each with a bound.
 
-        Leaving the block does so too; in between, its state can be looked at.
+        Leaving the block does so too, then with SIGKILL; in between, its state can be looked at.
         """
         process = self._running()
+        if self._was_shut_down:
+            return
+        self._was_shut_down = True
         if process.poll() is None and not self._is_ending:
             with (
                 contextlib.suppress(IntendantError, TimeoutError),
@@ -129,7 +133,7 @@ class EmbeddedDaemon:
     def logged(self, event: str) -> Iterator[dict[str, Any]]:
         """What it has logged under this name, in order."""
         mark = f'"event": "{event}"'.encode()
-        with (self.state_dir / "daemon.log").open("rb") as log:
+        with contextlib.suppress(OSError), (self.state_dir / "daemon.log").open("rb") as log:
             log.seek(self._log_start)
             for line in log:
                 if mark in line:

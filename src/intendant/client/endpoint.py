@@ -161,7 +161,7 @@ def _read_settings(path: Path) -> dict[str, object]:
         return {}
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror}") from error
-    if not content.strip():
+    if path.is_file() and not content.strip():
         raise SettingsError(f"{path}: found an empty file, expected settings or comments")
     import tomllib  # most have no such file
 

@@ -74,6 +74,7 @@ STOPPED_LAUNCH_S = 2.0
 KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
+_OVERTAKEN_S = 2.0
 _ASK_AGAIN_S = 0.1
 _ASK_AGAIN_MAX_S = 2.0
 _ENVIRONMENT = (
@@ -198,7 +199,8 @@ class Supervision:
             told = RunFinishedRequest.model_validate_json(word)
             self._take_end(told.token, told.record)
         except (StaleAttempt, ValueError) as error:
-            self._log.warning("report_invalid", error=str(error))
+            why = str(error) if isinstance(error, StaleAttempt) else "not the report of an end"
+            self._log.warning("report_invalid", error=why)  # without the token that is in it
             report.close()
 
     def _check(self, token: str) -> None:
@@ -349,9 +351,13 @@ class Supervision:
                     ]
                     if not watched.is_child:
                         aides.insert(0, tasks.create_task(self._note_adoption(watched)))
+                    start = None
                     if grant is not None:
-                        aides.append(tasks.create_task(self._start(watched, grant)))
+                        start = tasks.create_task(self._start(watched, grant))
+                        aides.append(start)
                     await self._wait_finished_or_gone(watched)
+                    if start is not None:
+                        await self._let_start_be_first(start)
                     for aide in aides:
                         aide.cancel()
                 if self._finished.done():
@@ -375,6 +381,11 @@ class Supervision:
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
+
+    async def _let_start_be_first(self, start: asyncio.Task[None]) -> None:
+        """A quick end, told directly, may overtake the start, which is told by way of the bus."""
+        if self._finished.done() and self._finished.result().started_at is not None:
+            await asyncio.wait([start], timeout=_OVERTAKEN_S)
 
     async def _note_adoption(self, watched: Watched) -> None:
         """Keep in the log that this daemon has not launched the governor; first of all, if it can.

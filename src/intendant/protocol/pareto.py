@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import le
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -23,14 +24,19 @@ def as_losses(values: Iterable[float], modes: Iterable[Mode]) -> Losses:
 
 def dominates(one: Losses, other: Losses) -> bool:
     """Whether `one` is nowhere worse than `other`, and somewhere better."""
-    return one != other and all(mine <= theirs for mine, theirs in zip(one, other, strict=True))
+    return one != other and all(map(le, one, other))
 
 
 def front(points: Mapping[Key, Losses]) -> list[Key]:
     """Those that no other one dominates, the best by the first metric first; equals all count."""
     found: list[Key] = []
+    kept: list[Losses] = []
     latest: Sequence[Key] = sorted(points, key=lambda key: (points[key], key))
     for key in latest:  # whoever dominates it has come before
-        if not any(dominates(points[each], points[key]) for each in found):
+        point = points[key]
+        # Of two metrics the second falls along the front: only the last one can dominate it.
+        rivals = kept[-1:] if len(point) == 2 else kept
+        if not any(dominates(each, point) for each in rivals):
             found.append(key)
+            kept.append(point)
     return found

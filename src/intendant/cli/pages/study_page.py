@@ -61,13 +61,14 @@ def study_page(
     points = [_point(trial) for trial in trials if is_number(trial.get("value"))]
     judged = [point for point in points if point.standing != "failed"]
     title = details["run"]["name"] or f"run {details['run']['id']}"
-    body = [*heading(details, _count(found), now), *_best(found, best)]
+    front = on_front(found) if found.get("further_metrics") else []
+    body = [*heading(details, _count(found), now), *_best(found, best, front)]
     if not points:
         body.append("<p>No trial has reported the metric yet.</p>")
     else:
         shares = importances([each.params for each in judged], [each.value for each in judged])
         body += [
-            *_trade_offs(found, points),
+            *_trade_offs(found, points, front),
             section("History", history(points, metric=study.metric, mode=study.mode)),
             section(
                 "Parallel coordinates",
@@ -98,10 +99,12 @@ def _count(found: TrialPage) -> str:
     return f"{found['total']} trials: {counts or 'none yet'}{first}"
 
 
-def _best(found: TrialPage, best: Sequence[TrialInfo]) -> list[str]:
+def _best(found: TrialPage, best: Sequence[TrialInfo], front: Sequence[TrialInfo]) -> list[str]:
     if found.get("further_metrics"):
-        front = [str(trial["number"]) for trial in on_front(found)]
-        said = f"no other one beats {len(front)} trials: {', '.join(front[:MAX_ROWS])}"
+        shown = ", ".join(str(trial["number"]) for trial in front[:MAX_ROWS])
+        some = len(found["trials"])
+        among = "" if some == found["total"] else f"of the first {some} "
+        said = f"{among}no other one beats {len(front)} trials: {shown}"
         return [f'<p class="facts">{escape(said)}</p>'] if front else []
     complete = [each for each in best if each.get("outcome") == "completed"]
     if not complete:
@@ -111,16 +114,16 @@ def _best(found: TrialPage, best: Sequence[TrialInfo]) -> list[str]:
     return [f'<p class="facts">{escape(said)} ({escape(_parameters(trial))})</p>']
 
 
-def _trade_offs(found: TrialPage, points: Sequence[Point]) -> list[str]:
+def _trade_offs(found: TrialPage, points: Sequence[Point], front: Sequence[TrialInfo]) -> list[str]:
     """The first metric against each further one."""
     across, *others = goals_of(found)
-    front = {trial["number"] for trial in on_front(found)}
+    best = {trial["number"] for trial in front}
     pairs = {
         up: [Pair(point, point.value, point.further[up]) for point in points if up in point.further]
         for up in others
     }
     return [
-        section(f"{across} and {up}", scatter(some, across=across, up=up, front=front))
+        section(f"{across} and {up}", scatter(some, across=across, up=up, front=best))
         for up, some in pairs.items()
         if some
     ]

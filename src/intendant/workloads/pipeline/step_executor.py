@@ -59,14 +59,18 @@ class StepExecutor:
         self.exit_status: int | None = None
 
     def execute(self) -> dict[str, Any]:
-        """Do it; how it ended, as the report says it."""
+        """Do it; how it ended, as the report says it.
+
+        Where the step's function forks, the copy comes out of it too, and saves nothing.
+        """
+        mine = os.getpid()
         try:
             self.set_up_logging()
             self.refresh_inputs()
             step = self.make_step()
             with this_step.being(self.order["step"], lambda: self.folder, self.leavings):
                 value = self.run_step(step)
-            saved = self.save_outputs(value)
+            saved = self.save_outputs(value) if os.getpid() == mine else {}
         except BaseException as error:  # noqa: BLE001  the edge around the user's code
             return self._report(**explained(error))
         return self._report(outcome="succeeded", **saved)

@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -31,12 +32,13 @@ def serve(channel: socket.socket) -> int:
     """Carry out each step that comes; the exit status of the process."""
     import setproctitle
 
-    signal.signal(signal.SIGTERM, _exit)
     _, pipes, _, _ = socket.recv_fds(channel, len(GREETING), 2)
     for pipe in pipes:
         os.set_inheritable(pipe, False)
     if pipes:
-        rehearse()
+        with suppress(OSError):  # the folder that we are in may be gone
+            rehearse()
+    signal.signal(signal.SIGTERM, _exit)  # before, it ends us at once: nothing has begun
     mine = os.getpid()
     with channel, channel.makefile("rb") as orders:
         while head := orders.read(LENGTH.size):
@@ -59,9 +61,11 @@ def rehearse() -> None:
         "pipeline": {}, "left": {}, "executor": None, "pickle": None, "cache": False,
     }  # fmt: skip
     variables = dict(os.environ)
-    frame(carry_out(json.loads(json.dumps(order))))
-    os.environ.clear()
-    os.environ.update(variables)
+    try:
+        frame(carry_out(json.loads(json.dumps(order))))
+    finally:
+        os.environ.clear()
+        os.environ.update(variables)
 
 
 def carry_out(order: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -166,10 +167,16 @@ class OptunaStudy:
             return
         for history in trials:
             self._fill_up_to(history.number)
-            frozen = self.frozen(history)
+            frozen = self.frozen(self._as_told(history))
             self.study.add_trial(frozen)
             if frozen.state is TrialState.PRUNED:
                 self._storage.keep_last_value(history.number)
+
+    def _as_told(self, history: History) -> History:
+        """With several metrics nothing is pruned in Optuna's eyes: it compares by one alone."""
+        if len(self.goals) > 1 and history.outcome is TrialOutcome.PRUNED:
+            return replace(history, outcome=TrialOutcome.STOPPED)
+        return history
 
     def frozen(self, history: History) -> FrozenTrial:
         """A trial of ours as one of Optuna's."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from intendant.protocol.pareto import as_losses, dominates
+from intendant.protocol.pareto import Losses, as_losses, dominates
 from intendant.protocol.study import Mode
 from intendant.protocol.trial_states import FINISHED, TrialOutcome
 from intendant.workloads.study.trials import Params, Result
@@ -39,7 +39,7 @@ class Tally:
     next_number: int = 0
     outcomes: Counter[TrialOutcome] = field(default_factory=Counter)
     best: Best | None = None
-    _front: list[Best] = field(default_factory=list)
+    _front: list[tuple[Losses, Best]] = field(default_factory=list)
 
     @property
     def has_front(self) -> bool:
@@ -54,7 +54,8 @@ class Tally:
     @property
     def front(self) -> list[Best]:
         """The Pareto front, the best by the first metric first."""
-        return sorted(self._front, key=lambda each: (self._losses(each), each.number))
+        ranked = sorted(self._front, key=lambda each: (each[0], each[1].number))
+        return [best for _, best in ranked]
 
     def consider(self, candidate: Best) -> None:
         """A trial has ended with values. One that is complete beats any that was cut short.
@@ -69,20 +70,22 @@ class Tally:
     def _rank(self, best: Best) -> tuple[bool, tuple[float, ...], int]:
         return not best.is_complete, self._losses(best), best.number
 
-    def _losses(self, best: Best) -> tuple[float, ...]:
+    def _losses(self, best: Best) -> Losses:
         return as_losses(best.values, self.modes)
 
     def _add_to_front(self, candidate: Best) -> None:
-        if any(self._beats(each, candidate) for each in self._front):
+        new = self._losses(candidate), candidate
+        if any(_beats(each, new) for each in self._front):
             return
-        kept = [each for each in self._front if not self._beats(candidate, each)]
+        kept = [each for each in self._front if not _beats(new, each)]
         if len(kept) < MAX_FRONT:
-            self._front = [*kept, candidate]
+            self._front = [*kept, new]
 
-    def _beats(self, one: Best, other: Best) -> bool:
-        if one.is_complete is not other.is_complete:
-            return one.is_complete
-        return dominates(self._losses(one), self._losses(other))
+
+def _beats(one: tuple[Losses, Best], other: tuple[Losses, Best]) -> bool:
+    if one[1].is_complete is not other[1].is_complete:
+        return one[1].is_complete
+    return dominates(one[0], other[0])
 
 
 def counts(outcome: TrialOutcome) -> bool:

@@ -109,7 +109,9 @@ def _metrics(order: Order, value: object) -> dict[str, Any] | None:
     if isinstance(value, str | bytes | bool):
         raise Refusal(reason("result", f"the objective returned {value!r}, expected a number"))
     metrics = trial.plain(value if isinstance(value, Mapping) else {order["metric"]: value})
-    trial.as_line(metrics)  # the study would not hear of what is too long
+    trial.as_line(
+        {"over": {"metrics": metrics}, "is_last": False}
+    )  # the study would not hear of what is too long
     return metrics
 
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from intendant.protocol.space import Parameter
 from intendant.protocol.study import SearchSpec
+from intendant.protocol.trial_states import TrialOutcome
 from intendant.workloads.study.hooks import History, Searcher
 from intendant.workloads.study.making import make_searcher_and_scheduler
 from intendant.workloads.study.searchers import GridSearch, RandomSearch, points
@@ -114,8 +115,6 @@ def test_t20_a_restored_search_proposes_what_it_would_have_proposed(method: str)
 
 
 def as_history(trial: Trial, value: float) -> History:
-    from intendant.protocol.trial_states import TrialOutcome
-
     return History(
         trial.number, trial.params, TrialOutcome.COMPLETED, value, {1: value}, dict(trial.notes)
     )
@@ -251,3 +250,21 @@ def test_t20_a_restored_search_with_several_metrics_goes_on(method: str) -> None
     second.restore(first.save(), histories)
 
     assert suggest_two(second, 12, first=12) == undisturbed[12:]
+
+
+def test_a_trial_that_a_scheduler_ended_keeps_no_search_with_several_metrics_from_going_on() -> (
+    None
+):
+    first = searcher_of_two("tpe")
+    histories = []
+    for number in range(24):
+        trial = Trial(number, {})
+        trial.params = first.suggest(trial) or {}
+        found = two(trial.params)
+        first.on_trial_complete(trial, Result(1, 1, found, 0.0), error=False)
+        history = replace(as_history(trial, found["loss"]), further=(found["width"],))
+        histories.append(replace(history, outcome=TrialOutcome.PRUNED) if number % 2 else history)
+    second = searcher_of_two("tpe")
+    second.restore(first.save(), histories)
+
+    assert len(suggest_two(second, 4, first=24)) == 4
