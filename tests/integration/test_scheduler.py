@@ -131,6 +131,39 @@ async def test_a_queue_whose_pause_is_on_disk_though_that_was_reported_failed_st
             assert attempt.launcher.born == []
 
 
+class SlowQueues(SqliteStore):
+    """What it says of the queues comes when it `may_answer`."""
+
+    was_asked: asyncio.Event
+    may_answer: asyncio.Event
+
+    async def queues(self) -> list[QueueRecord]:
+        found = await super().queues()
+        self.was_asked.set()
+        await self.may_answer.wait()
+        return found
+
+
+async def test_a_queue_that_is_resumed_while_the_queues_are_looked_at_again_is_not_paused(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path, kind=SlowQueues, slots=1) as attempt:
+        store = attempt.parts.store
+        assert isinstance(store, SlowQueues)
+        store.was_asked, store.may_answer = asyncio.Event(), asyncio.Event()
+        desk = serving(attempt)
+        await store.queue_pause("default", True)
+        desk.doubt_queues()
+
+        async with scheduling(desk):
+            await store.was_asked.wait()
+            desk.note_queue(await store.queue_pause("default", False))
+            store.may_answer.set()
+            await until(lambda: bool(attempt.launcher.born))
+
+        assert not desk.queues["default"].paused
+
+
 async def test_a_pause_that_only_the_store_knows_of_is_learnt_from_the_first_refused_grant(
     tmp_path: Path,
 ) -> None:

@@ -38,6 +38,8 @@ class Desk:
     live: dict[int, Supervision] = field(default_factory=dict)
     """By run the attempts that are not over; all but those that only wait hold a slot."""
     queues: dict[str, QueueState] = field(default_factory=dict)
+    queue_changes: int = 0
+    """How many have been noted."""
     queues_doubtful: bool = False
     """A change of one was reported failed, and may be on disk all the same."""
     audit: Audit = field(default_factory=Audit)
@@ -69,6 +71,7 @@ class Desk:
     def note_queue(self, record: QueueRecord) -> None:
         """A queue has changed."""
         self.queues[record.name] = QueueState(record.name, record.slots, record.paused)
+        self.queue_changes += 1
         self.schedule_wanted.set()
 
     def doubt_queues(self) -> None:

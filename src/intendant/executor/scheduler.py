@@ -71,13 +71,13 @@ class Scheduler:
         desk = self._desk
         if not desk.queues_doubtful:
             return
-        desk.queues_doubtful, known = False, dict(desk.queues)
+        desk.queues_doubtful, changes = False, desk.queue_changes
         try:
             records = await desk.parts.store.queues()
         except StoreError:
             desk.queues_doubtful = True
             raise
-        if desk.queues != known:  # one has changed meanwhile, and this may be older
+        if desk.queue_changes != changes:  # one has changed meanwhile, and this may be older
             desk.doubt_queues()
             return
         for record in records:
