@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import signal
 from contextlib import closing
 from datetime import datetime
@@ -185,19 +186,22 @@ async def test_an_end_that_overtakes_the_start_is_recorded_after_it(tmp_path: Pa
 
 @pytest.mark.parametrize("fault", ["token", "attempt", "no message"])
 async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_nothing(
-    tmp_path: Path, fault: str
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
     async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
         tasks.create_task(attempt.launch())
         word = {
             "token": last_word(attempt, token="0" * 32),
             "attempt": last_word(attempt, number=2),
-            "no message": b"{}",
+            "no message": json.dumps({"token": TOKEN}).encode(),
         }[fault]
 
         assert await told(attempt, word) == b""
 
         assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
+        said = "".join(capfd.readouterr())
+        assert "report_invalid" in said
+        assert TOKEN not in said
         await attempt.cancel()
 
 

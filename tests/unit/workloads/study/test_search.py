@@ -238,14 +238,7 @@ def test_t20_a_restored_search_with_several_metrics_goes_on(method: str) -> None
     undisturbed = suggest_two(searcher_of_two(method), 24)
 
     first = searcher_of_two(method)
-    histories = []
-    for number in range(12):
-        trial = Trial(number, {})
-        trial.params = first.suggest(trial) or {}
-        found = two(trial.params)
-        first.on_trial_complete(trial, Result(1, 1, found, 0.0), error=False)
-        history = as_history(trial, found["loss"])
-        histories.append(replace(history, further=(found["width"],)))
+    histories = lived_through(first, 12)
     second = searcher_of_two(method)
     second.restore(first.save(), histories)
 
@@ -256,15 +249,22 @@ def test_a_trial_that_a_scheduler_ended_keeps_no_search_with_several_metrics_fro
     None
 ):
     first = searcher_of_two("tpe")
-    histories = []
-    for number in range(24):
-        trial = Trial(number, {})
-        trial.params = first.suggest(trial) or {}
-        found = two(trial.params)
-        first.on_trial_complete(trial, Result(1, 1, found, 0.0), error=False)
-        history = replace(as_history(trial, found["loss"]), further=(found["width"],))
-        histories.append(replace(history, outcome=TrialOutcome.PRUNED) if number % 2 else history)
+    histories = lived_through(first, 24)
+    pruned = [replace(each, outcome=TrialOutcome.PRUNED) for each in histories[::2]]
     second = searcher_of_two("tpe")
-    second.restore(first.save(), histories)
+    second.restore(first.save(), sorted([*pruned, *histories[1::2]], key=lambda one: one.number))
 
     assert len(suggest_two(second, 4, first=24)) == 4
+
+
+def lived_through(searcher: Searcher, count: int) -> list[History]:
+    """Some trials of two metrics, which the searcher has heard the ends of."""
+    histories = []
+    for number in range(count):
+        trial = Trial(number, {})
+        trial.params = searcher.suggest(trial) or {}
+        found = two(trial.params)
+        searcher.on_trial_complete(trial, Result(1, 1, found, 0.0), error=False)
+        history = as_history(trial, found["loss"])
+        histories.append(replace(history, further=(found["width"],)))
+    return histories
