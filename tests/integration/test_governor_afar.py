@@ -109,6 +109,30 @@ async def test_a_wish_to_end_another_attempt_is_stale_and_ends_nothing(
     assert started.pid
 
 
+async def test_a_request_that_makes_no_sense_is_logged_without_what_is_in_it(
+    bus: Bus, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "17" / "1"
+    folder.mkdir(parents=True)
+    secret = {"secrets": {"env": {"PASSWORD": ["hunter2"]}}, "hunter2": "hunter2"}
+    malformed = json.dumps({"kind": "run_start_request", "run_id": "hunter2", **secret}).encode()
+
+    async with by_hand(bus, folder):
+        answers = [
+            json.loads(*await answered(bus, SERVICE.encode(), word))["code"]
+            for word in (malformed, b'{"kind": "hunter2"}', b'["hunter2"', b'{"kind": ["hunter2"]}')
+        ]
+        started = await start(bus)
+
+    said = "".join(capfd.readouterr())
+    assert answers == ["invalid_request"] * 4
+    assert isinstance(started, RunStartResponse)
+    assert "hunter2" not in said
+    warnings = [json.loads(line) for line in said.splitlines() if "request_invalid" in line]
+    assert (warnings[0]["request"], warnings[0]["bytes"]) == ("run_start_request", len(malformed))
+    assert [one["request"] for one in warnings[1:]] == ["unknown"] * 3
+
+
 @pytest.mark.parametrize(
     "service",
     [b"executor", b"stream", b"governor.18.1." + TOKEN.encode(), b"governor.17.2." + TOKEN.encode(),

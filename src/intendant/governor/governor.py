@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import structlog
+from pydantic import ValidationError
 
 from intendant.broker.client import Connection
 from intendant.broker.config import KeyPair
@@ -75,6 +77,7 @@ NOT_MINE = 75
 LOST = 70
 """Exit status of a governor whose folder has gone: nobody learns how its attempt ended."""
 FINISHED_WAIT_S = 10.0
+_KINDS = tuple(one.model_fields["kind"].default for one in (RunStartRequest, RunShutdownRequest))
 
 
 class Governor:
@@ -133,15 +136,17 @@ class Governor:
 
     async def _answer(self, request: Request) -> list[bytes]:
         """The bus hands requests over one at a time."""
+        word = request.body[0]
         try:
             with uncollected():
-                message = GOVERNOR_REQUEST.validate_json(request.body[0])
+                message = GOVERNOR_REQUEST.validate_json(word)
+        except ValidationError:  # its words repeat what was found, which may be a run's secrets
+            log.warning("request_invalid", request=_kind(word), bytes=len(word))
+            return [encode(ErrorResponse(code="invalid_request", message="not a known request"))]
+        try:
             return [encode(await self._on_request(message))]
         except RequestRefused as error:
             return [encode(ErrorResponse(code=error.code, message=str(error)))]
-        except ValueError as error:
-            log.warning("request_invalid", error=str(error))
-            return [encode(ErrorResponse(code="invalid_request", message="not a known request"))]
 
     async def _on_request(self, message: RunStartRequest | RunShutdownRequest) -> Message:
         ours = (self._order.run_id, self._order.attempt)
@@ -408,6 +413,15 @@ class Governor:
         self._steps.append(StepRecord(event=event, at=datetime.now(UTC)))
         if event is RunNote.UNKILLABLE:
             self._tasks.create_task(self._report_unkillable(), name="unkillable")
+
+
+def _kind(word: bytes) -> str:
+    """Which of our requests something means to be; nothing else of it is repeated."""
+    try:
+        claimed = json.loads(word)["kind"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return "unknown"
+    return claimed if claimed in _KINDS else "unknown"
 
 
 @contextmanager
