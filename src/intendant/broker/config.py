@@ -24,6 +24,8 @@ class Endpoint:
 
     uri: str
     private: bool = False
+    earlier: str | None = None
+    """Where an earlier broker listened when the system chose the port; tried first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -210,11 +210,11 @@ class BrokerLink:
 
 
 def _listening_again_at(bound: Sequence[str], config: BrokerConfig) -> BrokerConfig:
-    """For the next broker: ports that the system chose stay the same, as peers know them."""
+    """For the next broker: ports that the system chose are tried first, as peers know them."""
     return replace(
         config,
         endpoints=tuple(
-            replace(endpoint, uri=uri) if endpoint.uri.endswith((":*", ":0")) else endpoint
+            replace(endpoint, earlier=uri) if endpoint.uri.endswith((":*", ":0")) else endpoint
             for endpoint, uri in zip(config.endpoints, bound, strict=True)
         ),
     )

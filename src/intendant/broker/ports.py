@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import structlog
 import zmq
 from zmq.backend import Socket as FastSocket
 
@@ -29,6 +30,8 @@ from intendant.broker.sockets import KEEPALIVE, Context
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller, local
+
+log = structlog.get_logger()
 
 PRIVATE_HWM = 1000
 CLIENT_HWM = 64
@@ -97,6 +100,26 @@ class Port:
         """Listen; the address as it really is (a port chosen by the system filled in)."""
         uri = self.endpoint.uri
         check_address(uri, has_keys=self._has_keys)
+        if not self._is_bound_again():
+            self._bind_at(uri)
+        return self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+
+    def _is_bound_again(self) -> bool:
+        """Whether it listens at the port that the system chose for an earlier broker.
+
+        Where somebody else has that one now, the daemon goes on at another.
+        """
+        earlier = self.endpoint.earlier
+        if earlier is None:
+            return False
+        try:
+            self._bind_at(earlier)
+        except SettingsError as error:
+            log.error("port_lost", endpoint=earlier, error=str(error))
+            return False
+        return True
+
+    def _bind_at(self, uri: str) -> None:
         try:
             path = path_of(uri)
             if path is not None:
@@ -105,7 +128,6 @@ class Port:
             self._path = path
         except (OSError, zmq.ZMQError) as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
-        return self.socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def receive(self) -> tuple[bytes, zmq.Frame, list[object]]:
         """Routing id, header and frames of the next message; `zmq.Again` when there is none.
