@@ -58,8 +58,7 @@ def await_runs(
                 progress.show(latest.values())
                 look_at(run)
     except KeyboardInterrupt:
-        click.echo(f"intendant: detached; {_go_on(selection, latest)}", err=True)
-        return Awaited(exit_status.CANCELLED)
+        return let_go(selection, latest)
     except TimeoutError as error:
         left = _left(selection, latest)
         raise TimeoutError(f"not ended within {timeout_s:g} s: {left}") from error
@@ -67,6 +66,15 @@ def await_runs(
         raise gone(error, f"wait {_left(selection, latest)}") from error
     ended = [latest[run_id] for run_id in sorted(latest) if latest[run_id]["outcome"]]
     return Awaited(exit_status.of_runs(ended), ended)
+
+
+def let_go(selection: Selection, latest: Mapping[int, RunInfo]) -> Awaited:
+    """After Ctrl-C: say that the runs go on, and how to wait for them again.
+
+    `latest`: the runs that were seen, by id.
+    """
+    click.echo(f"intendant: detached; {_go_on(selection, latest)}", err=True)
+    return Awaited(exit_status.CANCELLED)
 
 
 def say_why(runs: Sequence[RunInfo]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from intendant.cli import render
 from intendant.cli.parameters import Parameter, endpoint_option, json_option, selection_argument
-from intendant.cli.queued import named_in_any_case
+from intendant.cli.queued import doubt_told, named_in_any_case
 from intendant.cli.session import Session
 from intendant.client.shapes import Continuing
 
@@ -55,7 +55,8 @@ def queue_anew(
 ) -> None:
     """Queue the runs, and print the new ones."""
     with session.client() as client:
-        ids = [run.id for run in client.retry(selection, continuing=continuing)]
+        with doubt_told():
+            ids = [run.id for run in client.retry(selection, continuing=continuing)]
         with named_in_any_case(ids):
             if as_json:
                 click.echo(render.as_json(client.runs(selection=ids, limit=None)[::-1]))

@@ -7,8 +7,8 @@ from typing import Unpack
 
 import click
 
-from intendant.cli import render
-from intendant.cli.await_runs import await_runs, say_why
+from intendant.cli import exit_status, render
+from intendant.cli.await_runs import Awaited, await_runs, let_go, say_why
 from intendant.cli.parameters import (
     PRIORITY,
     ArgvCommand,
@@ -18,7 +18,7 @@ from intendant.cli.parameters import (
     endpoint_option,
     json_option,
 )
-from intendant.cli.queued import named_in_any_case
+from intendant.cli.queued import doubt_told, named_in_any_case
 from intendant.cli.resuming import answer_of, resume_option
 from intendant.cli.run_options import given_options, run_options
 from intendant.cli.session import Session
@@ -73,7 +73,8 @@ def verb(
     session: Session = ctx.obj
     with session.client() as client:
         if what is not None:
-            submitted = [client.submit(what, key=key, secret_env=secret_env, **options)]
+            with doubt_told():
+                submitted = [client.submit(what, key=key, secret_env=secret_env, **options)]
         else:
             submitted = _submit_file(ctx, client, file, key=key, resume=resume)
         with named_in_any_case([run.id for run in submitted]):
@@ -117,7 +118,9 @@ def _submit_file(
         raise click.UsageError("found no command, expected a run file or -- ARGV", ctx)
     if found := given_options(ctx, besides=_OF_ANY_SUBMISSION):
         raise click.UsageError(f"found {found} with a run file, expected it inside the file", ctx)
-    return client.submit_all(load_run_file(Path(file), answer_of(resume)), key=key)
+    specs = load_run_file(Path(file), answer_of(resume))
+    with doubt_told():
+        return client.submit_all(specs, key=key)
 
 
 def _follow_up(
@@ -125,15 +128,16 @@ def _follow_up(
 ) -> int:
     """Print the ids at once, or the runs as they are after what was asked for."""
     ids = [run.id for run in submitted]
-    if not as_json:
-        click.echo("\n".join(map(str, ids)))
-    if wait:
-        awaited = await_runs(client, ids)
-        status, found = awaited.status, awaited.runs
+    try:
         if not as_json:
-            say_why(found)
-    else:
-        status, found = 0, client.runs(selection=ids, limit=None)[::-1] if as_json else []
-    if as_json and found:
+            click.echo("\n".join(map(str, ids)))
+        awaited = await_runs(client, ids) if wait else Awaited(exit_status.DONE)
+    except KeyboardInterrupt:  # in the instant before the waiting begins
+        awaited = let_go(ids, {})
+    if not as_json:
+        say_why(awaited.runs)
+        return awaited.status
+    found = awaited.runs if wait else client.runs(selection=ids, limit=None)[::-1]
+    if found:
         click.echo(render.as_json(found[0] if is_one else found))
-    return status
+    return awaited.status

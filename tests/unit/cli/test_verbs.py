@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,53 @@ def test_ctrl_c_detaches_from_a_run_and_says_so(shell: Shell) -> None:
     assert (status, out) == (130, "1\n")
     assert "detached; run 1 goes on: intendant wait 1" in err
     assert shell.executor.runs[1].outcome is None
+
+
+class Interrupting:
+    """A stdout at which Ctrl-C is hit as soon as something has been printed."""
+
+    def write(self, text: str) -> int:
+        sys.__stdout__.write(text)  # type: ignore[union-attr]  # there is one
+        raise KeyboardInterrupt
+
+    def flush(self) -> None:
+        """Nothing is kept."""
+
+
+@pytest.mark.parametrize("verb", [["submit", "--wait"], ["submit"]])
+def test_ctrl_c_before_the_waiting_begins_is_ctrl_c_while_waiting(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, verb: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    status, _, err = shell(*verb, "--", "sleep", "9")
+    assert (status, err) == (130, "intendant: detached; run 1 goes on: intendant wait 1\n")
+
+
+class Mute(FakeConnection):
+    """Ctrl-C is hit while no answer comes."""
+
+    def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_before_the_answer_says_that_the_run_may_be_queued(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    session = Session(
+        environ={"INTENDANT_ENDPOINT": "ipc:///nowhere"}, connect=lambda _: Mute(FakeExecutor())
+    )
+    assert run(["submit", "--", "sleep", "9"], session) == 130
+    out, err = capfd.readouterr()
+    assert (out, "may be queued all the same" in err) == ("", True)
+
+
+def test_ctrl_c_while_retry_prints_its_ids_names_them(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("submit", "--wait", "--", "true")
+    monkeypatch.setattr(sys, "stdout", Interrupting())
+    status, _, err = shell("retry", "1")
+    assert (status, err.rstrip()) == (130, "intendant: queued all the same: 2")
 
 
 def test_ctrl_c_on_wait_says_how_to_wait_again(shell: Shell) -> None:
