@@ -35,7 +35,7 @@ async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submissi
 
 async def require_origin(desk: Desk, submission: Submission, who: Asker) -> None:
     """`InvalidRequest` if it goes on from a run that `who` may not see, or that is not there."""
-    origin = await asyncio.to_thread(_origin, submission.spec.workload, desk.parts.spool.root)
+    origin = await _origin(submission.spec.workload, desk.parts.spool.root)
     if origin is None:
         return
     try:
@@ -44,13 +44,15 @@ async def require_origin(desk: Desk, submission: Submission, who: Asker) -> None
         raise InvalidRequest(f"it can't go on: {error}") from error
 
 
-def _origin(workload: Workload, spool: Path) -> str | None:
+async def _origin(workload: Workload, spool: Path) -> str | None:
     """The run whose steps or trials are taken over."""
     if isinstance(workload, PipelineSpec) and workload.continues is not None:
         return str(workload.continues.run_id)
     if isinstance(workload, StudySpec) and workload.resume is not None:
         run_id, source = workload.resume.run_id, workload.resume.source
-        return _inside(spool, source, workload.cwd) if source is not None else str(run_id)
+        if source is not None:
+            return await asyncio.to_thread(_inside, spool, source, workload.cwd)
+        return str(run_id)
     return None
 
 
