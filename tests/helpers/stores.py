@@ -114,7 +114,10 @@ async def opened(
     clock, changes = ManualClock(), list[RunRecord]()
     path = folder / "store.db"
     store = await kind.open(
-        path, now=clock, on_change=changes.extend, busy_timeout_s=busy_timeout_s
+        path,
+        now=clock,
+        on_change=lambda rows: changes.extend(row.record() for row in rows),
+        busy_timeout_s=busy_timeout_s,
     )
     try:
         yield StoreCase(path, store, clock, changes)

@@ -12,9 +12,9 @@ import apsw
 import pytest
 
 from intendant.errors import Busy, KeyConflict, StoreError
-from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.store import writer
+from intendant.store.rows import RunRow
 from intendant.store.sqlite import SqliteStore
 from tests.helpers.stores import ManualClock, StoreCase, check_invariants, opened, submission
 
@@ -103,7 +103,7 @@ async def test_a_listener_that_fails_keeps_nobody_waiting(tmp_path: Path) -> Non
     troubles: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
 
-    def on_change(runs: list[RunRecord]) -> None:
+    def on_change(runs: list[RunRow]) -> None:
         raise ValueError(f"{len(runs)} runs are too many")
 
     store = await SqliteStore.open(tmp_path / "store.db", now=ManualClock(), on_change=on_change)

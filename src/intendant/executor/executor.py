@@ -60,12 +60,12 @@ from intendant.process.subreaper import become_subreaper
 from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
 from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint
-from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
 from intendant.store.lock import lock_folder
+from intendant.store.rows import RunRow
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
 
@@ -343,15 +343,15 @@ class Executor:
 
     # --- small things ----------------------------------------------------------------------------
 
-    def _on_change(self, records: list[RunRecord]) -> None:
+    def _on_change(self, rows: list[RunRow]) -> None:
         """After each commit: tell those who wait, and see whether a run may start now."""
-        self._hub.publish(records)
+        self._hub.publish(rows)
         self._report.note_change()
-        if any(record.state in _LETS_START for record in records):
+        if any(row.state in _LETS_START for row in rows):
             self._schedule_wanted.set()
-        if any(record.kind == "pipeline" and record.outcome is not None for record in records):
+        if any(row.kind == "pipeline" and row.outcome is not None for row in rows):
             self._stops_wanted.set()  # of the runs of its steps, cancelled with it
-        if any(is_wanted(record, self._settings) for record in records):
+        if any(is_wanted(row, self._settings) for row in rows):
             self._on_end_wanted.set()
 
     def _write_daemon_file(self) -> None:

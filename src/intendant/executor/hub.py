@@ -1,16 +1,17 @@
 """Who wants to hear of changes: those who wait for runs, follow logs or read events.
 
-A subscription keeps at most the newest record of each run it is about, and a flag; so a slow
-reader costs no more memory than a fast one.
+A subscription keeps at most the newest row of each run it is about, and a flag; so a slow reader
+costs no more memory than a fast one. What is shown of a row is made when somebody looks.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from intendant.protocol.records import RunRecord
+from intendant.store.rows import RunRow
 
 
 class Subscription:
@@ -18,16 +19,16 @@ class Subscription:
 
     def __init__(self, run_ids: Collection[int] | None) -> None:
         self._run_ids = None if run_ids is None else frozenset(run_ids)
-        self._changed: dict[int, RunRecord] = {}
+        self._changed: dict[int, RunRow] = {}
         self._woken = asyncio.Event()
 
-    def offer(self, record: RunRecord) -> None:
+    def offer(self, row: RunRow) -> None:
         """A run has changed."""
         if self._run_ids is None:
             self._woken.set()  # about every run: only that something happened
-        elif record.id in self._run_ids:
-            self._changed.pop(record.id, None)
-            self._changed[record.id] = record
+        elif row.id in self._run_ids:
+            self._changed.pop(row.id, None)
+            self._changed[row.id] = row
             self._woken.set()
 
     async def wait_changes(self) -> list[RunRecord]:
@@ -35,7 +36,7 @@ class Subscription:
         await self._woken.wait()
         self._woken.clear()
         changed, self._changed = self._changed, {}
-        return list(changed.values())
+        return [row.record() for row in changed.values()]
 
 
 class Hub:
@@ -44,11 +45,11 @@ class Hub:
     def __init__(self) -> None:
         self._subscriptions: set[Subscription] = set()
 
-    def publish(self, records: Iterable[RunRecord]) -> None:
+    def publish(self, rows: Sequence[RunRow]) -> None:
         """These runs have changed."""
-        for record in records:
-            for subscription in self._subscriptions:
-                subscription.offer(record)
+        for subscription in self._subscriptions:
+            for row in rows:
+                subscription.offer(row)
 
     @contextmanager
     def subscribe(self, run_ids: Collection[int] | None) -> Iterator[Subscription]:

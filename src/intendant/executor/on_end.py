@@ -28,6 +28,7 @@ from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
 from intendant.settings import Settings
 from intendant.store.insist import insist
+from intendant.store.rows import RunRow
 
 log = structlog.get_logger()
 
@@ -37,10 +38,10 @@ _KILL_S = 3.0
 _ENVIRONMENT = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
-def is_wanted(record: RunRecord, settings: Settings) -> bool:
+def is_wanted(row: RunRow, settings: Settings) -> bool:
     """Whether a command is to be told of this change."""
-    has_command = record.spec.on_end is not None or settings.on_end is not None
-    return has_command and record.state is RunState.ENDED
+    has_command = row.spec.on_end is not None or settings.on_end is not None
+    return has_command and row.state is RunState.ENDED
 
 
 class EndCommands:

@@ -31,6 +31,7 @@ from intendant.store.base import (
 )
 from intendant.store.database import BUSY_TIMEOUT_S, open_reader, open_writer, prepare
 from intendant.store.reader import Reader
+from intendant.store.rows import RunRow
 from intendant.store.writer import Writer
 
 
@@ -48,14 +49,14 @@ class SqliteStore:
         path: Path,
         *,
         now: Callable[[], datetime],
-        on_change: Callable[[list[RunRecord]], None],
+        on_change: Callable[[list[RunRow]], None],
         busy_timeout_s: float = BUSY_TIMEOUT_S,
     ) -> SqliteStore:
         """The store in `path`, made or brought up to date if need be; `StoreError` if it can't be.
 
         `now` gives aware times and is called in the writer's thread. `on_change` is called in the
-        event loop after each commit, before anybody learns of it: with the runs whose row or log
-        it changed, in the order of the changes.
+        event loop after each commit, before anybody learns of it: with the rows of the runs that
+        it changed or whose log it added to, in the order of the changes.
         """
         connection = await asyncio.to_thread(prepare, path, busy_timeout_s=busy_timeout_s)
         writer = Writer(

@@ -16,7 +16,6 @@ import apsw
 from pydantic import JsonValue
 
 from intendant.errors import IllegalTransition, RunNotFound
-from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunEvent, RunNote, RunState, after
 from intendant.store.cells import Cell, Execute, micros
 from intendant.store.rows import SELECT_ATTEMPT, SELECT_RUN, AttemptRow, RunRow, detail_of, run_row
@@ -87,9 +86,9 @@ class Transaction:
         """Append the first event of a run that was just inserted."""
         self._append(None, row, RunNote.SUBMITTED, at=row.submitted_at, detail=detail)
 
-    def touched(self) -> list[RunRecord]:
+    def touched(self) -> list[RunRow]:
         """The runs that this request changed or noted something of, as they are now."""
-        return [row.record() for row in self._touched.values()]
+        return [*self._touched.values()]
 
     def _update(self, row: RunRow, columns: dict[str, Cell]) -> RunRow:
         if not columns:

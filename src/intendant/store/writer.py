@@ -27,8 +27,8 @@ import apsw
 from intendant.errors import Busy, RunNotFound, StoreError
 from intendant.process.crashpoints import crash_point
 from intendant.process.diskpoints import disk_point
-from intendant.protocol.records import RunRecord
 from intendant.store.database import close_quietly, database_errors, store_error
+from intendant.store.rows import RunRow
 from intendant.store.transaction import Transaction
 
 MAX_BATCH = 256
@@ -38,7 +38,7 @@ MAX_WAITING = 20_000
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-Changes = list[RunRecord]
+Changes = list[RunRow]
 
 _DISK_ERRORS = (
     apsw.BusyError,
@@ -182,7 +182,7 @@ class Writer:
         found = []
         for run_id in sorted(self._doubtful):
             with suppress(RunNotFound):
-                found.append(transaction.run(run_id).record())
+                found.append(transaction.run(run_id))
         return found
 
     def _attempt(self, connection: apsw.Connection, request: _Request) -> Changes:

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 
 import pytest
 
 from intendant.executor.hub import Hub, Subscription
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
-from intendant.protocol.specs import RunSpec
-
-SPEC = RunSpec.model_validate({"workload": {"kind": "command", "argv": ["true"]}})
+from tests.helpers.rows import a_row
 
 
 @pytest.fixture
@@ -20,29 +17,29 @@ def hub() -> Hub:
 
 async def test_a_subscription_hears_of_its_runs_alone(hub: Hub) -> None:
     with hub.subscribe([1, 3]) as subscription:
-        hub.publish([a_run(1), a_run(2), a_run(3)])
+        hub.publish([a_row(1), a_row(2), a_row(3)])
 
         assert [run.id for run in await changes(subscription)] == [1, 3]
 
 
 async def test_of_each_run_only_the_newest_record_is_kept(hub: Hub) -> None:
     with hub.subscribe([1]) as subscription:
-        hub.publish([a_run(1, RunState.STARTING)])
-        hub.publish([a_run(1, RunState.RUNNING), a_run(1, RunState.ENDED)])
+        hub.publish([a_row(1, RunState.STARTING)])
+        hub.publish([a_row(1, RunState.RUNNING), a_row(1, RunState.ENDED)])
 
         assert [run.state for run in await changes(subscription)] == [RunState.ENDED]
 
 
 async def test_changes_come_in_the_order_of_the_last_of_each_run(hub: Hub) -> None:
     with hub.subscribe([1, 2]) as subscription:
-        hub.publish([a_run(1), a_run(2), a_run(1)])
+        hub.publish([a_row(1), a_row(2), a_row(1)])
 
         assert [run.id for run in await changes(subscription)] == [2, 1]
 
 
 async def test_what_was_heard_is_not_heard_again(hub: Hub) -> None:
     with hub.subscribe([1]) as subscription:
-        hub.publish([a_run(1)])
+        hub.publish([a_row(1)])
         await changes(subscription)
 
         assert await is_silent(subscription)
@@ -53,7 +50,7 @@ async def test_one_waits_until_something_changes(hub: Hub) -> None:
         waiting = asyncio.ensure_future(subscription.wait_changes())
         await asyncio.sleep(0)
         was_waiting = not waiting.done()
-        hub.publish([a_run(1)])
+        hub.publish([a_row(1)])
 
         assert [run.id for run in await waiting] == [1]
         assert was_waiting
@@ -61,7 +58,7 @@ async def test_one_waits_until_something_changes(hub: Hub) -> None:
 
 async def test_about_every_run_one_hears_only_that_something_happened(hub: Hub) -> None:
     with hub.subscribe(None) as subscription:
-        hub.publish([a_run(number) for number in range(1, 1000)])
+        hub.publish([a_row(number) for number in range(1, 1000)])
 
         assert await changes(subscription) == []
         assert await is_silent(subscription)
@@ -69,7 +66,7 @@ async def test_about_every_run_one_hears_only_that_something_happened(hub: Hub) 
 
 async def test_every_subscription_hears_for_itself(hub: Hub) -> None:
     with hub.subscribe([1]) as first, hub.subscribe([1]) as second:
-        hub.publish([a_run(1)])
+        hub.publish([a_row(1)])
         await changes(first)
 
         assert [run.id for run in await changes(second)] == [1]
@@ -78,17 +75,9 @@ async def test_every_subscription_hears_for_itself(hub: Hub) -> None:
 async def test_after_its_block_a_subscription_hears_nothing(hub: Hub) -> None:
     with hub.subscribe([1]) as subscription:
         pass
-    hub.publish([a_run(1)])
+    hub.publish([a_row(1)])
 
     assert await is_silent(subscription)
-
-
-def a_run(run_id: int, state: RunState = RunState.RUNNING) -> RunRecord:
-    return RunRecord(
-        id=run_id, name=None, kind="command", state=state, outcome=None, reason=None,
-        exit_code=None, signal=None, attempt=1, queue="default", priority=0, account="ada",
-        submitted_at=datetime(2030, 1, 1, tzinfo=UTC), started_at=None, finished_at=None, spec=SPEC,
-    )  # fmt: skip
 
 
 async def changes(subscription: Subscription) -> list[RunRecord]:
