@@ -116,10 +116,11 @@ class Worker:
 
     async def _handle(self, conversation: _Conversation, request: Request) -> list[bytes]:
         """The FINAL's body; `ConnectionLost` when nobody wants it any more."""
+        if not self._cancel_when_lost:
+            return await self._answer(request)
         try:
             async with asyncio.timeout(None) as until_lost:
-                if self._cancel_when_lost:
-                    conversation.call_when_lost(lambda: until_lost.reschedule(0.0))
+                conversation.call_when_lost(lambda: until_lost.reschedule(0.0))
                 try:
                     return await self._answer(request)
                 finally:

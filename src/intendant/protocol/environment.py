@@ -13,10 +13,21 @@ def encode_environment(environment: Mapping[bytes, bytes]) -> str:
 
 def decode_environment(text: str) -> dict[bytes, bytes]:
     """What `encode_environment` encoded; `ValueError` if it is not that."""
+    pairs = [entry.partition(b"=") for entry in _entries(text)]
+    return {name: value for name, _, value in pairs}
+
+
+def check_environment(text: str) -> str:
+    """`text`; `ValueError` if it is not what `encode_environment` gives."""
+    _entries(text)
+    return text
+
+
+def _entries(text: str) -> list[bytes]:
+    """Each `K=V`."""
     entries = base64.b64decode(text, validate=True).split(b"\0")
     if entries.pop() != b"":
         raise ValueError("the environment's last entry is not ended by NUL")
-    pairs = [entry.partition(b"=") for entry in entries]
-    if not all(name and equals for name, equals, _ in pairs):
+    if [entry for entry in entries if entry.find(b"=") < 1]:
         raise ValueError("an entry of the environment is not K=V")
-    return {name: value for name, _, value in pairs}
+    return entries

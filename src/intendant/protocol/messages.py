@@ -677,8 +677,9 @@ RESPONSE: TypeAdapter[Response] = TypeAdapter(Response, config=_LATE)
 def encode(message: Message) -> bytes:
     """A message as it travels: fields at their default left out, but never kind and version."""
     fields = message.model_dump(mode="json", exclude_defaults=True)
-    return _JSON.dump_json({**message.model_dump(include=_ALWAYS), **fields})
+    always = {name: getattr(message, name) for name in _ALWAYS}
+    return _JSON.dump_json({**always, **fields})
 
 
-_ALWAYS = {"kind", "protocol_version"}
+_ALWAYS = ("kind", "protocol_version")
 _JSON: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])

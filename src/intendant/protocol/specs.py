@@ -13,7 +13,7 @@ from typing import Annotated, NewType
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from intendant.protocol.environment import decode_environment
+from intendant.protocol.environment import check_environment
 from intendant.protocol.fields import (
     Argv,
     KnownRun,
@@ -92,15 +92,10 @@ class RunSpec(Model):
         return min(asking_s, grace_s), grace_s
 
 
-def _encoded_environment(text: str) -> str:
-    decode_environment(text)
-    return text
-
-
 EncodedEnvironment = Annotated[
     str,
     StringConstraints(max_length=MAX_ENVIRONMENT_BYTES * 4 // 3 + 4),
-    AfterValidator(_encoded_environment),
+    AfterValidator(check_environment),
 ]
 """Base64 of an environment: K=V entries, each ended by NUL."""
 
@@ -165,6 +160,8 @@ class Submission(Model):
 
 def check_dependencies(runs: list[tuple[str | None, list[str]]]) -> None:
     """Refuse unknown, ambiguous and circular `after`; each error names the run and the name."""
+    if not any(after for _, after in runs):
+        return
     names = [name for name, _ in runs if name is not None]
     parents: dict[str, list[str]] = {}
     for name, after in runs:
