@@ -93,7 +93,6 @@ from intendant.protocol.messages import (
 from intendant.protocol.records import DaemonRecord, HelperRecord, QueueRecord, RunRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import Submission
 from intendant.store.base import Changed
 from intendant.store.steps import STEPS_FILE, read_step_page
 
@@ -153,14 +152,14 @@ def refused(error: RequestRefused | IllegalTransition | StoreError) -> ErrorResp
 async def on_run_submit(desk: Desk, request: RunSubmitRequest, who: Asker) -> Message:
     """Queue runs; they are on disk when the answer leaves."""
     _require_open(desk)
-    runs = [with_secrets_apart(_with_environment(run, request.environment)) for run in request.runs]
-    runs = [await with_bases(desk, run, who) for run in runs]
+    runs = [await with_bases(desk, with_secrets_apart(run), who) for run in request.runs]
     for run in runs:
         await require_origin(desk, run, who)
     limit = desk.parts.settings.max_queued
     run_ids = await desk.parts.store.submit(
-        runs, account=who.account, limit=limit, for_parents=who.caller.owns_all
-    )
+        runs, account=who.account, environment=request.environment, limit=limit,
+        for_parents=who.caller.owns_all,
+    )  # fmt: skip
     crash_point("executor.submitted")
     return RunSubmitResponse(run_ids=run_ids)
 
@@ -168,14 +167,6 @@ async def on_run_submit(desk: Desk, request: RunSubmitRequest, who: Asker) -> Me
 def _require_open(desk: Desk) -> None:
     if not desk.lifecycle.takes_submissions:
         raise ShuttingDown(f"the daemon is {desk.lifecycle.state} and takes no new runs")
-
-
-def _with_environment(run: Submission, environment: str | None) -> Submission:
-    """The submission with the environment that all of its request share."""
-    if environment is None or run.secrets.environment is not None:
-        return run
-    secrets = run.secrets.model_copy(update={"environment": environment})
-    return run.model_copy(update={"secrets": secrets})
 
 
 async def on_run_list(desk: Desk, request: RunListRequest, who: Asker) -> Message:

@@ -129,11 +129,13 @@ class Store(Protocol):
         runs: Sequence[Submission],
         *,
         account: str,
+        environment: str | None = None,
         limit: int | None = None,
         for_parents: bool = False,
     ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id.
 
+        `environment`: of each that brings none of its own, as it travels.
         `for_parents`: what carries out a step of a run, by its key, belongs to that run's account
         and is as restartable as that.
 

@@ -80,13 +80,15 @@ class SqliteStore:
         runs: Sequence[Submission],
         *,
         account: str,
+        environment: str | None = None,
         limit: int | None = None,
         for_parents: bool = False,
     ) -> list[int]:
         """Queue all of them or none; a known key with the same spec gives the known id."""
         return await self._writer.write(
-            submit.submit, runs, account=account, limit=limit, for_parents=for_parents
-        )
+            submit.submit, runs, account=account, environment=environment, limit=limit,
+            for_parents=for_parents,
+        )  # fmt: skip
 
     async def retry(
         self,

@@ -29,13 +29,15 @@ def submit(
     runs: Sequence[Submission],
     *,
     account: str,
+    environment: str | None = None,
     limit: int | None = None,
     for_parents: bool = False,
 ) -> list[int]:
     """The ids, in order; a key that is known gives the id that it had.
 
-    `Busy` if more than `limit` runs of the account would wait. `for_parents`: what carries out a
-    step of a run, by its key, belongs to that run's account and is as restartable as that.
+    `environment` is that of each run that brings none of its own. `Busy` if more than `limit` runs
+    of the account would wait. `for_parents`: what carries out a step of a run, by its key, belongs
+    to that run's account and is as restartable as that.
     """
     run_ids: list[int] = []
     fresh: dict[int, list[str]] = {}
@@ -44,7 +46,7 @@ def submit(
         submission, owner = _as_step(tx, one, account) if for_parents else (one, account)
         run_id = _known_id(tx, submission, owner)
         if run_id is None:
-            run_id = _insert(tx, submission, owner)
+            run_id = _insert(tx, submission, owner, environment)
             fresh[run_id] = submission.spec.after
             owners.add(owner)
         run_ids.append(run_id)
@@ -59,8 +61,9 @@ def submit(
 def _as_step(tx: Transaction, submission: Submission, account: str) -> tuple[Submission, str]:
     """The submission as one of the pipeline whose step it carries out, if it does; and whose."""
     parent_id = parent_of(submission.submission_key or "")
-    found = tx.execute("SELECT kind FROM run WHERE id = ?", (parent_id,)).fetchall()
-    if found != [("pipeline",)] or parent_id is None:
+    if parent_id is None:
+        return submission, account
+    if tx.execute("SELECT kind FROM run WHERE id = ?", (parent_id,)).fetchall() != [("pipeline",)]:
         return submission, account
     parent = tx.run(parent_id)
     if parent.state is RunState.ENDED:
@@ -197,7 +200,9 @@ def _known_id(tx: Transaction, submission: Submission, account: str) -> int | No
     return run_id
 
 
-def _insert(tx: Transaction, submission: Submission, account: str) -> int:
+def _insert(
+    tx: Transaction, submission: Submission, account: str, environment: str | None = None
+) -> int:
     spec = submission.spec
     _check_queue(tx, spec.queue)
     if isinstance(spec.workload, PipelineSpec):
@@ -221,7 +226,7 @@ def _insert(tx: Transaction, submission: Submission, account: str) -> int:
         ":priority, :submitted_at, :state, :spec, :only_waits) RETURNING id",
         {**columns, "state": state, "spec": text, "only_waits": not spec.holds_slot},
     ).fetchall()
-    _insert_secrets(tx, run_id, submission.secrets)
+    _insert_secrets(tx, run_id, submission.secrets, environment)
     keep_spec(text, spec)
     row = new_row(columns, run_id=run_id, state=state, spec=spec)
     tx.begin(row, detail_of({**columns, "spec_sha256": spec_sha256(text)}))
@@ -239,18 +244,22 @@ def _check_size(text: str) -> None:
 
 
 def _check_queue(tx: Transaction, name: str, where: str = "") -> None:
-    known = [queue for (queue,) in tx.execute("SELECT name FROM queue ORDER BY name").fetchall()]
-    if name not in known:
-        raise unknown_queue(name, map(str, known), where)
+    if tx.execute("SELECT 1 FROM queue WHERE name = ?", (name,)).fetchone() is None:
+        known = tx.execute("SELECT name FROM queue ORDER BY name")
+        raise unknown_queue(name, [queue for (queue,) in known], where)
 
 
-def _insert_secrets(tx: Transaction, run_id: int, secrets: Secrets) -> None:
-    if secrets == Secrets():
+def _insert_secrets(
+    tx: Transaction, run_id: int, secrets: Secrets, environment: str | None
+) -> None:
+    """Keep what the run brings, and the environment that it has with others if it brings none."""
+    if secrets.environment is not None:
+        environment = secrets.environment
+    if environment is None and not secrets.env and secrets.pickle is None:
         return
-    environment_id = _environment_id(tx, secrets.environment)
     tx.execute(
         "INSERT INTO secret (run_id, environment_id, env, pickle) VALUES (?, ?, ?, ?)",
-        (run_id, environment_id, json.dumps(secrets.env), secrets.pickle),
+        (run_id, _environment_id(tx, environment), json.dumps(secrets.env), secrets.pickle),
     )
 
 
