@@ -26,6 +26,9 @@ E3  A request that can't be served gets a FINAL with an error: `service_unknown`
 H2  A client that is gone in the middle of a stream costs its worker a DISCONNECT, so that the
     handler ends. So does a client that reads too slowly; it gets the error `slow_reader` as soon
     as that fits. A FINAL that does not fit is tried again for `waiting_s`, then dropped.
+D1  A heartbeat leaves a tenth of an interval early, and those that are due soon leave with it, so
+    that a hundred idle workers wake the broker a few times in an interval. Our workers answer it
+    with their own, which is due soon as well: what wakes them is that alone.
 D9  Nobody is judged after a stall: when no time was told for more than one and a half intervals,
     workers and requests expire one interval later at the earliest, when what arrived meanwhile
     has been read.
@@ -60,6 +63,8 @@ MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 MAX_DISMISSED = 4096
 MAX_HELD = 256
+_DUE, _NEARLY_DUE = 0.9, 0.7
+"""Heartbeats: after which share of an interval of saying nothing."""
 
 log = structlog.get_logger()
 
@@ -179,7 +184,8 @@ class BrokerCore:
         """When `tick` has something to do; `None`: not before another message."""
         deadlines = []
         if self._by_sent:
-            deadlines.append(next(iter(self._by_sent.values())).sent_at + self._config.heartbeat_s)
+            sent_at = next(iter(self._by_sent.values())).sent_at
+            deadlines.append(sent_at + _DUE * self._config.heartbeat_s)
         if self._workers:
             heard_at = next(iter(self._workers.values())).heard_at
             deadlines.append(max(heard_at + self._config.expiry_s, self._judge_from))
@@ -576,12 +582,13 @@ class BrokerCore:
             self._refuse(request, RequestExpired(f"no worker of {name} took the request in time"))
 
     def _send_heartbeats(self) -> None:
-        horizon = self._now - self._config.heartbeat_s
+        share = _DUE
         while self._by_sent:
             worker = next(iter(self._by_sent.values()))
-            if worker.sent_at > horizon:
+            if worker.sent_at > self._now - share * self._config.heartbeat_s:
                 return
             self._to_worker(worker, (mdp.WORKER, mdp.W_HEARTBEAT))
+            share = _NEARLY_DUE  # the others' with it
 
     def _to_worker(self, worker: Worker, frames: Frames, request: Request | None = None) -> None:
         worker.sent_at = self._now

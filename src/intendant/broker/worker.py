@@ -209,6 +209,7 @@ class _Conversation:
         command = frames[1] if len(frames) > 1 and frames[0] == mdp.WORKER else None
         if command == mdp.W_HEARTBEAT:
             self.accepted = True
+            self._answer_heartbeat()
         elif command == mdp.W_REQUEST and self._is_assignable(frames):
             self.accepted = True
             self._assigned = frames[2], frames[4:]
@@ -221,19 +222,32 @@ class _Conversation:
         free = self._assigned is None and self._address is None
         return free and len(frames) >= 5 and frames[3] == b""
 
+    def _answer_heartbeat(self) -> None:
+        """Send the next one with it, where it is due soon: being awake costs more than that."""
+        if self._heard_at - self._sent_at >= self._heartbeat_s / 2:
+            self._beat(self._heard_at)
+            self._timer.cancel()
+            self._set_timer()
+
     def _on_timer(self) -> None:
         now = self._loop.time()
         if now - self._timer.when() > self._heartbeat_s:  # stalled: hear first, judge later
             self._heard_at = max(self._heard_at, now - self._expiry_s + self._heartbeat_s)
         if now - self._sent_at >= self._heartbeat_s:
-            self._dealer.send_nowait([mdp.WORKER, mdp.W_HEARTBEAT])
-            self._sent_at = now
+            self._beat(now)
         self._dealer.poke()
         if now - self._heard_at >= self._expiry_s:
             self._dealer.give_up()
         if not self._dealer.lost:
-            due = min(self._sent_at + self._heartbeat_s, self._heard_at + self._expiry_s)
-            self._timer = self._loop.call_at(due, self._on_timer)
+            self._set_timer()
+
+    def _beat(self, now: float) -> None:
+        self._dealer.send_nowait([mdp.WORKER, mdp.W_HEARTBEAT])
+        self._sent_at = now
+
+    def _set_timer(self) -> None:
+        due = min(self._sent_at + self._heartbeat_s, self._heard_at + self._expiry_s)
+        self._timer = self._loop.call_at(due, self._on_timer)
 
     def _tell_loss(self) -> None:
         self._ready.clear()

@@ -171,6 +171,25 @@ def test_d4_no_heartbeats_are_sent_while_other_commands_flow() -> None:
     assert HEARTBEAT not in bus.inbox[worker]
 
 
+def test_d1_heartbeats_that_are_due_soon_leave_with_one_that_is_due() -> None:
+    bus = Bus()
+    workers = [bus.worker()]
+    for _ in range(2):
+        bus.now += 0.2
+        workers.append(bus.worker())
+    bus.now += 0.5  # 0.9, 0.7 and 0.5 since each was sent something
+    bus.tick()
+    assert [bus.inbox[worker] for worker in workers] == [[HEARTBEAT], [HEARTBEAT], []]
+
+
+def test_d1_no_heartbeat_leaves_before_one_is_due() -> None:
+    bus = Bus()
+    worker = bus.worker()
+    bus.now += 0.8
+    bus.tick()
+    assert bus.inbox[worker] == []
+
+
 def test_d6_an_expired_worker_gets_nothing_although_another_one_lives() -> None:
     bus = Bus()
     alive, dead = bus.worker(), bus.worker()
@@ -215,7 +234,7 @@ def test_the_next_deadline_is_the_earliest_thing_to_do() -> None:
     bus = Bus(request_ttl_s=0.5)
     assert bus.core.next_deadline is None
     bus.worker(b"other")
-    assert bus.core.next_deadline == pytest.approx(bus.now + 1.0)
+    assert bus.core.next_deadline == pytest.approx(bus.now + 0.9)
     bus.ask(bus.peer())
     assert bus.core.next_deadline == pytest.approx(bus.now + 0.5)
 
