@@ -12,10 +12,14 @@ from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
-from intendant.protocol.references import RESERVED, Reference, references_in
+from intendant.protocol.references import OWN, RESERVED, Reference, references_in
 
 MAX_PROBLEMS = 20
 """How many of the things that are wrong are said at once."""
+
+_OF_THEMSELVES = (
+    "found one of the parameters that this is one of, expected a step's or a pipeline's"
+)
 
 
 class Node(Protocol):
@@ -127,7 +131,8 @@ def _steps_meant(
     for field, value in step.texts():
         try:
             for reference in references_in(value):
-                if wrong := _wrong(step, reference, known, parameters, problems):
+                circle = _OF_THEMSELVES if (field, reference.step) == (OWN, OWN) else None
+                if wrong := circle or _wrong(step, reference, known, parameters, problems):
                     problems.add(f"step {step.name!r}: {field}: {reference.text}: {wrong}")
                 elif reference.is_of_step:
                     found.append(reference.step)

@@ -46,6 +46,12 @@ def test_a_step_that_comes_after_itself_is_refused() -> None:
     assert "step 'a': argv: ${a.id}: found the step itself" in refusal(step("a", "${a.id}"))
 
 
+def test_c6_a_parameter_that_is_made_of_its_steps_own_parameters_is_refused() -> None:
+    text = refusal(step("a", parameters={"x": "<${parameters.x}>", "y": ["${parameters.z}"]}))
+    assert "step 'a': parameters: ${parameters.x}: found one of the parameters" in text
+    assert "${parameters.z}" in text
+
+
 def test_c6_a_reference_to_no_step_is_refused_with_its_field() -> None:
     assert refusal(step("a", parameters={"x": "${b.outputs.y}"})) == (
         "Value error, step 'a': parameters: ${b.outputs.y}: found 'b', expected the name of a step"
