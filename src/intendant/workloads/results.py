@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,9 @@ MAX_REASON = 500
 
 Encoding = Literal["json", "pickle"]
 
+_VERY_LONG_NUMBER = re.compile(rb"[0-9]{4301}")
+"""Beyond what Python reads (`sys.set_int_max_str_digits`), if it is not inside a text."""
+
 
 def to_json(value: object) -> bytes:
     """A value as JSON; what the standard library does not know goes to pydantic.
@@ -23,15 +27,18 @@ def to_json(value: object) -> bytes:
     """
     try:
         return json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         from pydantic_core import PydanticSerializationError, to_jsonable_python
         from pydantic_core import to_json as dump
 
         try:
             # In two steps: in one a model would have its own way with them, by default null.
-            return dump(to_jsonable_python(value), inf_nan_mode="strings")
+            data = dump(to_jsonable_python(value), inf_nan_mode="strings")
+            if _VERY_LONG_NUMBER.search(data):
+                json.loads(data)  # it says why nobody will be able to read it
         except (PydanticSerializationError, ValueError, RecursionError) as error:
             raise InvalidRequest(f"{type(value).__qualname__} as JSON: {error}") from error
+        return data
 
 
 def keep(folder: Path, encoding: Encoding, data: bytes) -> None:

@@ -58,6 +58,19 @@ def test_a_value_that_has_no_json_is_refused() -> None:
         to_json(object())
 
 
+def test_a_value_that_nobody_could_read_again_is_refused() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (10**5000, {"a": {10**5000}}, deep):
+        with pytest.raises(InvalidRequest, match="as JSON: "):
+            to_json(value)
+
+
+def test_a_text_of_very_many_digits_is_no_number() -> None:
+    assert json.loads(to_json([Path("7" * 5000)])) == ["7" * 5000]
+
+
 def test_a_circle_is_refused() -> None:
     circle: list[object] = []
     circle.append(circle)
