@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from html import escape
+from itertools import chain
 
 from intendant.protocol.graph import Graph
 from intendant.protocol.graph_layout import Place, lay_out
 from intendant.protocol.graph_text import COLOURS, edges
 
-MAX_DRAWN = 2000
-"""A graph of more steps is not drawn: nobody could read it."""
+MAX_DRAWN, MAX_EDGES = 2000, 10_000
+"""A graph of more steps or edges is not drawn: nobody could read it."""
 
 _WIDTH, _HEIGHT = 150, 26
 _COLUMN, _ROW = 210, 36
@@ -20,17 +21,30 @@ _MAX_NAME = 22
 _DARK_TEXT = {"pending", "skipped", "not_run"}
 
 
+def too_much(graph: Graph) -> str | None:
+    """Why the graph is not drawn, if it is not."""
+    steps = len(graph.parents)
+    if steps > MAX_DRAWN:
+        return f"{steps} steps are too many to be drawn."
+    if (count := sum(map(len, graph.parents.values()))) > MAX_EDGES:
+        return f"{count} edges between {steps} steps are too many to be drawn."
+    return None
+
+
 class GraphPicture:
     """A graph with its layout, which is drawn again when steps have changed."""
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._places: dict[str, Place] = lay_out(graph)
+        layout = lay_out(graph)
+        self._places = layout.places
+        self._bends = layout.bends
 
     def draw(self, standings: Mapping[str, str]) -> str:
         """The picture; `standings` say how each step is or ended, `pending` if they don't."""
         columns = max((column for column, _ in self._places.values()), default=0)
-        rows = max((row for _, row in self._places.values()), default=0.0)
+        bends = chain.from_iterable(self._bends.values())
+        rows = max((row for _, row in chain(self._places.values(), bends)), default=0.0)
         width = 2 * _MARGIN + columns * _COLUMN + _WIDTH
         height = 2 * _MARGIN + _LEGEND + rows * _ROW + _HEIGHT
         how = {name: standings.get(name, "pending") for name in self._places}
@@ -47,20 +61,21 @@ class GraphPicture:
             f'<rect width="100%" height="100%" fill="#ffffff"/>\n{body}\n{nodes}\n</svg>\n'
         )
 
-    def _corner(self, name: str) -> tuple[float, float]:
-        column, row = self._places[name]
-        return _MARGIN + column * _COLUMN, _MARGIN + _LEGEND + row * _ROW
-
     def _edge(self, parent: str, child: str) -> str:
-        (left, top), (right, bottom) = self._corner(parent), self._corner(child)
-        x1, y1, x2, y2 = left + _WIDTH, top + _HEIGHT / 2, right, bottom + _HEIGHT / 2
-        bend = (x2 - x1) / 2
-        curve = f"C{x1 + bend:.0f},{y1:.1f} {x2 - bend:.0f},{y2:.1f} {x2:.0f},{y2:.1f}"
-        path = f"M{x1:.0f},{y1:.1f} {curve}"
+        """A curve from step to step; where it passes others it goes straight on, beside them."""
+        (x, y) = _corner(self._places[parent])
+        x, y = x + _WIDTH, y + _HEIGHT / 2
+        path = f"M{x:.0f},{y:.1f}"
+        for place in (*self._bends.get((parent, child), ()), self._places[child]):
+            left, top = _corner(place)
+            middle, level = (x + left) / 2, top + _HEIGHT / 2
+            path += f" C{middle:.0f},{y:.1f} {middle:.0f},{level:.1f} {left:.0f},{level:.1f}"
+            x, y = left + _WIDTH, level
+            path += f" H{x:.0f}" if place != self._places[child] else ""
         return f'<path d="{path}" fill="none" stroke="#9aa5b1" stroke-opacity="0.7"/>'
 
     def _node(self, name: str, standing: str) -> str:
-        x, y = self._corner(name)
+        x, y = _corner(self._places[name])
         ink = "#222222" if standing in _DARK_TEXT else "#ffffff"
         return (
             f"<g><title>{escape(name)}: {escape(standing)}</title>"
@@ -69,6 +84,12 @@ class GraphPicture:
             f'<text x="{x + _WIDTH / 2:.0f}" y="{y + 17:.1f}" text-anchor="middle" fill="{ink}">'
             f"{escape(_shortened(name))}</text></g>"
         )
+
+
+def _corner(place: Place) -> tuple[float, float]:
+    """What is at the left and at the top of it."""
+    column, row = place
+    return _MARGIN + column * _COLUMN, _MARGIN + _LEGEND + row * _ROW
 
 
 def _legend(how: Mapping[str, str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from intendant.cli.pages.html import (
 from intendant.cli.pages.timeline import Span, timeline
 from intendant.client.client import Client
 from intendant.client.shapes import RunDetails, StepInfo
-from intendant.protocol.graph_svg import MAX_DRAWN, GraphPicture
+from intendant.protocol.graph_svg import GraphPicture, too_much
 from intendant.protocol.graph_text import COLOURS
 from intendant.protocol.pipelines import PipelineSpec
 
@@ -44,10 +44,13 @@ def pipeline_page(
     pipeline = PipelineSpec.model_validate(workload)
     standings = {step["name"]: render.step_standing(step) for step in steps}
     body = [*heading(details, render.count_steps(steps), now)]
+    complaint = too_much(pipeline.graph)
+    with_sankey = with_sankey and complaint is None
     if with_sankey:
         body.append(section("Flow", '<div id="sankey"></div>'))
+    picture = GraphPicture(pipeline.graph).draw(standings) if complaint is None else ""
     body += [
-        section("Graph", _graph(pipeline, standings)),
+        section("Graph", picture or f"<p>{complaint}</p>"),
         section("Timeline", timeline(_spans(steps, now))),
         section("Steps", table(_HEAD, [_row(step, details["folder"], now) for step in steps])),
     ]
@@ -57,12 +60,6 @@ def pipeline_page(
     from intendant.cli.pages.sankey import sankey_scripts
 
     return page(title, body, scripts=sankey_scripts(pipeline, standings, steps))
-
-
-def _graph(pipeline: PipelineSpec, standings: Mapping[str, str]) -> str:
-    if len(pipeline.steps) > MAX_DRAWN:
-        return f"<p>{len(pipeline.steps)} steps are too many to be drawn.</p>"
-    return GraphPicture(pipeline.graph).draw(standings)
 
 
 def _row(step: StepInfo, run_folder: str, now: datetime) -> list[str]:

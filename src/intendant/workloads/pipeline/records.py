@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TextIO
 
 from intendant import __version__
-from intendant.protocol.graph_svg import MAX_DRAWN, GraphPicture
+from intendant.protocol.graph_svg import GraphPicture, too_much
 from intendant.protocol.records_text import yaml_of
 from intendant.protocol.redaction import looks_secret
 from intendant.protocol.step_records import StepInfo
@@ -59,6 +59,7 @@ class Records:
         self._begun: dict[str, StepChange] = {}
         self._is_begun = False
         self._changes: list[StepChange] = []
+        self._is_drawn = too_much(run.pipeline.graph) is None
         self._picture: GraphPicture | None = None
         self._pause: asyncio.TimerHandle | None = None
 
@@ -83,7 +84,7 @@ class Records:
     def _after_pause(self) -> None:
         self._pause = None
         self._write_logs()
-        if self._is_begun and len(self._run.pipeline.steps) > MAX_DRAWN:
+        if self._is_begun and not self._is_drawn:
             return
         steps = self._store.steps()
         if not self._is_begun:
@@ -106,7 +107,7 @@ class Records:
         self._append(REPORTS_FILE, map(self._report, filter(_is_end, changes)))
 
     def _draw(self, steps: list[StepInfo]) -> None:
-        if len(steps) > MAX_DRAWN:
+        if not self._is_drawn:
             return
         self._picture = self._picture or GraphPicture(self._run.pipeline.graph)
         text = self._picture.draw({info.name: info.outcome or info.state for info in steps})
