@@ -19,6 +19,8 @@ from intendant.protocol.pipelines import PipelineSpec
 
 MARGIN = 20
 """Around the picture; all measures are in pixels."""
+TOOLBAR = 34
+"""Above it, for Plotly's tools."""
 PAGE_WIDTH = 1150
 """Up to this the picture is as wide as the page is; a wider one is scrolled."""
 NODE_WIDTH, GAP = 14, 12
@@ -55,8 +57,8 @@ def sankey_figure(
     in_row = max(1, PAGE_WIDTH // max(map(_label_width, single), default=1))
     strip = DOTS_HEIGHT * -(-len(single) // in_row)
     width, height = _extent(graph, linked)
-    height = max(320, height + strip + 2 * MARGIN)
-    below = strip / (height - 2 * MARGIN) if linked else 1
+    height = max(320, height + strip + TOOLBAR + MARGIN)
+    below = strip / (height - TOOLBAR - MARGIN) if linked else 1
     data: list[dict[str, Any]] = []
     if linked:
         hints = [
@@ -67,7 +69,7 @@ def sankey_figure(
         data.append(_dots(single, colours, in_row=in_row))
     layout: dict[str, Any] = {
         "height": height,
-        "margin": dict.fromkeys("lrtb", MARGIN),
+        "margin": {**dict.fromkeys("lrb", MARGIN), "t": TOOLBAR},
         "xaxis": {"visible": False, "domain": [0, 1]},
         "yaxis": {"visible": False, "domain": [0, below]},
         "showlegend": False,
@@ -80,12 +82,19 @@ def sankey_figure(
 def _extent(graph: Graph, linked: Sequence[str]) -> tuple[int, int]:
     """How wide and high the flow is, with room for each label to the right of its step.
 
-    Plotly puts those of the last column to the left: there two of them are between steps.
+    Plotly puts those of the last column to the left: there two of them are between steps. All
+    columns are as far from each other as those must be that have the longest labels.
     """
+    if not linked:
+        return 0, 0
     before = depths(graph)
     columns = Counter(before[name] for name in linked)
-    label = max(map(_label_width, linked), default=0)
-    return len(columns) * (NODE_WIDTH + 2 * label), max(columns.values(), default=0) * ROW_HEIGHT
+    labels = [0] * len(columns)
+    for name in linked:
+        labels[before[name]] = max(labels[before[name]], _label_width(name))
+    *others, last = labels
+    between = max(*others, others[-1] + last)
+    return len(others) * (NODE_WIDTH + between), max(columns.values()) * ROW_HEIGHT
 
 
 def _flow(

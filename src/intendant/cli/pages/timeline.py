@@ -14,7 +14,16 @@ MAX_ROWS = 2000
 _NAMES, _WIDTH, _TOP, _RIGHT = 190, 900, 24, 80
 _ROW = 18
 _MAX_NAME = 26
-_TICKS = 5
+_TICKS = 8
+_MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+_STEPS_S = [
+    *(digit * 10.0**power for power in range(-6, 0) for digit in (1, 2, 5)),
+    *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
+    *(_MINUTE * count for count in (1, 2, 5, 10, 15, 30)),
+    *(_HOUR * count for count in (1, 2, 3, 6, 12)),
+    *(_DAY * digit * 10.0**power for power in range(5) for digit in (1, 2, 5)),
+]
+"""What may lie between two marks of the scale."""
 _MIN_BAR, _MIN_SHARED_BAR = 2.0, 0.5
 _EDGE = ' stroke="#fff" stroke-width=".5"'
 
@@ -56,7 +65,7 @@ def timeline(spans: Sequence[Span], *, height: float | None = None) -> str:
     width, bottom = _NAMES + _WIDTH + _RIGHT, _TOP + _ROW * (max(rows) + 1) + 8
     size = f'width="{width}" height="{bottom}" viewBox="0 0 {width} {bottom}"'
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif">']
-    lines += [_tick(at, total_s, bottom) for at in range(_TICKS + 1)]
+    lines += [_tick(at_s, total_s, bottom) for at_s in ticks(total_s)]
     lines += [
         _bar(row, (span.start - first).total_seconds(), total_s, span, is_named=not is_shared)
         for row, span in zip(rows, shown, strict=True)
@@ -95,13 +104,26 @@ def _bar(row: int, start_s: float, total_s: float, span: Span, *, is_named: bool
     )
 
 
-def _tick(at: int, total_s: float, height: float) -> str:
-    x = _NAMES + at / _TICKS * _WIDTH
+def _tick(at_s: float, total_s: float, height: float) -> str:
+    x = _NAMES + at_s / total_s * _WIDTH
     return (
         f'<line x1="{x:.1f}" y1="{_TOP - 6}" x2="{x:.1f}" y2="{height}" stroke="#e3e6ea"/>'
         f'<text x="{x:.1f}" y="{_TOP - 10}" text-anchor="middle" font-size="11" fill="#555">'
-        f"{escape(_time(total_s * at / _TICKS, scale_s=total_s))}</text>"
+        f"{escape(_round_time(at_s, scale_s=total_s))}</text>"
     )
+
+
+def ticks(total_s: float) -> list[float]:
+    """Round times from 0 to this, a few."""
+    least = total_s / _TICKS
+    step = next((each for each in _STEPS_S if each >= least), least)
+    return [at * step for at in range(int(total_s / step) + 1)]
+
+
+def _round_time(seconds: float, *, scale_s: float) -> str:
+    if scale_s < 1:
+        return f"{1000 * seconds:g}ms"
+    return f"{seconds:g}s" if seconds < _MINUTE else format_duration(seconds)
 
 
 def _time(seconds: float, *, scale_s: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ import pytest
 from intendant.cli.pages.html import log_links
 from intendant.cli.pages.pipeline_page import pipeline_page
 from intendant.cli.pages.sankey import sankey_figure
+from intendant.cli.pages.timeline import Span, timeline
 from intendant.client.shapes import RunDetails, StepInfo
 from intendant.protocol.pipelines import PipelineSpec
 
@@ -143,6 +144,8 @@ def test_c26_sankey_has_room_for_every_label() -> None:
     assert "width" not in fan["layout"]
     assert fan["layout"]["height"] > 499 * 14
     [dots] = drawn({name: [] for name in names})["data"]
+    few = drawn({"a": [], "b": ["a"], "c" * 40: ["b"], "d": ["c" * 40]})
+    assert "width" not in few["layout"], "one long name does not make every column as wide"
     assert len(set(zip(dots["x"], dots["y"], strict=True))) == 500
     assert max(dots["x"]) < 8
 
@@ -157,5 +160,21 @@ def test_a_log_that_was_never_written_is_no_link(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [2001, 1])
 def test_a_graph_that_nobody_could_read_is_not_drawn(count: int) -> None:
     names: dict[str, list[str]] = {f"s{number}": [] for number in range(count)}
-    text = pipeline_page(details(names), [], with_sankey=False, now=NOW)
+    text = pipeline_page(details(names), [], with_sankey=True, now=NOW)
     assert ("too many to be drawn" in text) == (count > 2000)
+    assert ("Plotly" in text) == (count == 1)
+
+
+@pytest.mark.parametrize(
+    ("total_s", "expected"),
+    [
+        (0.001, ["0ms", "0.2ms", "0.4ms", "0.6ms", "0.8ms", "1ms"]),
+        (1.03, ["0s", "0.2s", "0.4s", "0.6s", "0.8s", "1s"]),
+        (250, ["0s", "1m00s", "2m00s", "3m00s", "4m00s"]),
+        (86400 * 30, ["0s", "5d00h", "10d00h", "15d00h", "20d00h", "25d00h", "30d00h"]),
+    ],
+)
+def test_the_marks_of_a_timeline_are_round_times(total_s: float, expected: list[str]) -> None:
+    end = NOW + timedelta(seconds=total_s)
+    text = timeline([Span("a", "succeeded", "#000000", NOW, end)])
+    assert re.findall(r'text-anchor="middle"[^>]*>([^<]*)<', text) == expected
