@@ -61,6 +61,7 @@ class FakeExecutor:
     system_log: list[LogLine] = field(default_factory=list)
     refusal: RequestRefused | None = None
     on_shutdown: Callable[[], None] = lambda: None
+    _ids: dict[str | None, int] = field(default_factory=dict)
 
     def answer(self, body: Body) -> Body:
         """The FINAL's body for a request to `executor`."""
@@ -284,11 +285,11 @@ class FakeExecutor:
         yield True, [m.encode(m.SystemLogResponse())]
 
     def _add(self, submission: Submission) -> int:
-        for at, earlier in enumerate(self.submissions, 1):
-            if earlier.submission_key == submission.submission_key:
-                return at
+        if (known := self._ids.get(submission.submission_key)) is not None:
+            return known
         self.submissions.append(submission)
         run_id, spec = len(self.submissions), submission.spec
+        self._ids[submission.submission_key] = run_id
         self.runs[run_id] = RunRecord(
             id=run_id, name=spec.name, kind=spec.kind,
             state=RunState.HELD if spec.hold else RunState.QUEUED,
