@@ -24,8 +24,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -39,16 +38,15 @@ from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
 from intendant.executor.handlers import answer
 from intendant.executor.hub import Hub
-from intendant.executor.lifecycle import ENDING, Lifecycle, Order
+from intendant.executor.lifecycle import Lifecycle, Order
+from intendant.executor.obey import obey_orders
 from intendant.executor.on_end import EndCommands, is_wanted
 from intendant.executor.parts import Parts, utc_now
 from intendant.executor.recover import recover
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.selecting import NOT_ENDED
 from intendant.executor.service import ServiceReport
-from intendant.executor.stop import DAEMON_STOPPING, Stop
 from intendant.executor.streams import StreamPool
-from intendant.executor.supervise import Supervision
 from intendant.executor.troubles import Troubles
 from intendant.launch.registry import make_launcher
 from intendant.logs import set_level
@@ -60,7 +58,7 @@ from intendant.process.subreaper import become_subreaper
 from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
 from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint
-from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.run_states import RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
@@ -82,11 +80,6 @@ PRELOAD = (
     "intendant.governor.warmth:warm_up",
 )
 GOVERNOR_CONNECTIONS = 1024
-BY_CTRL_C = "cancelled: by Ctrl-C"
-KILLING_S = 5.0
-"""How long killing every run may take: what can't be ended or recorded by then, recovery will."""
-STOP_RECORDED_S = 0.5
-"""How long runs that are to be stopped wait for the disk to say so first."""
 _LETS_START = (RunState.QUEUED, RunState.ENDED)
 """Where a run must have come to for another, or itself, to become eligible."""
 
@@ -125,7 +118,6 @@ class Executor:
         self._settings_wanted = asyncio.Event()
         self._stops_wanted = asyncio.Event()
         self._on_end_wanted = asyncio.Event()
-        self._stops: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """Serve until an order ends it."""
@@ -188,9 +180,9 @@ class Executor:
                 streams.fill()
                 for life in inherited:
                     scheduler.resume(life)
-                await self._obey_orders(desk, on_end, tasks)
+                await obey_orders(desk, on_end, self._report, tasks)
                 await _finish(on_end, self._lifecycle)
-                await _ended(*aides, *self._stops, *streams.workers, *scheduler.lives)
+                await _ended(*aides, *streams.workers, *scheduler.lives)
                 await _ended(*helpers)
         finally:
             parts.governors.close()
@@ -272,33 +264,6 @@ class Executor:
 
     def _on_signal(self, desk: Desk, signum: int) -> None:
         self._lifecycle.order_by_signal(signum, Policy(desk.parts.settings.on_signal))
-
-    async def _obey_orders(self, desk: Desk, on_end: EndCommands, tasks: asyncio.TaskGroup) -> None:
-        """Return once the daemon may go: every run is at its end, or is to be left."""
-        lifecycle = self._lifecycle
-        deadline: float | None = None
-        while lifecycle.state is not ExecutorState.EXITED:
-            try:
-                async with asyncio.timeout_at(deadline):
-                    order = await _next_order(desk, on_end)
-            except TimeoutError:
-                log.critical("runs_left_to_recovery", run_ids=sorted(desk.live))
-                order = None
-            if order is None:
-                lifecycle.on(ExecutorEvent.DONE)
-                continue
-            before, now = lifecycle.state, lifecycle.obey(order)
-            desk.parts.troubles.hurry()
-            self._report.note_change()
-            if now is not before and now in (ExecutorState.STOPPING, ExecutorState.KILLING):
-                is_hurried = now is ExecutorState.KILLING
-                self._report.stopping()
-                if is_hurried:
-                    on_end.give_up()
-                    deadline = asyncio.get_running_loop().time() + KILLING_S
-                stop = _stop_runs(desk, now=is_hurried)
-                self._stops.append(tasks.create_task(stop, name=f"stop-{now}"))
-        self._report.stopping()
 
     # --- settings --------------------------------------------------------------------------------
 
@@ -388,66 +353,11 @@ async def _work(desk: Desk) -> None:
     await worker.run()
 
 
-async def _next_order(desk: Desk, on_end: EndCommands) -> Order | None:
-    """The next order; `None` once the daemon is ending, no run is left, and that has been told."""
-    lifecycle = desk.lifecycle
-    while True:
-        desk.slot_freed.clear()
-        if (order := lifecycle.take_order()) is not None:
-            return order
-        if lifecycle.state not in ENDING or desk.live:
-            await first_of(lifecycle.wait_order(), desk.slot_freed.wait())
-        elif on_end.is_over:
-            return None
-        else:
-            await first_of(lifecycle.wait_order(), on_end.wait_over())
-
-
 async def _finish(on_end: EndCommands, lifecycle: Lifecycle) -> None:
     """Let the commands that run come to their end, unless a further order comes."""
     on_end.hold()
     while not on_end.is_over and lifecycle.take_order() is None:
         await first_of(lifecycle.wait_order(), on_end.wait_over())
-
-
-async def _stop_runs(desk: Desk, *, now: bool) -> None:
-    """End every live run, all at once; what is queued stays queued.
-
-    Who ended them is recorded first, but a disk that takes its time keeps no run alive.
-    """
-    stop = Stop(
-        Outcome.INTERRUPTED, f"{DAEMON_STOPPING}: {desk.lifecycle.cause}", now=now, is_final=now
-    )
-    stops = dict.fromkeys(desk.live.values(), stop)
-    try:
-        async with asyncio.timeout(0 if now else STOP_RECORDED_S):
-            for supervision in await _cancelled(desk):
-                stops[supervision] = replace(stop, outcome=Outcome.CANCELLED, reason=BY_CTRL_C)
-            await _record(desk.parts.store, stops)
-    except TimeoutError:
-        log.info("stop_not_recorded_yet")
-    except (StoreError, Busy) as error:
-        log.error("stop_not_recorded", error=str(error))
-    for supervision, one in stops.items():
-        supervision.stop(one)
-
-
-async def _cancelled(desk: Desk) -> list[Supervision]:
-    """The live runs that Ctrl-C on `intendant run` is about: there a person ends the runs.
-
-    Not those that are restartable, which the same state folder goes on with.
-    """
-    if not (desk.parts.is_embedded and desk.lifecycle.cause is Cause.SIGINT):
-        return []
-    runs = [attempt.run for attempt in await desk.parts.store.live()]
-    return [desk.live[run.id] for run in runs if run.id in desk.live and not run.spec.restartable]
-
-
-async def _record(store: Store, stops: Mapping[Supervision, Stop]) -> None:
-    """Put on disk why each run is being stopped."""
-    for outcome, reason in {(stop.outcome, stop.reason) for stop in stops.values()}:
-        run_ids = [one.run_id for one, stop in stops.items() if stop.outcome is outcome]
-        await store.request_stop(run_ids, outcome=outcome, reason=reason)
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> None:
