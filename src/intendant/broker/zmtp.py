@@ -9,7 +9,7 @@ Greeting and READY of this side need no answer, so they leave in one piece.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from intendant.errors import ProtocolError
 
@@ -59,16 +59,19 @@ class Decoder:
         self._unread = bytearray()
         self._frames: list[bytes] = []
 
-    def feed(self, data: bytes) -> Iterator[list[bytes]]:
+    def feed(self, data: bytes) -> list[list[bytes]]:
         """The messages that are complete with `data`."""
         self._unread += data
         if not self._is_greeted:
             if len(self._unread) < _GREETING_BYTES:
-                return
+                return []
             self._greet(bytes(self._unread[:_GREETING_BYTES]))
             del self._unread[:_GREETING_BYTES]
-        while (found := self._next_frame()) is not None:
-            flags, body = found
+        messages: list[list[bytes]] = []
+        end = 0
+        while (found := self._frame_at(end)) is not None:
+            flags, start, end = found
+            body = bytes(self._unread[start:end])
             if flags & _COMMAND:
                 self._obey(body)
                 continue
@@ -76,8 +79,10 @@ class Decoder:
                 raise ProtocolError("found a message before READY")
             self._frames.append(body)
             if not flags & _MORE:
-                message, self._frames = self._frames, []
-                yield message
+                messages.append(self._frames)
+                self._frames = []
+        del self._unread[:end]
+        return messages
 
     def _greet(self, greeting: bytes) -> None:
         is_ours = greeting[0] == 0xFF and greeting[9] & 1 and greeting[10] >= 3
@@ -93,19 +98,18 @@ class Decoder:
         elif name == b"ERROR" or not self.is_ready:
             raise ProtocolError(f"expected READY, found {body!r}")
 
-    def _next_frame(self) -> tuple[int, bytes] | None:
-        """The next frame's flags and body, taken out; `None` while it is not complete."""
-        if not self._unread:
+    def _frame_at(self, place: int) -> tuple[int, int, int] | None:
+        """Flags of the frame there, start and end of its body; `None` while it is not complete."""
+        unread = self._unread
+        if len(unread) < place + 2:
             return None
-        flags = self._unread[0]
-        head = 9 if flags & _LONG else 2
-        if len(self._unread) < head:
-            return None
-        size = int.from_bytes(self._unread[1:head], "big")
-        if size > self._max_frame_bytes:
-            raise ProtocolError(f"expected at most {self._max_frame_bytes} bytes, found {size}")
-        if len(self._unread) < head + size:
-            return None
-        body = bytes(self._unread[head : head + size])
-        del self._unread[: head + size]
-        return flags, body
+        flags, size, start = unread[place], unread[place + 1], place + 2
+        if flags & _LONG:
+            start = place + 9
+            if len(unread) < start:
+                return None
+            size = int.from_bytes(unread[place + 1 : start], "big")
+            if size > self._max_frame_bytes:
+                raise ProtocolError(f"expected at most {self._max_frame_bytes} bytes, found {size}")
+        end = start + size
+        return (flags, start, end) if end <= len(unread) else None
