@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
 from datetime import datetime
 from threading import Lock
 from typing import Any, NamedTuple
@@ -31,8 +30,7 @@ _large_lock = Lock()
 """The writer's thread and the reader's."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """One row of `run`, its columns in the order of `SELECT_RUN`; times as they are stored."""
 
     id: int
@@ -74,8 +72,7 @@ SELECT_RUN = """SELECT id, account, submission_key, name, kind, queue, priority,
     reason, exit_code, signal, attempt, tries, burnt, stop_outcome, stop_reason, not_before,
     open_dependencies, submitted_at, started_at, finished_at, spec FROM run"""
 
-_COLUMNS = tuple(column.name for column in fields(RunRow))
-_UNBORN = dict.fromkeys(_COLUMNS) | dict.fromkeys(
+_UNBORN = dict.fromkeys(RunRow._fields) | dict.fromkeys(
     ("attempt", "tries", "burnt", "open_dependencies"), 0
 )
 _TIMES = frozenset({"submitted_at", "started_at", "finished_at", "not_before"})
@@ -84,9 +81,9 @@ _SHOWN = tuple(name for name in RunRecord.model_fields if name not in _TIMES)
 
 def run_row(values: Iterable[Any]) -> RunRow:
     """A row from its columns, in the order of `SELECT_RUN`."""
-    cells = dict(zip(_COLUMNS, values, strict=True))
-    typed: dict[str, Any] = {name: read(cells[name]) for name, read in _READ.items()}
-    return RunRow(**(cells | typed))
+    cells = RunRow._make(values)
+    typed: dict[str, Any] = {name: read(getattr(cells, name)) for name, read in _READ.items()}
+    return cells._replace(**typed)
 
 
 def new_row(columns: Mapping[str, Any], *, run_id: int, state: RunState, spec: RunSpec) -> RunRow:
@@ -186,7 +183,7 @@ ROW_EVENTS = frozenset({*RunEvent, RunNote.SUBMITTED, RunNote.PRIORITY_SET})
 
 _IMMUTABLE_PART = "spec_sha256"
 _NOT_REPLAYED = frozenset({"spec", "open_dependencies"})
-_REPLAYED = {*_COLUMNS, _IMMUTABLE_PART} - _NOT_REPLAYED
+_REPLAYED = {*RunRow._fields, _IMMUTABLE_PART} - _NOT_REPLAYED
 _IN_EVERY_EVENT = frozenset({"id", "state", "attempt"})
 _IN_DETAILS = _REPLAYED - _IN_EVERY_EVENT
 

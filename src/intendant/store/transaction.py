@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -98,7 +97,7 @@ class Transaction:
         statement = f"UPDATE run SET {assignments} WHERE id = ?"  # noqa: S608
         self.execute(statement, (*columns.values(), row.id))
         typed: dict[str, Any] = columns
-        return replace(row, **typed)
+        return row._replace(**typed)
 
     def _append(
         self,
@@ -111,11 +110,11 @@ class Transaction:
     ) -> None:
         before: RunState | None = None if old is None else old.state
         self.execute(
-            "INSERT INTO event (run_id, seq, at, attempt, event, before, after, detail) VALUES "
-            "(?1, (SELECT coalesce(max(seq), 0) + 1 FROM event WHERE run_id = ?1), "
-            "?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO event (run_id, seq, at, attempt, event, before, after, detail) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 new.id,
+                1 if old is None else self._last_seq(new.id) + 1,
                 self.now() if at is None else at,
                 new.attempt,
                 event,
@@ -125,6 +124,13 @@ class Transaction:
             ),
         )
         self._touched[new.id] = new
+
+    def _last_seq(self, run_id: int) -> int:
+        """The number of the newest event of a run that has one."""
+        seq: int = self.execute(
+            "SELECT seq FROM event WHERE run_id = ? ORDER BY seq DESC LIMIT 1", (run_id,)
+        ).fetchone()[0]
+        return seq
 
 
 def _after(row: RunRow, event: RunEvent) -> RunState:
