@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from functools import cache
 from typing import Annotated, NewType
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -40,6 +41,12 @@ Workload = Annotated[CommandSpec | CallSpec | PipelineSpec | StudySpec, Field(di
 """Every kind of workload."""
 
 
+@cache
+def _no_retry() -> RetryPolicy:
+    """That of most runs: one for all of them, which is immutable."""
+    return RetryPolicy()
+
+
 class RunSpec(Model):
     """One run as its owner asked for it."""
 
@@ -55,7 +62,7 @@ class RunSpec(Model):
         default=5.0, ge=0, le=86400, allow_inf_nan=False,
         description="from the request to SIGTERM, for workloads that can be asked",
     )  # fmt: skip
-    retry: RetryPolicy = Field(default_factory=RetryPolicy)
+    retry: RetryPolicy = Field(default_factory=_no_retry)
     restartable: bool = Field(default=False, description="may start again after `interrupted`")
     hold: bool = Field(default=False, description="wait in `held` until released")
     after: list[Name] = Field(
