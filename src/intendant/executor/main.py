@@ -6,6 +6,7 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 
 # isort: split
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,8 @@ from intendant.store.disk import DISK
 
 log = structlog.get_logger()
 
+_YOUNG = 5_000
+"""New objects before they are looked through for garbage: those of many requests are none."""
 _LONGEST_SOCKET = "/private.sock"
 _SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authorized_keys")
 
@@ -105,6 +108,7 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
         _kept_private(flags.get("ready_fd"))
         return await executor.run()
 
+    gc.set_threshold(_YOUNG)
     leave(asyncio.run(run()))
 
 
