@@ -309,19 +309,26 @@ def test_several_metrics_are_listed_resumed_and_exported(folder: Path, tmp_path:
     further = {"size": "max", "text": "min"}
     with TrialStore(folder / TRIALS_FILE) as store:
         store.begin(STUDY)
-        study = a_study(proposals=4, at_once=4, further_metrics=further)
+        study = a_study(proposals=5, at_once=5, further_metrics=further)
         study.report(0, loss=0.5, size=1)
         study.returns(0, loss=0.25, size=2.5, text=1)
         study.returns(1, loss=0.75, size=1, text=1)
         study.report(2, loss=0.5, size=3, text="x")
+        study.report(4, loss=0.5, size=True, text=10**400)
         study.take()
         keep(study, store)
         past = Past(store, study.loop.spec, Policy())
         assert [best.number for best in past.tally().front] == [0]
-        assert [each.further for each in past.histories()] == [(2.5, 1.0), (1.0, 1.0), None, ()]
+        assert [each.further for each in past.histories()] == [
+            (2.5, 1.0),
+            (1.0, 1.0),
+            None,
+            (),
+            None,
+        ]
     shown = read_trial_page(folder / TRIALS_FILE, further=list(further)).trials
     assert [each.further for each in shown] == [
-        {"size": 2.5, "text": 1}, {"size": 1, "text": 1}, {"size": 3}, {},
+        {"size": 2.5, "text": 1}, {"size": 1, "text": 1}, {"size": 3}, {}, {},
     ]  # fmt: skip
     place = str(tmp_path / "o.journal")
     export(folder, study.loop.spec, storage=place, name="ours")

@@ -8,6 +8,7 @@ is read one row at a time where it may be much.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
@@ -418,9 +419,11 @@ _SHOWN = (
     "(SELECT path FROM checkpoint WHERE trial = number ORDER BY seq DESC LIMIT 1))"
 )
 
+# `type` tells `true`, which is no number, from 1 (https://sqlite.org/json1.html#jeach).
 _FURTHER = (
-    "(SELECT json_group_object(each.value, json_extract(metrics, '$.\"' || each.value || '\"')) "
-    "FROM result, json_each(?) AS each WHERE result.trial = number AND result.seq = results)"
+    "(SELECT json_group_object(said.key, said.value) FROM result, json_each(metrics) AS said "
+    "WHERE result.trial = number AND result.seq = results AND said.type IN ('integer', 'real') "
+    "AND said.key IN (SELECT value FROM json_each(?)))"
 )
 
 
@@ -430,9 +433,7 @@ def _trial_info(row: tuple[Any, ...]) -> TrialInfo:
     for name in ("added_at", "started_at", "finished_at"):
         shown[name] = optional_moment(shown[name])
     further = json.loads(shown["further"])
-    shown["further"] = {
-        name: value for name, value in further.items() if isinstance(value, int | float)
-    }
+    shown["further"] = {name: value for name, value in further.items() if math.isfinite(value)}
     return TrialInfo.model_validate(shown)
 
 
