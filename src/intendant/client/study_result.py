@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.client.shapes import RunInfo, TrialInfo
@@ -23,6 +23,8 @@ class Best(TypedDict):
     step: int
     metrics: dict[str, object]
     checkpoint: str | None
+    metrics_left_out: NotRequired[int]
+    """On a front: how many beside the study's own were too large to be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Past:
 
     def tally(self) -> Tally:
         """How many have ended, the best, and the next number."""
-        tally = Tally(tuple(self._spec.goals.values()))
+        tally = Tally(self._spec.goals)
         for row in self._store.trials():
             tally.next_number = row.number + 1
             if self._policy.of(row) == "skip" and row.outcome is not None:
@@ -231,7 +231,7 @@ def found_as_json(tally: Tally, run_folder: Path) -> dict[str, object]:
 
 
 def _as_json(best: Best, run_folder: Path) -> dict[str, object]:
-    return {
+    found = {
         "trial": best.number,
         "params": best.params,
         "value": best.values[0],
@@ -239,3 +239,4 @@ def _as_json(best: Best, run_folder: Path) -> dict[str, object]:
         "metrics": dict(best.result.metrics),
         "checkpoint": None if best.checkpoint is None else str(run_folder / best.checkpoint),
     }
+    return found | ({"metrics_left_out": best.left_out} if best.left_out else {})

@@ -37,7 +37,7 @@ class StudyState:
         self.resources = resources
         self.clock = clock
         self.trials = Trials()
-        self.tally = Tally(tuple(spec.goals.values()))
+        self.tally = Tally(spec.goals)
         self.hooks = Hooks(clock, callbacks)
         self.proposals = Proposals(searcher, self.hooks, clock, spec.trials)
         self.closing: str | None = None

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 
 from intendant.protocol.pareto import Losses, as_losses, dominates
 from intendant.protocol.study import Mode
 from intendant.protocol.trial_states import FINISHED, TrialOutcome
-from intendant.workloads.study.trials import Params, Result
+from intendant.workloads.results import to_json
+from intendant.workloads.study.trials import Metric, Params, Result
 
 MAX_FRONT = 1000
 """Trials on the Pareto front that are kept in mind; beyond, only one that beats some comes in."""
+MAX_FRONT_METRICS = 16 * 1024
+"""Bytes, as JSON, of the metrics of one of them. The study's own are kept whatever they take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class Best:
     result: Result
     checkpoint: str | None
     is_complete: bool
+    left_out: int = 0
+    """How many of its metrics are not kept in mind, for want of room."""
 
 
 @dataclass(slots=True)
@@ -35,7 +40,8 @@ class Tally:
     With several metrics there is a front of those that no other one beats, and no best one.
     """
 
-    modes: Sequence[Mode]
+    goals: Mapping[str, Mode]
+    """The study's metrics."""
     next_number: int = 0
     outcomes: Counter[TrialOutcome] = field(default_factory=Counter)
     best: Best | None = None
@@ -44,7 +50,7 @@ class Tally:
     @property
     def has_front(self) -> bool:
         """Whether there are several metrics."""
-        return len(self.modes) > 1
+        return len(self.goals) > 1
 
     @property
     def has_result(self) -> bool:
@@ -71,15 +77,27 @@ class Tally:
         return not best.is_complete, self._losses(best), best.number
 
     def _losses(self, best: Best) -> Losses:
-        return as_losses(best.values, self.modes)
+        return as_losses(best.values, tuple(self.goals.values()))
 
     def _add_to_front(self, candidate: Best) -> None:
-        new = self._losses(candidate), candidate
+        new = self._losses(candidate), _with_what_fits(candidate, self.goals)
         if any(_beats(each, new) for each in self._front):
             return
         kept = [each for each in self._front if not _beats(new, each)]
         if len(kept) < MAX_FRONT:
             self._front = [*kept, new]
+
+
+def _with_what_fits(best: Best, goals: Collection[str]) -> Best:
+    """The same with the study's metrics, and of the others, in their order, those that fit."""
+    room, kept = MAX_FRONT_METRICS, dict[str, Metric]()
+    for name, value in best.result.metrics.items():
+        size = len(to_json({name: value}))
+        if name in goals or size <= room:
+            kept[name] = value
+            room -= size
+    left_out = len(best.result.metrics) - len(kept)
+    return replace(best, result=replace(best.result, metrics=kept), left_out=left_out)
 
 
 def _beats(one: tuple[Losses, Best], other: tuple[Losses, Best]) -> bool:

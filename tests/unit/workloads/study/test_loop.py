@@ -157,7 +157,7 @@ def test_t5_the_scheduler_chooses_who_starts() -> None:
             return trials.pending()[-1] if trials.pending() else None
 
     study = a_study(proposals=0, begin=False, scheduler=LastFirst())
-    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})], Tally(["min"]), proposed=3)
+    study.loop.admit([Trial(0, {}), Trial(1, {}), Trial(2, {})], Tally({"loss": "min"}), proposed=3)
     study.loop.begin()
     assert started(study.take()) == [2, 1]
 

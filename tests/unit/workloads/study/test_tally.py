@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from intendant.protocol.study import Mode
-from intendant.workloads.study.tally import MAX_FRONT, Best, Tally
-from intendant.workloads.study.trials import Result
+from intendant.workloads.results import to_json
+from intendant.workloads.study.tally import MAX_FRONT, MAX_FRONT_METRICS, Best, Tally
+from intendant.workloads.study.trials import Metric, Result
 
 
 def ended(number: int, value: float, *, is_complete: bool = True) -> Best:
@@ -13,7 +14,7 @@ def ended(number: int, value: float, *, is_complete: bool = True) -> Best:
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_of_equal_trials_the_first_is_the_best_whichever_ended_first(mode: Mode) -> None:
-    tally = Tally([mode])
+    tally = Tally({"loss": mode})
     for number in (2, 0, 1):
         tally.consider(ended(number, 0.5))
     tally.consider(ended(3, 0.1 if mode == "min" else 0.9, is_complete=False))
@@ -22,7 +23,7 @@ def test_of_equal_trials_the_first_is_the_best_whichever_ended_first(mode: Mode)
 
 
 def test_with_several_metrics_those_are_kept_that_no_other_one_beats() -> None:
-    tally = Tally(["min", "max"])
+    tally = Tally({"loss": "min", "size": "max"})
     for number, values in enumerate([(2.0, 2.0), (1.0, 1.0), (2.0, 1.0), (3.0, 9.0), (1.0, 1.0)]):
         tally.consider(several(number, values))
     assert [each.number for each in tally.front] == [1, 4, 0, 3]
@@ -33,7 +34,7 @@ def test_with_several_metrics_those_are_kept_that_no_other_one_beats() -> None:
 
 
 def test_what_is_complete_beats_whatever_was_cut_short() -> None:
-    tally = Tally(["min", "min"])
+    tally = Tally({"loss": "min", "size": "min"})
     tally.consider(several(0, (0.0, 0.0), is_complete=False))
     tally.consider(several(1, (9.0, 9.0)))
     tally.consider(several(2, (1.0, 1.0), is_complete=False))
@@ -41,7 +42,7 @@ def test_what_is_complete_beats_whatever_was_cut_short() -> None:
 
 
 def test_a_front_has_an_end_and_what_beats_it_comes_in_all_the_same() -> None:
-    tally = Tally(["min", "min"])
+    tally = Tally({"loss": "min", "size": "min"})
     for number in range(MAX_FRONT + 10):
         tally.consider(several(number, (float(number), float(-number))))
     assert len(tally.front) == MAX_FRONT
@@ -51,3 +52,25 @@ def test_a_front_has_an_end_and_what_beats_it_comes_in_all_the_same() -> None:
 
 def several(number: int, values: tuple[float, ...], *, is_complete: bool = True) -> Best:
     return Best(number, {}, values, Result(1, 1, {}, 0.0), None, is_complete)
+
+
+def test_of_a_trial_on_the_front_the_studys_metrics_are_kept_and_what_fits_beside_them() -> None:
+    tally = Tally({"loss": "min", "size": "min"})
+    before: dict[str, Metric] = {f"m{at}": "x" * 1000 for at in range(20)}
+    metrics = {**before, "page": "x" * 60_000, "loss": 0.5, "size": 1.0, "note": "short"}
+    for number in range(2):
+        result = Result(1, 1, metrics, 0.0)
+        tally.consider(Best(number, {}, (number, -number), result, None, is_complete=True))
+    for best in tally.front:
+        assert {"loss", "size", "note"} < set(best.result.metrics)
+        assert "page" not in best.result.metrics
+        assert len(to_json(dict(best.result.metrics))) < MAX_FRONT_METRICS + 1000
+        assert best.left_out == len(metrics) - len(best.result.metrics) > 0
+
+
+def test_the_best_trial_keeps_all_of_its_metrics() -> None:
+    tally = Tally({"loss": "min"})
+    result = Result(1, 1, {"loss": 0.5, "page": "x" * 60_000}, 0.0)
+    tally.consider(Best(0, {}, (0.5,), result, None, is_complete=True))
+    assert tally.best is not None
+    assert (tally.best.result, tally.best.left_out) == (result, 0)
