@@ -25,6 +25,7 @@ from intendant.protocol.records import (
 from intendant.protocol.run_states import Outcome, RunState, Situation
 from intendant.protocol.selectors import parse_selection
 from intendant.protocol.specs import Submission
+from intendant.protocol.step_records import StepInfo
 from intendant.protocol.workloads import CallSpec
 
 BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -58,6 +59,8 @@ class FakeExecutor:
     runs: dict[int, RunRecord] = field(default_factory=dict)
     requests: list[m.ExecutorRequest | m.StreamRequest] = field(default_factory=list)
     events: list[EventRecord] = field(default_factory=list)
+    queues: list[QueueRecord] = field(default_factory=list)
+    steps: list[StepInfo] = field(default_factory=list)
     system_log: list[LogLine] = field(default_factory=list)
     refusal: RequestRefused | None = None
     on_shutdown: Callable[[], None] = lambda: None
@@ -219,7 +222,13 @@ class FakeExecutor:
         return m.RunRetryResponse(run_ids=ids)
 
     def _on_queue_list_request(self, request: m.QueueListRequest) -> m.Message:
-        return m.QueueListResponse(queues=[_queue("default", None)])
+        return m.QueueListResponse(queues=[_queue("default", None), *self.queues])
+
+    def _on_run_steps_request(self, request: m.RunStepsRequest) -> m.Message:
+        [run] = self._chosen(request.selection)
+        return m.RunStepsResponse(
+            run_id=run.id, folder="/nowhere", steps=self.steps, total=len(self.steps)
+        )
 
     def _on_queue_set_request(self, request: m.QueueSetRequest) -> m.Message:
         return m.QueueResponse(queue=_queue(request.name, request.slots))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from intendant.cli import render
+from intendant.cli import completion, render
 from intendant.cli.await_runs import gone
 from intendant.cli.events import print_each
 from intendant.cli.parameters import (
@@ -34,7 +34,8 @@ _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")
 @click.option("--attempt", type=click.IntRange(1), help="This attempt's; the newest if left out.")
-@click.option("--step", help="Of a pipeline: what this step has written; --attempt is its own.")
+@click.option("--step", metavar="STEP", shell_complete=completion.step,
+              help="Of a pipeline: what this step has written; --attempt is its own.")  # fmt: skip
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path),
               help="Read it from this folder; needs no daemon.")  # fmt: skip
 @click.option("--system", is_flag=True, help="What the daemon and the runs' governors have logged.")

@@ -74,6 +74,7 @@ def _meant(word: str) -> str:
     return f"'intendant {near[0]}' perhaps" if near else "a verb: 'intendant --help' lists them"
 
 
+_ASKS_FOR_COMPLETION = "_INTENDANT_COMPLETE"
 _COMPLETION = """\b
 Completion for your shell, in its start-up file:
   bash   eval "$(_INTENDANT_COMPLETE=bash_source intendant)"
@@ -94,6 +95,10 @@ def intendant() -> None:
 
 def run(args: Sequence[str], session: Session) -> int:
     """Carry out a command line; the exit status."""
+    if _ASKS_FOR_COMPLETION in session.environ:
+        from intendant.cli import shells  # most command lines come from a person
+
+        shells.register()
     wants_json = "--json" in _before_argv(args)
     try:
         status = intendant.main(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
+from intendant.cli import completion
 from intendant.cli.session import Session
 
 if TYPE_CHECKING:
@@ -101,11 +102,19 @@ class ArgvCommand(click.Command):
     """A verb whose arguments behind the first `--` are a command, to be passed on verbatim."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            at = args.index("--")
-            ctx.meta[_ARGV] = args[at + 1 :]
-            args = args[:at]
-        return super().parse_args(ctx, args)
+        if "--" not in args:
+            return super().parse_args(ctx, args)
+        at = args.index("--")
+        rest = super().parse_args(ctx, args[:at])
+        ctx.meta[_ARGV] = args[at + 1 :]
+        return rest
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """What can be said; to a shell that completes a word behind `--`, that word alone."""
+        if not (ctx.resilient_parsing and _ARGV in ctx.meta):
+            return super().get_params(ctx)
+        complete = completion.file if ctx.meta[_ARGV] else completion.program
+        return [click.Argument(["argv"], nargs=-1, shell_complete=complete)]
 
 
 def argv_of(ctx: click.Context) -> list[str] | None:
@@ -119,13 +128,17 @@ def argv_of(ctx: click.Context) -> list[str] | None:
 def selection_argument(verb: Verb) -> Verb:
     """ID…: one run or several."""
     return click.argument(
-        "selection", metavar="ID...", nargs=-1, required=True, callback=_check_selection
-    )(verb)
+        "selection", metavar="ID...", nargs=-1, required=True, callback=_check_selection,
+        shell_complete=completion.runs,
+    )(verb)  # fmt: skip
 
 
 def runs_argument(verb: Verb) -> Verb:
     """[ID…]: the runs that are meant; all of them if none is named."""
-    return click.argument("selection", metavar="[ID]...", nargs=-1, callback=_check_some)(verb)
+    return click.argument(
+        "selection", metavar="[ID]...", nargs=-1, callback=_check_some,
+        shell_complete=completion.runs,
+    )(verb)  # fmt: skip
 
 
 def one_run(ctx: click.Context, selection: Sequence[str]) -> str:
@@ -138,7 +151,9 @@ def one_run(ctx: click.Context, selection: Sequence[str]) -> str:
 
 def run_argument(verb: Verb) -> Verb:
     """ID: exactly one run."""
-    return click.argument("selection", metavar="ID", callback=_check_one)(verb)
+    return click.argument(
+        "selection", metavar="ID", callback=_check_one, shell_complete=completion.run
+    )(verb)
 
 
 def json_option(verb: Verb) -> Verb:
@@ -152,6 +167,7 @@ def endpoint_option(verb: Verb) -> Verb:
         click.option("--endpoint", metavar="URI", expose_value=False, callback=_keep,
                      help="Where the daemon answers: ipc://PATH or tcp://HOST:PORT."),
         click.option("--key-file", metavar="FILE", expose_value=False, callback=_keep,
+                     shell_complete=completion.file,
                      help="For tcp: your secret key, made by 'intendant keygen'."),
         click.option("--server-key", metavar="KEY", expose_value=False, callback=_keep,
                      help="For tcp: the daemon's public key."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from intendant.cli import render
+from intendant.cli import completion, render
 from intendant.cli.parameters import endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.client.shapes import QueueInfo
@@ -42,7 +42,7 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 
 
 @verb.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue)
 @click.option("--slots", type=click.IntRange(1, 100_000), required=True,
               help="How many of its runs may be live at once.")  # fmt: skip
 @json_option
@@ -60,7 +60,7 @@ def set_queue(session: Session, *, name: str, slots: int, as_json: bool) -> None
 
 
 @verb.command("pause")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue)
 @json_option
 @endpoint_option
 @click.pass_obj
@@ -76,7 +76,7 @@ def pause_queue(session: Session, *, name: str, as_json: bool) -> None:
 
 
 @verb.command("resume")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.queue)
 @json_option
 @endpoint_option
 @click.pass_obj

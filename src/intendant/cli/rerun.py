@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from intendant.cli import completion
 from intendant.cli.parameters import Parameter, endpoint_option, json_option, run_argument
 from intendant.cli.retry import continuing, queue_anew
 
@@ -11,6 +12,7 @@ from intendant.cli.retry import continuing, queue_anew
 @click.command("rerun")
 @run_argument
 @click.option("--from", "steps", multiple=True, required=True, metavar="STEP",
+              shell_complete=completion.step,
               help="A step to run again, with all after it; may be repeated.")  # fmt: skip
 @click.option("--set", "parameters", multiple=True, type=Parameter(),
               help="A parameter of the pipeline, or STEP:NAME=JSON.")  # fmt: skip

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
+from intendant.cli import completion
 from intendant.cli.parameters import Duration, Verb
 from intendant.cli.session import Session
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _MAX_NAME = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -22,6 +27,15 @@ class Variable(click.ParamType[tuple[str, str]]):
     def __init__(self, *, may_be_here: bool = False) -> None:
         self._may_be_here = may_be_here
         self.name = "K[=V]" if may_be_here else "K=V"
+
+    def shell_complete(
+        self,
+        ctx: click.Context,
+        param: click.Parameter,  # noqa: ARG002  click's signature
+        incomplete: str,
+    ) -> list[CompletionItem[str]]:
+        """The names that have a value here."""
+        return completion.variable(ctx, incomplete)
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -96,7 +110,8 @@ _OPTIONS = (
                  callback=_as_mapping,
                  help="One that is never shown; without =V the value that it has here, which "
                       "keeps it out of sight of 'ps' too."),
-    click.option("--cwd", metavar="D", help="The folder (this one)."),
+    click.option("--cwd", metavar="D", shell_complete=completion.folder,
+                 help="The folder (this one)."),
     click.option("--on-end", type=CommandLine(),
                  help="A command to run when it has ended; reads the run as JSON. "
                       "No shell reads it; for one: \"sh -c '...'\"."),

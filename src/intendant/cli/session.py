@@ -19,12 +19,12 @@ class Session:
     server_key: str | None = None
     connect: Callable[[Address], Connection] = connect
 
-    def client(self) -> Client:
-        """A client of the daemon that was asked for."""
+    def client(self, *, timeout_s: float = 30.0) -> Client:
+        """A client of the daemon that was asked for; an answer may take `timeout_s`."""
         address = resolve_address(
             self.environ,
             endpoint=self.endpoint,
             key_file=self.key_file,
             server_key=self.server_key,
         )
-        return Client(address, connect=self.connect)
+        return Client(address, timeout_s=timeout_s, connect=self.connect)

@@ -7,7 +7,7 @@ from typing import Unpack
 
 import click
 
-from intendant.cli import exit_status, render
+from intendant.cli import completion, exit_status, render
 from intendant.cli.await_runs import Awaited, await_runs, let_go, say_why
 from intendant.cli.parameters import (
     PRIORITY,
@@ -31,11 +31,13 @@ _OF_ANY_SUBMISSION = ("file", "key", "resume", "wait", "as_json")
 
 
 @click.command("submit", cls=ArgvCommand, options_metavar="[OPTIONS]")
-@click.argument("file", required=False, metavar="(FILE | MODULE:FUNCTION | -- ARGV...)")
+@click.argument("file", required=False, metavar="(FILE | MODULE:FUNCTION | -- ARGV...)",
+                shell_complete=completion.file)  # fmt: skip
 @click.option("--args", "call_args", type=JsonArguments(),
               help="Arguments of the function: a list, or an object by name.")  # fmt: skip
 @run_options
-@click.option("-q", "--queue", metavar="QUEUE", help="The queue (default).")
+@click.option("-q", "--queue", metavar="QUEUE", shell_complete=completion.queue,
+              help="The queue (default).")  # fmt: skip
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
 @click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,

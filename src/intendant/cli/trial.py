@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from intendant.cli import render
+from intendant.cli import completion, render
 from intendant.cli.parameters import endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
@@ -34,7 +34,7 @@ def verb() -> None:
 
 
 @verb.command("ls")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.run)
 @click.option("--by-number", is_flag=True, help="In the order of their numbers.")
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True)
 @click.option("--all", "show_all", is_flag=True, help="However many there are.")
@@ -92,7 +92,7 @@ def _front(page: TrialPage) -> list[TrialInfo]:
 
 
 @verb.command("add")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.run)
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
 @endpoint_option
 @click.pass_obj
@@ -111,7 +111,7 @@ def add_trial(session: Session, *, run: str, values: tuple[str, ...]) -> None:
 
 
 @verb.command("stop")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.run)
 @click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
 @endpoint_option
 @click.pass_obj
@@ -128,7 +128,7 @@ def stop_trials(session: Session, *, run: str, numbers: tuple[int, ...]) -> None
 
 
 @verb.command("export")
-@click.argument("run")
+@click.argument("run", shell_complete=completion.run)
 @click.argument("storage")
 @click.option("--name", help="Of the study there; the run's name or id when left out.")
 @endpoint_option

@@ -7,9 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
-from intendant.cli.main import VERBS, intendant
 from intendant.protocol import messages as m
 from intendant.protocol.records import EventRecord, LogLine
 from intendant.protocol.run_states import RunState
@@ -170,17 +168,6 @@ def test_fsck_refuses_a_folder_that_is_none_of_ours(shell: Shell, tmp_path: Path
     status, out, err = shell("fsck", "--state-dir", str(tmp_path), "--json")
     assert (status, out) == (1, "")
     assert json.loads(err)["error"]["code"] == "store_error"
-
-
-@pytest.mark.parametrize("kind", [BashComplete, ZshComplete, FishComplete])
-def test_every_shell_completes_every_verb(
-    kind: type[BashComplete | ZshComplete | FishComplete], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COMP_WORDS", "intendant ")
-    monkeypatch.setenv("COMP_CWORD", "" if kind is FishComplete else "1")
-    completion = kind(intendant, {}, "intendant", "_INTENDANT_COMPLETE")
-    lines = completion.complete().splitlines()
-    assert {word for line in lines for word in line.replace("\t", ",").split(",")} >= set(VERBS)
 
 
 def test_the_help_says_how_to_have_completion(shell: Shell) -> None:
