@@ -26,6 +26,7 @@ from intendant.store.database import (
     STEPS,
     checked_version,
     close_quietly,
+    copy_database,
     database_errors,
     open_reader,
     prepare,
@@ -304,18 +305,13 @@ def _reading(path: Path) -> Iterator[apsw.Connection | None]:
 
 
 def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) -> None:
-    """Begin a database with what stands in another as of now (sqlite.org/backup.html).
+    """Begin a pipeline's database with what stands in another as of now.
 
     What the steps left is in another run's folder now, as their reports say then; what they
     returned stays as it is.
     """
-    with (
-        database_errors(source),
-        closing(open_reader(source, busy_timeout_s=BUSY_TIMEOUT_S)) as old,
-        closing(apsw.Connection(str(target))) as new,
-    ):
-        with new.backup("main", old, "main") as backup:
-            backup.step()
+    copy_database(source, target)
+    with database_errors(target), closing(apsw.Connection(str(target))) as new:
         new.execute(
             "UPDATE step SET report = iif(report ->> 'outputs' IS NULL, "
             "replace(report, :old, :new), "
