@@ -43,6 +43,7 @@ from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.report import ReportEnd
 from intendant.process.waits import first_of
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (
     RESPONSE,
@@ -455,7 +456,9 @@ class Supervision:
         delay_s = _ASK_AGAIN_S
         while True:
             try:
-                body = await self._parts.governors.request(self.service.encode(), [encode(request)])
+                with uncollected():
+                    word = encode(request)
+                body = await self._parts.governors.request(self.service.encode(), [word])
                 response = RESPONSE.validate_json(body[0])
                 if isinstance(response, ErrorResponse):
                     raise refusal(response.code, response.message)

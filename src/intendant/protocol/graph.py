@@ -80,11 +80,15 @@ def make_graph(steps: Sequence[Node], parameters: Mapping[str, object]) -> Graph
     for step in steps:
         named = [name for name in step.after if _is_step(step, name, known, problems)]
         meant = _steps_meant(step, known, parameters, problems)
-        parents[step.name] = tuple(dict.fromkeys((*named, *meant)))
-        inferred[step.name] = tuple(name for name in dict.fromkeys(meant) if name not in named)
+        parents[step.name] = _each_once([*named, *meant])
+        inferred[step.name] = _each_once([name for name in meant if name not in named])
     problems.raise_any()
     children = _reversed(parents)
     return Graph(parents, children, inferred, _in_order(parents, children))
+
+
+def _each_once(names: list[str]) -> tuple[str, ...]:
+    return tuple(names) if len(names) <= 1 else tuple(dict.fromkeys(names))
 
 
 class _Problems:

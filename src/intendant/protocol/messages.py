@@ -676,10 +676,11 @@ RESPONSE: TypeAdapter[Response] = TypeAdapter(Response, config=_LATE)
 
 def encode(message: Message) -> bytes:
     """A message as it travels: fields at their default left out, but never kind and version."""
-    fields = message.model_dump(mode="json", exclude_defaults=True)
-    always = {name: getattr(message, name) for name in _ALWAYS}
-    return _JSON.dump_json({**always, **fields})
+    always = _JSON.dump_json({name: getattr(message, name) for name in _ALWAYS})
+    others = message.model_dump_json(exclude=_EXCLUDED, exclude_defaults=True).encode()
+    return always if others == b"{}" else always[:-1] + b"," + others[1:]
 
 
 _ALWAYS = ("kind", "protocol_version")
+_EXCLUDED = set(_ALWAYS)
 _JSON: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])

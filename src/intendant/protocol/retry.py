@@ -10,9 +10,13 @@ policy says, unless it was the daemon's end that kept it from starting.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from intendant.protocol.fields import RetryPolicy
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.specs import RunSpec
+
+if TYPE_CHECKING:
+    from intendant.protocol.specs import RunSpec
 
 MAX_RESTARTS = 3
 """Tries of a restartable run after its first that may follow an interruption, if its retry policy

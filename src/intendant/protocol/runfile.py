@@ -263,7 +263,7 @@ def _problems_of_form(data: object) -> list[Problem]:
 def _problems_of_kind(table: WorkTable) -> list[Problem]:
     """What keeps a table from saying one thing to do: which, with which keys."""
     kinds = _KINDS if isinstance(table, RunTable) else _KINDS_OF_STEPS
-    given = [key for key in table.model_fields_set if getattr(table, key) is not None]
+    given = {key for key in table.model_fields_set if getattr(table, key) is not None}
     mine = [key for key in kinds if key in given]
     if not mine:
         others = "a command, or a Python function as `call`"
@@ -272,7 +272,7 @@ def _problems_of_kind(table: WorkTable) -> list[Problem]:
     if len(mine) > 1:
         return [Problem((mine[1],), f"found beside `{mine[0]}`, expected one of the two")]
     of_kinds = _KEYS if isinstance(table, RunTable) else _KEYS_OF_STEPS
-    strange = sorted(key for key in given if key in of_kinds and key not in kinds[mine[0]][1])
+    strange = sorted((given & of_kinds) - kinds[mine[0]][1])
     problems = [Problem((key,), _misplaced(key, mine[0], kinds)) for key in strange]
     return problems + _problems_of_steps(table)
 

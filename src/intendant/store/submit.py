@@ -13,6 +13,7 @@ from intendant.errors import (
     KeyConflict,
     unknown_queue,
 )
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued, parent_of
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
@@ -218,7 +219,8 @@ def _insert(
         "submitted_at": tx.now(),
     }
     state = RunState.HELD if spec.hold else RunState.QUEUED
-    text = spec.model_dump_json(exclude_defaults=True)
+    with uncollected():
+        text = spec.model_dump_json(exclude_defaults=True)
     _check_size(text)
     [(run_id,)] = tx.execute(
         "INSERT INTO run (account, submission_key, name, kind, queue, priority, submitted_at, "

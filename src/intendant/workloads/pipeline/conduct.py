@@ -13,9 +13,10 @@ from typing import Any
 
 from intendant import logs
 from intendant.process.readiness import wait_readable
+from intendant.protocol.building import without_plugins
 from intendant.protocol.bulk import uncollected
 from intendant.protocol.pipelines import PipelineSpec
-from intendant.protocol.step_records import StepReport
+from intendant.protocol.step_records import StepReport, Usage
 from intendant.protocol.step_states import StepOutcome
 from intendant.workloads.calling import Refusal, find_function
 from intendant.workloads.nursery import Nursery
@@ -25,7 +26,9 @@ from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
 from intendant.workloads.pipeline.records import Records
-from intendant.workloads.pipeline.runs import RUNS_AT_ONCE, RunsRunner
+
+RUNS_AT_ONCE = 64
+"""Steps that are submitted at a time: each is waited for over a stream, of which there are few."""
 
 
 def conduct(
@@ -33,7 +36,7 @@ def conduct(
 ) -> tuple[str | None, bool]:
     """Why the pipeline failed, if it did, and whether it was asked to end."""
     logs.configure("info", role="pipeline")
-    with uncollected():
+    with uncollected(), without_plugins():
         pipeline = PipelineSpec.model_validate(order["spec"])
     run = PipelineRun(pipeline, order["label"], Path(order["run_folder"]), Path.cwd(), calls)
     caching = Caching(pipeline, run.folder, run.cwd)
@@ -59,7 +62,8 @@ async def _conduct(
     """Carry the graph out, with its database, records and callbacks."""
     nursery = Nursery(zygote)
     inline = InlineRunner(nursery)
-    if any(run.pipeline.execution_of(step) == "inline" for step in run.pipeline.steps):
+    models = {run.pipeline.execution_of(step) for step in run.pipeline.steps}
+    if "inline" in models:
         inline.make_ready()  # it comes to life while the database is read
     _rehearse()
     try:
@@ -70,11 +74,11 @@ async def _conduct(
         await nursery.close()
         return str(error), False
     inline.on_log = store.tell_readers
-    runners: dict[str, StepRunner] = {
-        "processes": ProcessRunner(nursery),
-        "inline": inline,
-        "runs": RunsRunner(run.label),
-    }
+    runners: dict[str, StepRunner] = {"processes": ProcessRunner(nursery), "inline": inline}
+    if "runs" in models:
+        from intendant.workloads.pipeline.runs import RunsRunner
+
+        runners["runs"] = RunsRunner(run.label)
     with store, Callbacks(run.pipeline) as callbacks:
         caching.settle(store)
         records = Records(run, store)
@@ -90,7 +94,10 @@ async def _conduct(
 
 def _rehearse() -> None:
     """Have the models of a report built by now: the first step that ends would wait for that."""
-    StepReport(outcome=StepOutcome.SUCCEEDED).model_dump_json(exclude_defaults=True)
+    with without_plugins():
+        usage = Usage(user_s=0, system_s=0, max_rss_kib=0)
+        report = StepReport(outcome=StepOutcome.SUCCEEDED, usage=usage)
+        report.model_dump_json(exclude_defaults=True)
 
 
 async def _carry_out(

@@ -36,8 +36,6 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-RUNS_AT_ONCE = 64
-"""Steps that are submitted at a time: each is waited for over a stream, of which there are few."""
 ORDER_FILE = "order.json"
 _PASSING = (*PASSING, ShuttingDown)
 """The daemon is busy, down, or about to be: a later one goes on."""
