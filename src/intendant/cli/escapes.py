@@ -11,8 +11,12 @@ import re
 
 _LONGEST_COLOUR = 64
 _COLOUR = r"\x1b\[[0-9;:]*m"
-# C0, DEL, C1, marks and overrides of writing direction, invisible joiners, lone surrogates.
-_UNSEEN = "\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+# C0, DEL, C1; marks and overrides of writing direction, invisible joiners, separators of lines;
+# lone surrogates; marks of annotation; tags, which are ASCII that nobody sees.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ud800-\udfff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
 _HARMFUL = re.compile(f"[{_UNSEEN}]")
 _HARMFUL_IN_LOG = f"({_COLOUR}|[\\n\\r\\t])|[{_UNSEEN}]"
 _OPEN_COLOUR = r"\x1b(\[[0-9;:]*)?\Z"
@@ -42,4 +46,6 @@ class LogFilter:
 
 def _spelled_out(found: re.Match[str]) -> str:
     code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

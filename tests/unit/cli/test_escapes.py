@@ -19,6 +19,7 @@ from intendant.cli.escapes import LogFilter, visible
         ("\x9b31m\x7f", r"\x9b31m\x7f"),
         ("a\u202eb\u200b", r"a\u202eb\u200b"),
         ("caf\udce9", r"caf\udce9"),
+        ("a\ufff9b\U000e0041\U0001f600", "a\\ufff9b\\U000e0041\U0001f600"),
     ],
 )
 def test_what_does_not_print_is_spelled_out(text: str, shown: str) -> None:
