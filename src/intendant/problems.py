@@ -48,6 +48,8 @@ _EXPECTED = {
     "string_type": "text",
     "too_long": "a list of at most {max_length}",
     "too_short": "a list of at least {min_length}",
+    "union_tag_invalid": "one of {expected_tags}",
+    "union_tag_not_found": "a value",
 }
 """What a person should write, by pydantic's type of error and with the figures of its context."""
 
@@ -136,9 +138,20 @@ def found(value: object, expected: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: on one line, with escapes, never long."""
-    text = "nothing" if value is None else repr(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    """A value as a message shows it: on one line, with escapes, never long.
+
+    Of a table nothing is shown: who reads it knows where it is, and there may be secrets in it.
+    """
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a table"
+        case [dict(), *_]:
+            return "a list of tables"
+        case _:
+            text = repr(value)
+            return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
 
 
 def _problem(details: ErrorDetails, model: type[BaseModel] | None) -> Problem:
@@ -148,10 +161,19 @@ def _problem(details: ErrorDetails, model: type[BaseModel] | None) -> Problem:
             return Problem(key, found(None, _expected(details)))
         case "extra_forbidden":
             return Problem(key, f"found an unknown key, expected {_known_key(key, model)}")
+        case "union_tag_invalid":
+            return Problem((*key, _tag(details)), found(details["ctx"]["tag"], _expected(details)))
+        case "union_tag_not_found":
+            return Problem((*key, _tag(details)), found(None, _expected(details)))
         case "value_error":
             return Problem(key, _own_words(str(details["ctx"]["error"]), details["input"]))
         case _:
             return Problem(key, found(details["input"], _expected(details)))
+
+
+def _tag(details: ErrorDetails) -> str:
+    """The key that says which of several tables one is."""
+    return str(details["ctx"]["discriminator"]).strip("'")
 
 
 def _known_key(key: Key, model: type[BaseModel] | None) -> str:

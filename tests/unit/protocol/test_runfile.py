@@ -165,7 +165,7 @@ def test_names_that_nobody_refers_to_may_be_the_same() -> None:
         ([3], "found [3], expected a table: the keys of one run, or several as `runs`"),
         ("make", "found 'make', expected a table: the keys of one run, or several as `runs`"),
         ({"runs": []}, "runs: found [], expected a list of at least 1"),
-        ({"runs": RUN}, "runs: found {'argv': ['make']}, expected a list"),
+        ({"runs": RUN}, "runs: found a table, expected a list"),
         ({"runs": None}, "runs: found nothing, expected a list"),
         ({"runs": ["make"]}, "runs[0]: found 'make', expected a table"),
         ({"runs": [RUN], "name": "a"},
