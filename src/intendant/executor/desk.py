@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +17,12 @@ from intendant.executor.access import Audit
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import Parts
-from intendant.executor.schedule import QueueState
+from intendant.executor.schedule import QueueState, free_slots, may_let_start
 from intendant.executor.stop import stop_of
 from intendant.executor.supervise import Supervision
 from intendant.protocol.records import QueueRecord
 from intendant.store.insist import insist
+from intendant.store.rows import RunRow
 
 log = structlog.get_logger()
 
@@ -53,6 +54,11 @@ class Desk:
         holders = (each for each in self.live.values() if each.holds_slot)
         return Counter(supervision.queue for supervision in holders)
 
+    def free_slots(self) -> dict[str, int]:
+        """How many runs of each queue could start now, where any could."""
+        slots = self.parts.settings.slots
+        return free_slots(self.queues.values(), self.live_by_queue(), slots=slots)
+
     def parents(self) -> list[int]:
         """The live runs that hold no slot: they only wait for runs of their own."""
         return [run_id for run_id, each in self.live.items() if not each.holds_slot]
@@ -67,6 +73,12 @@ class Desk:
         """A new broker comes: every governor must register again."""
         for supervision in self.live.values():
             supervision.expect_word()
+
+    def note_runs(self, rows: Sequence[RunRow]) -> None:
+        """Runs have changed, which may let one start."""
+        limits = self.free_slots()
+        if any(may_let_start(row, limits) for row in rows):
+            self.schedule_wanted.set()
 
     def note_queue(self, record: QueueRecord) -> None:
         """A queue has changed."""

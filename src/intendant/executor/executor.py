@@ -58,7 +58,6 @@ from intendant.process.subreaper import become_subreaper
 from intendant.process.waits import first_of
 from intendant.protocol.executor_states import Cause, ExecutorEvent, ExecutorState, Policy
 from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint
-from intendant.protocol.run_states import RunState
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
@@ -80,8 +79,6 @@ PRELOAD = (
     "intendant.governor.warmth:warm_up",
 )
 GOVERNOR_CONNECTIONS = 1024
-_LETS_START = (RunState.QUEUED, RunState.ENDED)
-"""Where a run must have come to for another, or itself, to become eligible."""
 
 
 class Executor:
@@ -114,6 +111,7 @@ class Executor:
         self._umask = umask
         self._hub = Hub()
         self._lifecycle = Lifecycle()
+        self._desk: Desk | None = None
         self._schedule_wanted = asyncio.Event()
         self._settings_wanted = asyncio.Event()
         self._stops_wanted = asyncio.Event()
@@ -145,7 +143,7 @@ class Executor:
     # --- up, on, down ----------------------------------------------------------------------------
 
     async def _serve(self, store: SqliteStore, children: Children) -> None:
-        desk = self._make_desk(store, children)
+        self._desk = desk = self._make_desk(store, children)
         parts = desk.parts
         parts.broker.on_presence = desk.notice
         parts.broker.on_restart = desk.expect_words
@@ -312,8 +310,8 @@ class Executor:
         """After each commit: tell those who wait, and see whether a run may start now."""
         self._hub.publish(rows)
         self._report.note_change()
-        if any(row.state in _LETS_START for row in rows):
-            self._schedule_wanted.set()
+        if self._desk is not None:
+            self._desk.note_runs(rows)
         if any(row.kind == "pipeline" and row.outcome is not None for row in rows):
             self._stops_wanted.set()  # of the runs of its steps, cancelled with it
         if any(is_wanted(row, self._settings) for row in rows):

@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from intendant.protocol.run_states import RunState
 from intendant.store.base import Candidate
+from intendant.store.rows import RunRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,15 @@ def free_slots(
         if not queue.paused
     }
     return {name: limit for name, limit in limits.items() if limit > 0}
+
+
+def may_let_start(row: RunRow, limits: Mapping[str, int]) -> bool:
+    """Whether the change that led to this row can be why a run, itself or another, starts now.
+
+    An end can: others may have waited for it. A run that is queued where nothing is free can't, and
+    who frees something has the scheduler look again.
+    """
+    return row.state is RunState.ENDED or (row.state is RunState.QUEUED and row.queue in limits)
 
 
 def choose(

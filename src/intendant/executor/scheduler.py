@@ -15,7 +15,7 @@ from intendant.errors import Busy, NotGranted, StoreError
 from intendant.executor.desk import Desk
 from intendant.executor.parts import utc_now
 from intendant.executor.recover import Inherited
-from intendant.executor.schedule import choose, free_slots
+from intendant.executor.schedule import choose
 from intendant.executor.supervise import Supervision
 from intendant.protocol.executor_states import ExecutorState
 from intendant.store.base import Candidate
@@ -109,10 +109,9 @@ class Scheduler:
     def _room(self) -> _Room:
         """What could start now."""
         desk, settings = self._desk, self._desk.parts.settings
-        taken = desk.live_by_queue()
         return _Room(
-            limits=free_slots(desk.queues.values(), taken, slots=settings.slots),
-            free=settings.slots - taken.total(),
+            limits=desk.free_slots(),
+            free=settings.slots - desk.live_by_queue().total(),
             parents=max(settings.max_parents - len(desk.parents()), 0),
         )
 

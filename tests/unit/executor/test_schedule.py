@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from intendant.executor.schedule import QueueState, choose, free_slots
+from intendant.executor.schedule import QueueState, choose, free_slots, may_let_start
+from intendant.protocol.run_states import RunState
 from intendant.store.base import Candidate
+from tests.helpers.rows import a_row
 
 DEFAULT = QueueState("default", slots=None, paused=False)
 GPU = QueueState("gpu", slots=2, paused=False)
@@ -68,6 +70,16 @@ def test_a_queue_without_a_limit_starts_nothing() -> None:
 
 def test_nothing_starts_without_a_slot() -> None:
     assert choose([a_run(1)], {"default": 4}, free=0) == []
+
+
+@pytest.mark.parametrize("state", RunState)
+def test_an_end_may_let_any_run_start_and_a_queued_run_only_where_something_is_free(
+    state: RunState,
+) -> None:
+    row = a_row(state=state)
+
+    assert may_let_start(row, {"gpu": 1}) is (state is RunState.ENDED)
+    assert may_let_start(row, {row.queue: 1}) is (state in (RunState.QUEUED, RunState.ENDED))
 
 
 def a_run(
