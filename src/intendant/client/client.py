@@ -23,6 +23,7 @@ from intendant.client.endpoint import Address, is_local, require_life, resolve_a
 from intendant.client.methods import Carried
 from intendant.client.resuming import BEREFT, CUT_OFF, Resumption, gone
 from intendant.client.run import Run, Selection
+from intendant.errors import Unreachable
 
 if TYPE_CHECKING:
     from intendant.client.command import RunOptions, Submission, Submitter, Work
@@ -250,8 +251,7 @@ class Client:
         resumption = Resumption(reading, self.endpoint)
         while True:
             try:
-                remaining_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-                with closing(self._read_once(reading, remaining_s)) as parts:
+                with closing(self._read_once(reading, deadline)) as parts:
                     for one in parts:
                         resumption.went_on()
                         yield one
@@ -264,13 +264,21 @@ class Client:
             else:
                 return
 
-    def _read_once(self, reading: Reading[T], timeout_s: float | None) -> Generator[T, None, None]:
-        """What a stream gives, over a connection of its own."""
+    def _read_once(self, reading: Reading[T], deadline: float | None) -> Generator[T, None, None]:
+        """What a stream gives, over a connection of its own; `TimeoutError` at the deadline.
+
+        A daemon that has not answered by then was not asked for long enough to be called away.
+        """
         with closing(self._connect(self.address)) as connection:
-            for is_final, answer in connection.stream(
-                wire.STREAM, reading.request, timeout_s=timeout_s
-            ):
-                if is_final:
-                    wire.response(answer, reading.final)
-                    return
-                yield from reading.take(answer)
+            left_s = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            answers = connection.stream(wire.STREAM, reading.request, timeout_s=left_s)
+            try:
+                for is_final, answer in answers:
+                    if is_final:
+                        wire.response(answer, reading.final)
+                        return
+                    yield from reading.take(answer)
+            except Unreachable as error:
+                if deadline is None or time.monotonic() < deadline:
+                    raise
+                raise TimeoutError from error
