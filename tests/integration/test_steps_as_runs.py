@@ -1,16 +1,22 @@
-"""Steps as runs: what a daemon refuses for the moment is asked again."""
+"""Steps as runs: what a daemon refuses for the moment is asked again; one that is gone holds up no
+pipeline that is to end.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from intendant.errors import Busy, RequestExpired, RequestRefused
 from intendant.protocol import messages as m
+from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.step_states import StepOutcome
+from intendant.protocol.step_states import LEFT_BEHIND, StepOutcome
+from intendant.store.steps import ended, started
+from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 from intendant.workloads.pipeline.runs import RunsRunner
 from tests.helpers.fake_daemon import fake_daemon
@@ -47,3 +53,42 @@ async def test_a_daemon_that_is_busy_does_not_fail_the_step(
 
     assert end == AttemptEnd(StepOutcome.FAILED, "exit_code: 3")
     assert [run.submission_key for run in executor.submissions] == [f"pipeline/7/a/{tmp_path.name}"]
+
+
+async def test_a_pipeline_that_is_to_end_does_not_wait_for_a_daemon_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = FakeExecutor(ending=None)
+    endpoint = f"ipc://{tmp_path}/b.sock"
+    monkeypatch.setenv("INTENDANT_ENDPOINT", endpoint)
+    is_queued, stop, runner = asyncio.Event(), Stop(), RunsRunner("7.1")
+    order = {"folder": str(tmp_path), "cwd": "/"}
+    attempt = Attempt("a", order, None, 1.0, note_run=lambda _: is_queued.set())
+
+    async with asyncio.timeout(LIMIT_S):
+        async with fake_daemon(executor, endpoint):
+            carried_out = asyncio.ensure_future(runner.run(attempt, stop))
+            await is_queued.wait()
+        assert not carried_out.done(), "while nobody wishes its end it waits for the next daemon"
+        stop.wish("aborted")
+        end = await carried_out
+        await runner.close()
+
+    assert end == AttemptEnd(StepOutcome.ABORTED, LEFT_BEHIND)
+
+
+@pytest.mark.parametrize(("reason", "counts"), [(LEFT_BEHIND, 0), ("aborted: otherwise", 1)])
+def test_a_run_that_was_left_behind_is_found_again_by_the_number_of_its_attempt(
+    tmp_path: Path, reason: str, counts: int
+) -> None:
+    step = {"name": "a", "workload": {"kind": "command", "argv": ["true"]}}
+    pipeline = PipelineSpec.model_validate(
+        {"kind": "pipeline", "execution": "runs", "steps": [step]}
+    )
+    now = datetime.now(UTC)
+    with open_store(pipeline, tmp_path) as store:
+        store.write([started("a", attempt=1, folder="steps/a/1", at=now)])
+        store.write([ended("a", StepOutcome.ABORTED, reason, at=now)])
+    with open_store(pipeline, tmp_path) as store:
+        [info] = store.steps()
+    assert (info.outcome, info.attempt) == (None, counts)

@@ -14,7 +14,7 @@ from pathlib import Path
 from intendant.protocol.pipelines import Continuation, PipelineSpec, StepSpec
 from intendant.protocol.step_keys import fingerprints
 from intendant.protocol.step_records import StepInfo
-from intendant.protocol.step_states import GOOD, StepState
+from intendant.protocol.step_states import GOOD, LEFT_BEHIND, StepState
 from intendant.store.steps import STEPS_FILE, StepStore, copy_steps, read_steps, reset
 from intendant.workloads.calling import Refusal
 from intendant.workloads.linking import link_tree
@@ -47,8 +47,8 @@ def open_store(pipeline: PipelineSpec, run_folder: Path) -> StepStore:
 def _attempts(pipeline: PipelineSpec, step: StepSpec, info: StepInfo) -> int:
     """How many attempts count. A run that was under way is found again by the same number."""
     is_run = pipeline.execution_of(step) == "runs"
-    is_under_way = is_run and info.state is StepState.RUNNING
-    return info.attempt - 1 if is_under_way else info.attempt
+    is_under_way = info.state is StepState.RUNNING or info.reason == LEFT_BEHIND
+    return info.attempt - 1 if is_run and is_under_way else info.attempt
 
 
 def kept_steps(

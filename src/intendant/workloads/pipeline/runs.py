@@ -1,7 +1,9 @@
 """Steps as runs of the daemon, each in a named queue; the pipeline waits, and holds no slot.
 
 The daemon may go and come back meanwhile: a run is submitted under a key of its own, so that asking
-twice gives the same run, and whoever waits waits again.
+twice gives the same run, and whoever waits waits again. A pipeline that is to end while no daemon
+is there leaves its runs to a later one: where the pipeline has ended for good they are cancelled
+with it, and where it starts again it finds them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from intendant.client.shapes import RunInfo
 from intendant.errors import PASSING, RequestRefused, ShuttingDown
 from intendant.protocol.pipelines import child_key
 from intendant.protocol.step_records import StepReport
-from intendant.protocol.step_states import STEP_TARGET, StepOutcome
+from intendant.protocol.step_states import LEFT_BEHIND, STEP_TARGET, StepOutcome
 from intendant.workloads.pipeline.processes import (
     MAX_REPORT_BYTES,
     Attempt,
@@ -39,6 +41,8 @@ T = TypeVar("T")
 ORDER_FILE = "order.json"
 _PASSING = (*PASSING, ShuttingDown)
 """The daemon is busy, down, or about to be: a later one goes on."""
+_REACH_S = 2.0
+"""How long a daemon is looked for that is to end a run."""
 _PAUSE_S = 0.1
 _PAUSE_MAX_S = 5.0
 
@@ -59,18 +63,29 @@ class RunsRunner:
         self._client: AsyncClient | None = None
 
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
-        """Carry the attempt out in a run; return at that one's end."""
+        """Carry the attempt out in a run; return at that one's end.
+
+        Where the end is wished and no daemon is there, return without it.
+        """
         self._client = self._client or AsyncClient(os.environ["INTENDANT_ENDPOINT"])
+        loop = asyncio.get_running_loop()
         try:
-            run = await _insist(lambda: self._submit(attempt))
-            attempt.note_run(run.id)
-            return _judge(attempt, await self._follow(run, attempt, stop), stop)
+            async with asyncio.timeout(None) as patience:
+                with stop.ending(lambda: patience.reschedule(loop.time() + _REACH_S)):
+                    run = await _insist(lambda: self._submit(attempt))
+                    attempt.note_run(run.id)
+                    info = await self._follow(run, attempt, stop, patience)
         except RequestRefused as error:
             return AttemptEnd(StepOutcome.FAILED, f"refused: {error}")
+        except TimeoutError:
+            return AttemptEnd(StepOutcome.ABORTED, LEFT_BEHIND)
+        return _judge(attempt, info, stop)
 
-    async def _follow(self, run: AsyncRun, attempt: Attempt, stop: Stop) -> RunInfo:
+    async def _follow(
+        self, run: AsyncRun, attempt: Attempt, stop: Stop, patience: asyncio.Timeout
+    ) -> RunInfo:
         """The run once it has ended, by itself or because that was wished."""
-        ending = asyncio.ensure_future(self._end_when_wished(run, attempt, stop))
+        ending = asyncio.ensure_future(self._end_when_wished(run, attempt, stop, patience))
         try:
             return await _insist(run.wait)
         finally:
@@ -107,12 +122,16 @@ class RunsRunner:
         }
         return spec if attempt.timeout_s is None else {**spec, "timeout_s": attempt.timeout_s}
 
-    async def _end_when_wished(self, run: AsyncRun, attempt: Attempt, stop: Stop) -> None:
+    async def _end_when_wished(
+        self, run: AsyncRun, attempt: Attempt, stop: Stop, patience: asyncio.Timeout
+    ) -> None:
+        """Have the run ended; then wait for that as long as it takes."""
         await stop.wait()
         client = self._client
         assert client is not None  # noqa: S101  made before
         reason = f"the pipeline of run {self._run_id} ends"
         await _insist(lambda: client.cancel(run.id, reason=reason, grace_s=attempt.grace_s))
+        patience.reschedule(None)
 
 
 def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
