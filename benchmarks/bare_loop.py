@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Iterable
 from itertools import cycle
 
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.core import BrokerCore
 from intendant.broker.server import Server
-from intendant.broker.services import Frames, Outgoing, Peer
+from intendant.broker.services import Message, Outgoing, Peer
 from intendant.protocol import mdp
 
 
@@ -26,17 +27,22 @@ class BareCore(BrokerCore):
         self._next = cycle(self._ring)
         self._askers: dict[bytes, Peer] = {}
 
-    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:  # noqa: ARG002
-        if frames[0] == mdp.CLIENT:
-            self._askers[peer.routing_id] = peer
-            words = [mdp.WORKER, mdp.W_REQUEST, peer.routing_id, b"", *frames[3:]]
-            return [Outgoing(next(self._next), words)]
-        if frames[1] == mdp.W_FINAL:
-            asker = self._askers[frames[2]]  # type: ignore[index]  # bytes, as given out
-            return [Outgoing(asker, [mdp.CLIENT, mdp.C_FINAL, b"echo", *frames[4:]])]
-        self._ring.append(peer)
-        self._next = cycle(self._ring)
-        return []
+    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:  # noqa: ARG002
+        out: list[Outgoing] = []
+        for peer, frames in messages:
+            if frames is None:
+                continue
+            if frames[0] == mdp.CLIENT:
+                self._askers[peer.routing_id] = peer
+                words = [mdp.WORKER, mdp.W_REQUEST, peer.routing_id, b"", *frames[3:]]
+                out.append((next(self._next), words, None))
+            elif frames[1] == mdp.W_FINAL:
+                asker = self._askers[frames[2]]
+                out.append((asker, [mdp.CLIENT, mdp.C_FINAL, b"echo", *frames[4:]], None))
+            else:
+                self._ring.append(peer)
+                self._next = cycle(self._ring)
+        return out
 
 
 async def serve(endpoint: str) -> None:

@@ -73,7 +73,7 @@ class Replay:
     def _do(self, step: Step) -> None:
         match step.action.split():
             case [who, "sends"]:
-                self._deliver(self.core.receive(self._peer(who), step.frames, self.now))
+                self._deliver(self.core.receive([(self._peer(who), step.frames)], self.now))
             case [who, "receives"]:
                 assert self.inbox[who], f"{who} got nothing"
                 assert self.inbox[who].popleft() == step.frames
@@ -97,9 +97,9 @@ class Replay:
         return self._peers[who]
 
     def _deliver(self, messages: list[Outgoing]) -> None:
-        for message in messages:
-            frames = [frame for frame in message.frames if isinstance(frame, bytes)]
-            self.inbox[message.peer.routing_id.decode()].append(frames)
+        for peer, words, _ in messages:
+            frames = [frame for frame in words if isinstance(frame, bytes)]
+            self.inbox[peer.routing_id.decode()].append(frames)
 
     def _require_nothing_more(self, step: Step) -> None:
         left = {who: list(inbox) for who, inbox in self.inbox.items() if inbox}

@@ -7,24 +7,35 @@ the core wants sent (`say`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
-from intendant.broker.services import Frames, Outgoing, Peer, Request
+from intendant.broker.services import Frames, Message, Outgoing, Peer, Request
 from intendant.protocol import mdp
 
 Words = list[object]
 Hear = Callable[["WrongCore", Peer, Words], "Words | None"]
-Say = Callable[["WrongCore", Outgoing], list[Outgoing]]
+
+
+class Out(NamedTuple):
+    """What the core wants sent."""
+
+    peer: Peer
+    frames: Frames
+    request: Request | None = None
+
+
+Say = Callable[["WrongCore", Out], list[Out]]
 
 
 def as_is(_core: WrongCore, _peer: Peer, words: Words) -> Words | None:
     return words
 
 
-def as_meant(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def as_meant(_core: WrongCore, out: Out) -> list[Out]:
     return [out]
 
 
@@ -55,15 +66,21 @@ class WrongCore(BrokerCore):
         self.names: set[object] = set()
         self.extra: deque[Outgoing] = deque(maxlen=100)
 
-    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:
-        words = self._fault.hear(self, peer, list(frames))
-        if words is None or self.is_dead:
-            return self._spoken([])
+    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:
+        said: list[Outgoing] = []
+        for peer, frames in messages:
+            words = None if frames is None else self._fault.hear(self, peer, list(frames))
+            is_heard = (words is not None or frames is None) and not self.is_dead
+            if is_heard and words is not None:
+                self._note(peer, words)
+            said += self._spoken(super().receive([(peer, words)], now) if is_heard else [])
+        return said
+
+    def _note(self, peer: Peer, words: Words) -> None:
         if words[:2] == [mdp.WORKER, mdp.W_READY]:
             self.ready[peer] = words[2] if len(words) > 2 else b""
         if words[:1] == [mdp.CLIENT]:
             self.clients.append(peer)
-        return self._spoken(super().receive(peer, words, now))
 
     def tick(self, now: float) -> list[Outgoing]:
         self._fault.while_idle(self)
@@ -76,22 +93,23 @@ class WrongCore(BrokerCore):
 
     def tell(self, peer: Peer, *frames: object) -> None:
         """Say something of its own."""
-        self.extra.append(Outgoing(peer, list(frames)))
+        self.extra.append(Out(peer, list(frames)))
 
     def _spoken(self, messages: list[Outgoing]) -> list[Outgoing]:
-        for message in messages:
-            if message.frames[:2] == [mdp.WORKER, mdp.W_REQUEST] and message.request:
-                self.asked[message.frames[2]] = message.request
-                self.busy.append(message.peer)
-        said = [out for message in messages for out in self._fault.say(self, message)]
+        outs = [Out(*message) for message in messages]
+        for out in outs:
+            if out.frames[:2] == [mdp.WORKER, mdp.W_REQUEST] and out.request:
+                self.asked[out.frames[2]] = out.request
+                self.busy.append(out.peer)
+        said: list[Outgoing] = [each for out in outs for each in self._fault.say(self, out)]
         said += self.extra
         self.extra.clear()
         return said
 
 
-def changed(out: Outgoing, frames: Words) -> list[Outgoing]:
+def changed(out: Out, frames: Words) -> list[Out]:
     """The same message in other words."""
-    return [Outgoing(out.peer, frames, out.request)]
+    return [Out(out.peer, frames, out.request)]
 
 
 # --- what it mishears -----------------------------------------------------------------------------
@@ -271,23 +289,23 @@ def _bytes(frame: object) -> bytes:
     return frame if isinstance(frame, bytes) else bytes(memoryview(frame))  # type: ignore[arg-type]  # a zmq frame
 
 
-def losing_empty_frames(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def losing_empty_frames(_core: WrongCore, out: Out) -> list[Out]:
     body = [frame for frame in out.frames[4:] if _bytes(frame)]
     return changed(out, [*out.frames[:4], *body]) if out.frames[1] == mdp.W_REQUEST else [out]
 
 
-def reading_bodies(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def reading_bodies(_core: WrongCore, out: Out) -> list[Out]:
     texts = [_bytes(frame).decode(errors="replace").encode() for frame in out.frames[4:]]
     return changed(out, [*out.frames[:4], *texts]) if out.frames[1] == mdp.W_REQUEST else [out]
 
 
-def misnaming_services(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def misnaming_services(_core: WrongCore, out: Out) -> list[Out]:
     if out.frames[0] != mdp.CLIENT:
         return [out]
     return changed(out, [*out.frames[:2], b"a service", *out.frames[3:]])
 
 
-def leaving_the_delimiter_out(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def leaving_the_delimiter_out(_core: WrongCore, out: Out) -> list[Out]:
     if out.frames[1] != mdp.W_REQUEST or out.frames[0] != mdp.WORKER:
         return [out]
     return changed(out, [*out.frames[:3], *out.frames[4:]])
@@ -296,7 +314,7 @@ def leaving_the_delimiter_out(_core: WrongCore, out: Outgoing) -> list[Outgoing]
 def silent(*words: bytes) -> Say:
     """These words are never said."""
 
-    def say(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+    def say(_core: WrongCore, out: Out) -> list[Out]:
         return [] if list(out.frames[: len(words)]) == list(words) else [out]
 
     return say
@@ -305,26 +323,26 @@ def silent(*words: bytes) -> Say:
 def replying(found: bytes, instead: bytes) -> Say:
     """One answer in place of another."""
 
-    def say(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+    def say(_core: WrongCore, out: Out) -> list[Out]:
         is_it = out.frames[0] == mdp.CLIENT and out.frames[-1] == found
         return changed(out, [*out.frames[:-1], instead]) if is_it else [out]
 
     return say
 
 
-def misdirecting_partials(core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def misdirecting_partials(core: WrongCore, out: Out) -> list[Out]:
     is_partial = list(out.frames[:2]) == [mdp.CLIENT, mdp.C_PARTIAL]
-    return [Outgoing(core.clients[-1], out.frames)] if is_partial else [out]
+    return [Out(core.clients[-1], out.frames)] if is_partial else [out]
 
 
-def mmi_in_parts(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
+def mmi_in_parts(_core: WrongCore, out: Out) -> list[Out]:
     if out.frames[0] == mdp.CLIENT and out.frames[2] == b"mmi.service":
         return changed(out, [mdp.CLIENT, mdp.C_PARTIAL, *out.frames[2:]])
     return [out]
 
 
-def beating_needlessly(_core: WrongCore, out: Outgoing) -> list[Outgoing]:
-    beat = Outgoing(out.peer, [mdp.WORKER, mdp.W_HEARTBEAT])
+def beating_needlessly(_core: WrongCore, out: Out) -> list[Out]:
+    beat = Out(out.peer, [mdp.WORKER, mdp.W_HEARTBEAT])
     return [beat, out] if out.frames[1] == mdp.W_REQUEST else [out]
 
 

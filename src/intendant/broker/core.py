@@ -37,16 +37,24 @@ A9  Service names are printable ASCII, 1 to 255 bytes. `mmi.service` without a p
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence, Sized
-from typing import cast
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 
 import structlog
 
 from intendant.broker.admission import OWN_PREFIX, Admission, without_token
 from intendant.broker.config import BrokerConfig
 from intendant.broker.refusals import error_frame
-from intendant.broker.services import Frames, Outgoing, Peer, Request, Service, Worker
+from intendant.broker.services import (
+    Frames,
+    Message,
+    Outgoing,
+    Peer,
+    Request,
+    Service,
+    Worker,
+)
 from intendant.errors import (
     AccessDenied,
     Busy,
@@ -61,12 +69,24 @@ from intendant.protocol import mdp
 
 MAX_WAITING = 100_000
 MAX_WAITING_BYTES = 256 * 1024 * 1024
-MAX_DISMISSED = 4096
 MAX_HELD = 256
 _DUE, _NEARLY_DUE = 0.9, 0.7
 """Heartbeats: after which share of an interval of saying nothing."""
 
 log = structlog.get_logger()
+
+_ABOUT_A_REQUEST = (mdp.W_FINAL, mdp.W_PARTIAL, mdp.W_REQUEST)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What happened since the start."""
+
+    requests: int = 0
+    replies: int = 0
+    dropped: int = 0
+    invalid: int = 0
+    expired: int = 0
 
 
 class BrokerCore:
@@ -77,17 +97,16 @@ class BrokerCore:
     ) -> None:
         """`on_presence` hears when a governor registers (True) and when it falls silent (False)."""
         self._config = config
+        self._waiting_s = config.waiting_s
         self._on_presence = on_presence
         self._admission = Admission(config)
         self._services: dict[bytes, Service] = {}
         self._workers: OrderedDict[Peer, Worker] = OrderedDict()  # heard of longest ago first
         self._by_sent: OrderedDict[Peer, Worker] = OrderedDict()  # sent to longest ago first
-        self._clients: dict[Peer, dict[int, Request]] = {}  # requests without a FINAL
         self._waiting: OrderedDict[int, Request] = OrderedDict()  # the next to expire first
         self._waiting_bytes = 0
-        self._dismissed: OrderedDict[Peer, None] = OrderedDict()
         self._held: list[Outgoing] = []
-        self._count: Counter[str] = Counter()
+        self._counts = Counts()
         self._refusals = Sparingly(clock=lambda: self._now)
         self._last_number = 0
         self._now = 0.0
@@ -104,9 +123,17 @@ class BrokerCore:
 
     # --- what the owner of the sockets calls ------------------------------------------------------
 
-    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:
-        """Take in one message."""
+    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:
+        """Take in what has come, in its order."""
         self._pass_time(now)
+        for peer, frames in messages:
+            self._take_in(peer, frames)
+        return self._take_out()
+
+    def _take_in(self, peer: Peer, frames: Frames | None) -> None:
+        if frames is None:
+            self._on_gone(peer)
+            return
         header = frames[0] if frames else None
         if header == mdp.CLIENT:
             self._on_client_message(peer, frames)
@@ -114,7 +141,6 @@ class BrokerCore:
             self._on_worker_message(peer, frames)
         else:
             self._on_invalid(peer)
-        return self._take_out()
 
     def tick(self, now: float) -> list[Outgoing]:
         """Do what has become due: heartbeats, expiry, another try for what did not fit."""
@@ -146,14 +172,14 @@ class BrokerCore:
     def send_failed(self, failed: Outgoing, now: float, *, gone: bool) -> list[Outgoing]:
         """`failed` was not sent: its peer is `gone`, or does not read what it was sent before."""
         self._pass_time(now)
-        self._count["dropped"] += 1
-        worker = self._workers.get(failed.peer)
-        if worker is not None:
-            self._on_worker_unreachable(worker, failed, gone=gone)
+        self._counts.dropped += 1
+        peer, frames, request = failed
+        if (worker := peer.worker) is not None:
+            self._on_worker_unreachable(worker, request, gone=gone)
         elif gone:
-            self._on_gone(failed.peer)
-        elif failed.request is not None:
-            self._on_slow_client(failed, failed.request)
+            self._on_gone(peer)
+        elif request is not None:
+            self._on_slow_client(request, frames)
         return self._take_out()
 
     def shut_down(self) -> list[Outgoing]:
@@ -172,8 +198,7 @@ class BrokerCore:
         self._admission.forbid(name)
         self._dismiss_all(name, "forbidden")
         if (known := self._services.get(name)) is not None:
-            while known.waiting:
-                request = known.waiting.pop()
+            while (request := known.waiting.pop()) is not None:
                 self._stop_waiting(request)
                 self._refuse(request, ServiceUnknown(f"the service {service} has ended"))
             self._forget_if_unused(known)
@@ -202,9 +227,8 @@ class BrokerCore:
     @property
     def counters(self) -> dict[str, int]:
         """What happened so far, how many workers there are and how many requests wait."""
-        totals = ("requests", "replies", "dropped", "invalid", "expired")
         return {
-            **{name: self._count[name] for name in totals},
+            **asdict(self._counts),
             "workers": len(self._workers),
             "waiting": len(self._waiting),
         }
@@ -212,15 +236,17 @@ class BrokerCore:
     # --- clients ----------------------------------------------------------------------------------
 
     def _on_client_message(self, peer: Peer, frames: Frames) -> None:
-        if peer in self._workers or len(frames) < 4 or frames[1] != mdp.C_REQUEST:
+        if len(frames) < 4 or frames[1] != mdp.C_REQUEST or peer.worker is not None:
             self._on_invalid(peer)
             return
         name = frames[2]
-        if not isinstance(name, bytes) or not self._is_name(name):
+        service = self._services.get(name)
+        if service is None and not mdp.is_service_name(name):
             self._on_invalid(peer)
             return
-        self._count["requests"] += 1
-        request = self._new_request(peer, name, frames[3:])
+        self._counts.requests += 1
+        self._last_number = number = self._last_number + 1
+        request = Request(number, peer, name, frames[3:], b"%d:%b" % (number, peer.spelled))
         if name.startswith(OWN_PREFIX):
             self._reply(request, mdp.C_FINAL, [self._answer_mmi(name, request.body)])
         elif (refusal := self._admission.refusal(peer, name)) is not None:
@@ -228,22 +254,12 @@ class BrokerCore:
                 self._warn("request_refused", peer, service=without_token(name))
             self._refuse(request, refusal)
         else:
-            self._hand_out_or_queue(request)
+            self._hand_out_or_queue(request, service or Service(name))
 
-    def _is_name(self, name: bytes) -> bool:
-        return name in self._services or mdp.is_service_name(name)
-
-    def _new_request(self, peer: Peer, name: bytes, body: Frames) -> Request:
-        self._last_number += 1
-        address = b"%d:%b" % (self._last_number, peer.spelled)
-        return Request(self._last_number, peer, name, body, address)
-
-    def _hand_out_or_queue(self, request: Request) -> None:
-        service = self._services.get(request.service) or Service(request.service)
-        worker = service.take_idle()
-        if worker is not None:
+    def _hand_out_or_queue(self, request: Request, service: Service) -> None:
+        if service.idle:
             self._open(request)
-            self._assign(worker, request)
+            self._assign(service.take_idle(), request)
         elif (refusal := self._why_full(service, request)) is not None:
             self._refuse(request, refusal)
         else:
@@ -254,57 +270,58 @@ class BrokerCore:
 
     def _why_full(self, service: Service, request: Request) -> RequestRefused | None:
         """Why `request` may not even wait; `None`: there is room."""
-        limit = self._config.max_queue
-        if self._is_stream(service) and len(service.workers) >= self._config.max_streams:
+        if self._has_all_streams(service):
             return Busy(f"all {len(service.workers)} streams are taken")
-        request.size_bytes = sum(map(len, cast("Sequence[Sized]", request.body)))
-        waiting = len(service.waiting)
-        if waiting >= limit or len(self._waiting) >= MAX_WAITING:
-            return Busy(f"{waiting} requests wait for {service.name.decode()} already")
-        if service.waiting.count_of(request.client) >= max(1, limit // 2):
+        request.size_bytes = sum(map(len, request.body))
+        waiting, limit = service.waiting, self._config.max_queue
+        if waiting.length >= limit or len(self._waiting) >= MAX_WAITING:
+            return Busy(f"{waiting.length} requests wait for {service.name.decode()} already")
+        share = max(1, limit // 2)
+        if len(request.client.requests) >= share and waiting.count_of(request.client) >= share:
             return Busy(
-                f"this client has {limit // 2} requests waiting for {service.name.decode()} already"
+                f"this client has {share} requests waiting for {service.name.decode()} already"
             )
         if self._waiting_bytes + request.size_bytes > MAX_WAITING_BYTES:
             return Busy("the requests that wait fill the broker's memory")
         return None
 
-    def _is_stream(self, service: Service) -> bool:
-        """Whether more workers than these are only started up to a bound."""
-        return not self._config.open_registration and service.name == b"stream"
+    def _has_all_streams(self, service: Service) -> bool:
+        """Whether no more workers than these will be started; others are as they are needed."""
+        if service.name != b"stream" or self._config.open_registration:
+            return False
+        return len(service.workers) >= self._config.max_streams
 
     def _answer_mmi(self, name: bytes, body: Frames) -> bytes:
         """RFC 8: `mmi.service` says 200 or 404; anything else is not implemented."""
         if name != b"mmi.service":
             return b"501"
-        asked = body[0] if len(body) == 1 else None
-        service = self._services.get(asked) if isinstance(asked, bytes) else None
+        service = self._services.get(bytes(body[0])) if len(body) == 1 else None
         return b"200" if service is not None and service.workers else b"404"
 
     # --- workers ----------------------------------------------------------------------------------
 
     def _on_worker_message(self, peer: Peer, frames: Frames) -> None:
-        if peer in self._dismissed:
-            self._count["dropped"] += 1
+        if peer.dismissed:
+            self._counts.dropped += 1
             return
         handler = self._on_worker_command.get(frames[1]) if len(frames) > 1 else None
         if handler is None or not _is_well_formed(frames):
             self._on_invalid(peer)
             return
-        if (worker := self._workers.get(peer)) is not None:
+        if (worker := peer.worker) is not None:
             worker.heard_at = self._now
             self._workers.move_to_end(peer)
         handler(peer, frames)
 
     def _on_ready(self, peer: Peer, frames: Frames) -> None:
         offered = frames[2]
-        if peer in self._workers or not isinstance(offered, bytes):
+        if peer.worker is not None:
             self._on_unexpected(peer, frames)
             return
         name = self._admission.service_offered(peer, offered)
-        if name is None or peer in self._clients:
+        if name is None or peer.requests:
             self._warn("worker_refused", peer, service=without_token(offered))
-            self._count["invalid"] += 1
+            self._counts.invalid += 1
             self._send_disconnect(peer)
             return
         if self._admission.is_exclusive(name):
@@ -321,7 +338,7 @@ class BrokerCore:
     def _register(self, peer: Peer, name: bytes) -> None:
         service = self._services.setdefault(name, Service(name))
         worker = Worker(peer, service, heard_at=self._now, sent_at=self._now)
-        service.workers[peer] = self._workers[peer] = self._by_sent[peer] = worker
+        peer.worker = service.workers[peer] = self._workers[peer] = self._by_sent[peer] = worker
         log.debug("worker_registered", service=name.decode(), pid=peer.pid)
         self._tell_presence(name, True)
         self._go_on(worker)
@@ -332,58 +349,52 @@ class BrokerCore:
 
     def _on_unexpected(self, peer: Peer, frames: Frames) -> None:
         """A valid command at the wrong moment: DISCONNECT, then silence (RFC 18)."""
-        self._count["invalid"] += 1
-        if (worker := self._workers.get(peer)) is not None:
+        self._counts.invalid += 1
+        if (worker := peer.worker) is not None:
             self._dismiss_offender(worker, f"unexpected command {frames[1]!r}")
         else:
             self._send_disconnect(peer)
 
     def _on_partial(self, peer: Peer, frames: Frames) -> None:
-        worker = self._answering(peer, frames)
-        if worker is None or worker.request is None:
+        worker = peer.worker
+        if worker is None or (request := _answered(worker, frames)) is None:
             self._on_unexpected(peer, frames)
-        elif worker.request.abandoned:
+        elif request.abandoned:
             self._dismiss(worker, "client gone")
         else:
-            worker.request.partials += 1
-            self._reply(worker.request, mdp.C_PARTIAL, frames[4:])
+            request.partials += 1
+            self._reply(request, mdp.C_PARTIAL, frames[4:])
 
     def _on_final(self, peer: Peer, frames: Frames) -> None:
-        worker = self._answering(peer, frames)
-        if worker is None or worker.request is None:
+        worker = peer.worker
+        if worker is None or (request := _answered(worker, frames)) is None:
             self._on_unexpected(peer, frames)
-            return
-        self._finish(worker.request, frames[4:])
-        self._go_on(worker)
-
-    def _answering(self, peer: Peer, frames: Frames) -> Worker | None:
-        """The worker that `peer` is, if it has the request that `frames` answers."""
-        worker = self._workers.get(peer)
-        if worker is None or worker.request is None or worker.request.address != frames[2]:
-            return None
-        return worker
+        else:
+            self._finish(request, frames[4:])
+            self._go_on(worker)
 
     def _on_heartbeat(self, peer: Peer, frames: Frames) -> None:
-        if peer not in self._workers:
+        if peer.worker is None:
             self._on_unexpected(peer, frames)
 
     def _on_disconnect(self, peer: Peer, _frames: Frames) -> None:
         self._silence(peer)
-        if (worker := self._workers.get(peer)) is not None:
+        if (worker := peer.worker) is not None:
             self._remove(worker)
 
     def _on_invalid(self, peer: Peer) -> None:
-        self._count["invalid"] += 1
-        if (worker := self._workers.get(peer)) is not None:
+        self._counts.invalid += 1
+        if (worker := peer.worker) is not None:
             self._dismiss_offender(worker, "invalid message")
         else:
             log.debug("message_dropped", account=peer.account, pid=peer.pid)
 
     # --- peers that can't be reached --------------------------------------------------------------
 
-    def _on_worker_unreachable(self, worker: Worker, failed: Outgoing, *, gone: bool) -> None:
-        request = worker.request
-        if request is not None and failed.request is request:
+    def _on_worker_unreachable(
+        self, worker: Worker, request: Request | None, *, gone: bool
+    ) -> None:
+        if request is not None and worker.request is request:
             worker.request = None
             self._remove(worker)
             self._requeue(request)
@@ -391,11 +402,12 @@ class BrokerCore:
             self._remove(worker)
 
     def _on_gone(self, peer: Peer) -> None:
-        self._dismissed.pop(peer, None)
-        self._held = [final for final in self._held if final.peer is not peer]
-        if (worker := self._workers.get(peer)) is not None:
+        peer.dismissed = False
+        self._held = [final for final in self._held if final[0] is not peer]
+        if (worker := peer.worker) is not None:
             self._remove(worker)
-        for request in self._clients.pop(peer, {}).values():
+        requests, peer.requests = peer.requests, {}
+        for request in requests.values():
             self._abandon(request)
 
     def _abandon(self, request: Request) -> None:
@@ -409,22 +421,22 @@ class BrokerCore:
         elif request.partials:
             self._dismiss(request.worker, "client gone")
 
-    def _on_slow_client(self, failed: Outgoing, request: Request) -> None:
-        if failed.frames[1] == mdp.C_FINAL:
-            self._hold(failed, request)
+    def _on_slow_client(self, request: Request, frames: Frames) -> None:
+        """`frames` of an answer did not fit."""
+        if frames[1] == mdp.C_FINAL:
+            self._hold(request, frames)
         elif (worker := request.worker) is not None:
             worker.request = None
             self._dismiss(worker, "client too slow")
             error = error_frame(SlowReader("the stream was read too slowly and was cut off"))
             self._close(request)
-            final = [mdp.CLIENT, mdp.C_FINAL, request.service, error]
-            self._hold(Outgoing(failed.peer, final, request), request)
+            self._hold(request, [mdp.CLIENT, mdp.C_FINAL, request.service, error])
 
-    def _hold(self, final: Outgoing, request: Request) -> None:
+    def _hold(self, request: Request, final: Frames) -> None:
         if request.held_until is None:
-            request.held_until = self._now + self._config.waiting_s
+            request.held_until = self._now + self._waiting_s
         if len(self._held) < MAX_HELD and self._now < request.held_until:
-            self._held.append(final)
+            self._held.append((request.client, final, request))
 
     def _retry_held(self) -> None:
         held, self._held = self._held, []
@@ -433,14 +445,11 @@ class BrokerCore:
     # --- requests ---------------------------------------------------------------------------------
 
     def _open(self, request: Request) -> None:
-        self._clients.setdefault(request.client, {})[request.number] = request
+        request.client.requests[request.number] = request
 
     def _close(self, request: Request) -> None:
         request.worker = None
-        if (requests := self._clients.get(request.client)) is not None:
-            requests.pop(request.number, None)
-            if not requests:
-                del self._clients[request.client]
+        request.client.requests.pop(request.number, None)
 
     def _assign(self, worker: Worker, request: Request) -> None:
         worker.request, request.worker = request, worker
@@ -449,13 +458,12 @@ class BrokerCore:
 
     def _go_on(self, worker: Worker) -> None:
         """`worker` has nothing in hand: it gets the next request, or waits for one."""
-        service = worker.service
-        if service.waiting:
-            request = service.waiting.pop()
+        request = worker.service.waiting.pop()
+        if request is not None:
             self._stop_waiting(request)
             self._assign(worker, request)
         else:
-            service.free(worker)
+            worker.service.free(worker)
 
     def _finish(self, request: Request, body: Frames) -> None:
         """The request's one FINAL."""
@@ -467,15 +475,15 @@ class BrokerCore:
 
     def _reply(self, request: Request, command: bytes, body: Frames) -> None:
         if request.abandoned:
-            self._count["dropped"] += 1
+            self._counts.dropped += 1
             return
         if command == mdp.C_FINAL:
-            self._count["replies"] += 1
+            self._counts.replies += 1
         frames = [mdp.CLIENT, command, request.service, *body]
-        self._out.append(Outgoing(request.client, frames, request))
+        self._out.append((request.client, frames, request))
 
     def _start_waiting(self, request: Request) -> None:
-        request.expires_at = self._now + self._config.waiting_s
+        request.expires_at = self._now + self._waiting_s
         self._waiting[request.number] = request
         self._waiting_bytes += request.size_bytes
 
@@ -492,8 +500,8 @@ class BrokerCore:
         service = self._services.setdefault(request.service, Service(request.service))
         service.waiting.append_left(request)
         self._start_waiting(request)
-        if (worker := service.take_idle()) is not None:
-            self._go_on(worker)
+        if service.idle:
+            self._go_on(service.take_idle())
 
     def _on_worker_lost(self, request: Request) -> None:
         again = request.service in self._config.redeliver and not request.partials
@@ -526,6 +534,7 @@ class BrokerCore:
 
     def _remove(self, worker: Worker) -> None:
         """Lose `worker`; what it had in hand is refused or given to another one."""
+        worker.peer.worker = None
         del self._workers[worker.peer]
         del self._by_sent[worker.peer]
         worker.service.drop(worker)
@@ -539,14 +548,12 @@ class BrokerCore:
             del self._services[service.name]
 
     def _send_disconnect(self, peer: Peer) -> None:
-        self._out.append(Outgoing(peer, (mdp.WORKER, mdp.W_DISCONNECT)))
+        self._out.append((peer, (mdp.WORKER, mdp.W_DISCONNECT), None))
         self._silence(peer)
 
     def _silence(self, peer: Peer) -> None:
         """Neither hear nor address the worker at `peer` any more."""
-        self._dismissed[peer] = None
-        if len(self._dismissed) > MAX_DISMISSED:
-            self._dismissed.popitem(last=False)
+        peer.dismissed = True
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -563,7 +570,7 @@ class BrokerCore:
             worker = next(iter(self._workers.values()))
             if worker.heard_at > horizon:
                 return
-            self._count["expired"] += 1
+            self._counts.expired += 1
             self._tell_presence(worker.service.name, False)
             log.info("worker_expired", service=worker.service.name.decode(), pid=worker.peer.pid)
             self._remove(worker)
@@ -573,7 +580,7 @@ class BrokerCore:
             request = next(iter(self._waiting.values()))
             if request.expires_at > self._now:
                 return
-            self._count["expired"] += 1
+            self._counts.expired += 1
             service = self._services[request.service]
             service.waiting.remove(request)
             self._stop_waiting(request)
@@ -593,7 +600,7 @@ class BrokerCore:
     def _to_worker(self, worker: Worker, frames: Frames, request: Request | None = None) -> None:
         worker.sent_at = self._now
         self._by_sent.move_to_end(worker.peer)
-        self._out.append(Outgoing(worker.peer, frames, request))
+        self._out.append((worker.peer, frames, request))
 
     def _take_out(self) -> list[Outgoing]:
         out, self._out = self._out, []
@@ -603,9 +610,14 @@ class BrokerCore:
 def _is_well_formed(frames: Frames) -> bool:
     """Whether a worker's command has the frames that RFC 18 gives it."""
     command = frames[1]
+    if command in _ABOUT_A_REQUEST:
+        return len(frames) >= 5 and len(frames[2]) > 0 and len(frames[3]) == 0
     if command == mdp.W_READY:
-        name = frames[2] if len(frames) == 3 else None
-        return isinstance(name, bytes) and mdp.is_service_name(name)
-    if command in (mdp.W_HEARTBEAT, mdp.W_DISCONNECT):
-        return len(frames) == 2
-    return len(frames) >= 5 and bool(frames[2]) and frames[3] == b""
+        return len(frames) == 3 and mdp.is_service_name(frames[2])
+    return len(frames) == 2
+
+
+def _answered(worker: Worker, frames: Frames) -> Request | None:
+    """What `worker` has in hand, if that is what `frames` answer."""
+    request = worker.request
+    return request if request is not None and request.address == frames[2] else None

@@ -25,7 +25,7 @@ from intendant.broker.addresses import check_address, claim_path, path_of
 from intendant.broker.auth import DOMAIN, Keyring
 from intendant.broker.config import BrokerConfig
 from intendant.broker.connections import Connections, connection_at, shut_down
-from intendant.broker.services import Outgoing, Peer
+from intendant.broker.services import Frames, Message, Peer
 from intendant.broker.sockets import KEEPALIVE, Context
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
@@ -39,6 +39,10 @@ CLIENT_HWM = 64
 HANDSHAKE_MS = 5000
 AFAR_HANDSHAKE_MS = 2000
 MAX_PEERS = 32_768
+READ_FRAMES = 3
+"""How many frames of a message the broker reads; what follows is passed on."""
+
+log = structlog.get_logger()
 
 _NOBLOCK = int(zmq.NOBLOCK)  # plain numbers: an enum's `|` costs more than a send
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
@@ -129,35 +133,46 @@ class Port:
         except (OSError, zmq.ZMQError) as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
 
-    def receive(self) -> tuple[bytes, zmq.Frame, list[object]]:
-        """Routing id, header and frames of the next message; `zmq.Again` when there is none.
+    def read(self, most: int) -> list[Message]:
+        """Up to `most` messages that have come, and who sent them.
 
-        Bodies stay the zmq frames that they are. A message with too many frames has none.
+        Nobody sends who came with a key that does not stand for anybody any more. Bodies stay
+        the zmq frames that they are. A message with too many frames has none.
         """
         socket = self.socket
-        routing_id: bytes = _receive(socket, _NOBLOCK)
-        header: zmq.Frame = _receive(socket, _NOBLOCK, False)
-        frame = header
-        frames = [frame]
-        while frame.more:
-            frame = _receive(socket, _NOBLOCK, False)
-            if len(frames) <= mdp.MAX_FRAMES:
-                frames.append(frame)
-        return routing_id, header, [] if len(frames) > mdp.MAX_FRAMES else _readable(frames)
+        messages: list[Message] = []
+        for _ in range(most):
+            try:
+                routing_id: bytes = _receive(socket, _NOBLOCK)
+            except zmq.Again:
+                break
+            header = frame = _receive(socket, _NOBLOCK, False)
+            frames = [frame.bytes]
+            while frame.more:
+                frame = _receive(socket, _NOBLOCK, False)
+                if len(frames) < READ_FRAMES:
+                    frames.append(frame.bytes)
+                elif len(frames) <= mdp.MAX_FRAMES:
+                    frames.append(frame)
+            peer = self._known(routing_id, header) or self._welcome(routing_id, header, messages)
+            if peer is not None:
+                messages.append((peer, frames if len(frames) <= mdp.MAX_FRAMES else []))
+        return messages
 
-    def send(self, message: Outgoing) -> Sent:
-        """Send all of `message` or nothing."""
-        socket, last = self.socket, message.frames[-1]
+    def send(self, routing_id: bytes, frames: Frames) -> Sent:
+        """Send all of a message or nothing."""
+        socket = self.socket
         try:
-            _send(socket, message.peer.routing_id, _MORE)
+            _send(socket, routing_id, _MORE)
         except zmq.Again:
             return Sent.FULL
         except zmq.ZMQError as error:
             if error.errno != errno.EHOSTUNREACH:
                 raise
-            self._peers.pop(message.peer.routing_id, None)
+            self._peers.pop(routing_id, None)
             return Sent.GONE
-        for frame in message.frames[:-1]:
+        *before, last = frames
+        for frame in before:
             _send(socket, frame, _MORE)
         _send(socket, last, _NOBLOCK)
         return Sent.SENT
@@ -173,33 +188,39 @@ class Port:
         """Whether a message can be read; takes back the descriptor's signal."""
         return bool(_get(self.socket, zmq.EVENTS) & _POLLIN)
 
-    def peer(self, routing_id: bytes, header: zmq.Frame) -> tuple[Peer | None, Peer | None]:
-        """Who sends, and who had the same routing id before, on another connection.
+    def _known(self, routing_id: bytes, header: zmq.Frame) -> Peer | None:
+        """Who has sent by the same connection before."""
+        peer = self._peers.get(routing_id)
+        if peer is None or peer.address != _property(header, "Peer-Address"):
+            return None
+        if self._has_keys and (peer.key, peer.connection) != self._proven(header):
+            return None
+        self._peers.move_to_end(routing_id)
+        return peer
 
-        Nobody sends who came with a key that does not stand for anybody any more.
-        """
-        known = self._peers.get(routing_id)
+    def _welcome(
+        self, routing_id: bytes, header: zmq.Frame, messages: list[Message]
+    ) -> Peer | None:
+        """Who sends for the first time; who had that routing id before is gone."""
+        if (before := self._peers.pop(routing_id, None)) is not None:
+            messages.append((before, None))
         address = _property(header, "Peer-Address")
         key, connection = self._proven(header) if self._has_keys else (None, None)
-        if (
-            known is not None
-            and known.address == address
-            and known.key == key
-            and known.connection == connection
-        ):
-            self._peers.move_to_end(routing_id)
-            return known, None
-        caller, pid = self._caller(address, key)
+        try:
+            caller, pid = self._caller(address, key)
+        except Exception:  # the top of the process: who can't be told apart is nobody
+            log.exception("peer_unknown", endpoint=self.endpoint.uri)
+            return None
         if caller is None:
             shut_down(connection)
-            return None, known
+            return None
         peer = Peer(
             self.index, routing_id, caller, address, key, connection, pid, self.endpoint.private
         )
         self._peers[routing_id] = peer
         if len(self._peers) > MAX_PEERS:
             self._peers.popitem(last=False)
-        return peer, known
+        return peer
 
     def _proven(self, header: zmq.Frame) -> tuple[str, tuple[int, int] | None]:
         """The key that the sender came with, and on which connection."""
@@ -229,15 +250,6 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return str(frame.get(name))
     except zmq.ZMQError:
         return ""
-
-
-def _readable(frames: list[zmq.Frame]) -> list[object]:
-    """`frames` with those as bytes that the core reads: three, or four of a worker's or of MMI."""
-    seen: list[Any] = [frame.bytes for frame in frames[:3]]
-    seen += frames[3:]
-    if len(frames) > 3 and (seen[0] == mdp.WORKER or seen[2].startswith(b"mmi.")):
-        seen[3] = frames[3].bytes
-    return seen
 
 
 def identify(address: str) -> tuple[str, int | None]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 from intendant.protocol.roles import Caller
 
-Frames = Sequence[object]
-"""Header, command, service and address are bytes; a body's frames are passed on unread."""
+Frames = Sequence[Any]
+"""Header, command, service or address are bytes; a body's frames are passed on unread."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Peer:
     """A connection: which socket it came by, its routing id there, and what is known of it.
 
@@ -32,9 +32,15 @@ class Peer:
     private: bool = False
     spelled: bytes = field(init=False)
     """The caller as it travels in the address of every request."""
+    worker: Worker | None = field(default=None, init=False)
+    """What it has registered as."""
+    requests: dict[int, Request] = field(default_factory=dict, init=False)
+    """Its requests without a FINAL, by number."""
+    dismissed: bool = field(default=False, init=False)
+    """It was a worker: it is neither heard nor addressed any more."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "spelled", self.caller.encode().encode())
+        self.spelled = self.caller.encode().encode()
 
     @property
     def account(self) -> str:
@@ -42,7 +48,11 @@ class Peer:
         return self.caller.account
 
 
-@dataclass(slots=True, eq=False)
+Message = tuple[Peer, Frames | None]
+"""What a peer sent; no frames: its connection is closed."""
+
+
+@dataclass(eq=False)
 class Request:
     """A client's request on its way to a worker and back."""
 
@@ -51,13 +61,17 @@ class Request:
     service: bytes
     body: Frames
     address: bytes
-    expires_at: float = 0.0
-    size_bytes: int = 0
-    worker: Worker | None = None
-    partials: int = 0
-    redelivered: bool = False
-    abandoned: bool = False
-    held_until: float | None = None
+    expires_at: float = field(default=0.0, init=False)
+    size_bytes: int = field(default=0, init=False)
+    worker: Worker | None = field(default=None, init=False)
+    partials: int = field(default=0, init=False)
+    redelivered: bool = field(default=False, init=False)
+    abandoned: bool = field(default=False, init=False)
+    held_until: float | None = field(default=None, init=False)
+
+
+Outgoing = tuple[Peer, Frames, Request | None]
+"""To whom, what, and what it belongs to, for the case that it can't be sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,14 +82,6 @@ class Worker:
     service: Service
     heard_at: float
     sent_at: float
-    request: Request | None = None
-
-
-class Outgoing(NamedTuple):
-    """A message to send; `request` is what it belongs to, for the case that it can't be sent."""
-
-    peer: Peer
-    frames: Frames
     request: Request | None = None
 
 
@@ -95,9 +101,9 @@ class Service:
         worker.request = None
         self.idle[worker.peer] = worker
 
-    def take_idle(self) -> Worker | None:
+    def take_idle(self) -> Worker:
         """The worker that has been idle longest; it is no longer."""
-        return self.idle.popitem(last=False)[1] if self.idle else None
+        return self.idle.popitem(last=False)[1]
 
     def drop(self, worker: Worker) -> None:
         """`worker` is gone."""
@@ -107,20 +113,17 @@ class Service:
     @property
     def unused(self) -> bool:
         """Whether nothing is lost when the broker forgets this service."""
-        return not self.workers and not self.waiting
+        return not self.workers and not self.waiting.length
 
 
 class WaitingLine:
     """Requests that wait for a worker: one of each client in turn, each client's in its order."""
 
-    __slots__ = ("_by_client", "_length")
+    __slots__ = ("_by_client", "length")
 
     def __init__(self) -> None:
         self._by_client: OrderedDict[Peer, OrderedDict[int, Request]] = OrderedDict()
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
+        self.length = 0
 
     def count_of(self, client: Peer) -> int:
         """How many of `client`'s requests wait."""
@@ -132,7 +135,7 @@ class WaitingLine:
         if line is None:
             line = self._by_client[request.client] = OrderedDict()
         line[request.number] = request
-        self._length += 1
+        self.length += 1
 
     def append_left(self, request: Request) -> None:
         """Before everybody else."""
@@ -140,13 +143,15 @@ class WaitingLine:
         self._by_client[request.client].move_to_end(request.number, last=False)
         self._by_client.move_to_end(request.client, last=False)
 
-    def pop(self) -> Request:
-        """The next request; its client goes to the end of the round."""
+    def pop(self) -> Request | None:
+        """The next request, if one waits; its client goes to the end of the round."""
+        if not self.length:
+            return None
         client, line = self._by_client.popitem(last=False)
         _, request = line.popitem(last=False)
         if line:
             self._by_client[client] = line
-        self._length -= 1
+        self.length -= 1
         return request
 
     def remove(self, request: Request) -> None:
@@ -155,4 +160,4 @@ class WaitingLine:
         del line[request.number]
         if not line:
             del self._by_client[request.client]
-        self._length -= 1
+        self.length -= 1

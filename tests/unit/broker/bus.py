@@ -53,7 +53,7 @@ class Bus:
 
     def say(self, peer: Peer, *frames: object) -> None:
         """`peer` sends a message."""
-        self.deliver(self.core.receive(peer, list(frames), self.now))
+        self.deliver(self.core.receive([(peer, list(frames))], self.now))
 
     def ask(self, client: Peer, *body: object, service: bytes = b"echo") -> None:
         """`client` sends a REQUEST."""
@@ -103,10 +103,10 @@ class Bus:
         queue = list(messages)
         while queue:
             message = queue.pop(0)
-            if message.peer in self.gone | self.full:
-                gone = message.peer in self.gone
-                queue += self.core.send_failed(message, self.now, gone=gone)
+            peer, frames, _ = message
+            if peer in self.gone | self.full:
+                queue += self.core.send_failed(message, self.now, gone=peer in self.gone)
             else:
-                self.inbox[message.peer].append(list(message.frames))
+                self.inbox[peer].append(list(frames))
         if self.checks_always:
-            check_invariants(self.core)
+            check_invariants(self.core, self.inbox)

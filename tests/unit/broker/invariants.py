@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from intendant.broker.core import MAX_DISMISSED, MAX_HELD, BrokerCore
+from collections.abc import Iterable
+
+from intendant.broker.core import MAX_HELD, BrokerCore
+from intendant.broker.services import Peer
 
 
-def check_invariants(core: BrokerCore) -> None:
+def check_invariants(core: BrokerCore, peers: Iterable[Peer]) -> None:
     """No two views of the same fact differ."""
     _check_order(core)
     _check_services(core)
-    for client, requests in core._clients.items():
-        assert requests, "a client without requests"
-        assert all(r.client == client and not r.abandoned for r in requests.values())
-        queued = [r for r in requests.values() if r.worker is None]
+    for peer in peers:
+        assert core._workers.get(peer) is peer.worker
+        open_requests = peer.requests.values()
+        assert all(r.client is peer and not r.abandoned for r in open_requests)
+        queued = [r for r in open_requests if r.worker is None]
         assert all(core._waiting.get(r.number) is r for r in queued), "neither here nor there"
-    assert len(core._dismissed) <= MAX_DISMISSED
     assert len(core._held) <= MAX_HELD
 
 
@@ -30,8 +33,8 @@ def _check_services(core: BrokerCore) -> None:
     services = core._services.values()
     assert core._workers.keys() == core._by_sent.keys()
     assert sum(len(s.workers) for s in services) == len(core._workers)
-    assert sum(len(s.waiting) for s in services) == len(core._waiting)
-    assert not any(s.idle and s.waiting for s in services), "idle while requests wait"
+    assert sum(s.waiting.length for s in services) == len(core._waiting)
+    assert not any(s.idle and s.waiting.length for s in services), "idle while requests wait"
     assert not any(s.unused for s in services), "unused services"
     assert sum(r.size_bytes for r in core._waiting.values()) == core._waiting_bytes
     for worker in core._workers.values():
