@@ -42,8 +42,6 @@ MAX_PEERS = 32_768
 READ_FRAMES = 3
 """How many frames of a message the broker reads; what follows is passed on."""
 
-log = structlog.get_logger()
-
 _NOBLOCK = int(zmq.NOBLOCK)  # plain numbers: an enum's `|` costs more than a send
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _POLLIN = int(zmq.POLLIN)
