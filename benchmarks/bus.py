@@ -38,6 +38,7 @@ OURS = Broker((sys.executable, "-P", "-m", "intendant", "broker", "--listen"))
 OURS_WITH_KEYS = Broker(OURS.command, has_keys=True)
 NAIVE = Broker((sys.executable, "-m", "benchmarks.naive_broker"))
 BARE_LOOP = Broker((sys.executable, "-m", "benchmarks.bare_loop"))
+LOOP_AHEAD = Broker((*BARE_LOOP.command, "--ahead"))
 PROXY = Broker((sys.executable, "-m", "benchmarks.proxy"), has_back=True)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks import following, queued
 from benchmarks.bus import (
     BARE_LOOP,
+    LOOP_AHEAD,
     NAIVE,
     OURS,
     OURS_WITH_KEYS,
@@ -111,6 +112,10 @@ ROWS = (
         at_least_times_peer(3)),
     Row("broker_rps_beside_bare_loop", "requests/s", "our loop without the protocol",
         echoes(BARE_LOOP), at_least_times_peer(0.8)),
+    Row("broker_per_cpu_s_beside_bare_loop", "requests/s", "our loop without the protocol",
+        echoes(BARE_LOOP, figure=per_cpu_s), at_least_times_peer(0.8)),
+    Row("broker_rps_beside_loop_ahead", "requests/s", "the same, requests to who has one already",
+        echoes(LOOP_AHEAD)),
     Row("broker_rps_beside_proxy", "requests/s", "zmq.proxy", echoes(PROXY)),
     Row("broker_rps_ipc", "requests/s", "zmq.proxy", echoes(PROXY, transport="ipc")),
     Row("broker_rps_64_kib", "requests/s", "zmq.proxy", echoes(PROXY, LARGE)),
