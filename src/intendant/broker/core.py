@@ -127,20 +127,17 @@ class BrokerCore:
         """Take in what has come, in its order."""
         self._pass_time(now)
         for peer, frames in messages:
-            self._take_in(peer, frames)
+            if frames is None:
+                self._on_gone(peer)
+            elif not frames:
+                self._on_invalid(peer)
+            elif frames[0] == mdp.CLIENT:
+                self._on_client_message(peer, frames)
+            elif frames[0] == mdp.WORKER:
+                self._on_worker_message(peer, frames)
+            else:
+                self._on_invalid(peer)
         return self._take_out()
-
-    def _take_in(self, peer: Peer, frames: Frames | None) -> None:
-        if frames is None:
-            self._on_gone(peer)
-            return
-        header = frames[0] if frames else None
-        if header == mdp.CLIENT:
-            self._on_client_message(peer, frames)
-        elif header == mdp.WORKER:
-            self._on_worker_message(peer, frames)
-        else:
-            self._on_invalid(peer)
 
     def tick(self, now: float) -> list[Outgoing]:
         """Do what has become due: heartbeats, expiry, another try for what did not fit."""

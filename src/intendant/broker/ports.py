@@ -50,10 +50,9 @@ _send: Callable[..., Any] = FastSocket.send
 _get: Callable[..., Any] = FastSocket.get
 
 
-class Sent(Enum):
-    """What became of a message."""
+class Unsent(Enum):
+    """Why a message was not sent: its peer is gone, or does not read what it was sent before."""
 
-    SENT = auto()
     GONE = auto()
     FULL = auto()
 
@@ -157,23 +156,22 @@ class Port:
                 messages.append((peer, frames if len(frames) <= mdp.MAX_FRAMES else []))
         return messages
 
-    def send(self, routing_id: bytes, frames: Frames) -> Sent:
+    def send(self, routing_id: bytes, frames: Frames) -> Unsent | None:
         """Send all of a message or nothing."""
         socket = self.socket
         try:
             _send(socket, routing_id, _MORE)
         except zmq.Again:
-            return Sent.FULL
+            return Unsent.FULL
         except zmq.ZMQError as error:
             if error.errno != errno.EHOSTUNREACH:
                 raise
             self._peers.pop(routing_id, None)
-            return Sent.GONE
-        *before, last = frames
-        for frame in before:
+            return Unsent.GONE
+        for frame in frames[:-1]:
             _send(socket, frame, _MORE)
-        _send(socket, last, _NOBLOCK)
-        return Sent.SENT
+        _send(socket, frames[-1], _NOBLOCK)
+        return None
 
     def close(self) -> None:
         """Close the sockets; what was sent has the linger time to leave. No file stays behind."""
@@ -189,7 +187,10 @@ class Port:
     def _known(self, routing_id: bytes, header: zmq.Frame) -> Peer | None:
         """Who has sent by the same connection before."""
         peer = self._peers.get(routing_id)
-        if peer is None or peer.address != _property(header, "Peer-Address"):
+        try:
+            if peer is None or peer.address != header.get("Peer-Address"):
+                return None
+        except zmq.ZMQError:  # as in _property
             return None
         if self._has_keys and (peer.key, peer.connection) != self._proven(header):
             return None

@@ -25,7 +25,7 @@ from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.auth import Gatekeeper, Keyring
 from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
-from intendant.broker.ports import Port, Sent
+from intendant.broker.ports import Port, Unsent
 from intendant.broker.services import Message, Outgoing
 from intendant.broker.sockets import MAX_SOCKETS, Context
 from intendant.process.crashpoints import crash_point
@@ -195,10 +195,10 @@ class Server:
             consequences: list[Outgoing] = []
             for message in messages:
                 peer, frames, _ = message
-                sent = self._ports[peer.endpoint].send(peer.routing_id, frames)
-                if sent is not Sent.SENT:
+                unsent = self._ports[peer.endpoint].send(peer.routing_id, frames)
+                if unsent is not None:
                     now = time.monotonic()
-                    is_gone = sent is Sent.GONE
+                    is_gone = unsent is Unsent.GONE
                     consequences += self.core.send_failed(message, now, gone=is_gone)
             messages = consequences
 
