@@ -63,6 +63,10 @@ def forks(what):
         os._exit(0)
     if what == "raise": raise ValueError("of the copy")
     return object() if what == "opaque" else "of the copy"
+def titled(title):
+    import setproctitle
+    setproctitle.setproctitle(title)
+    return setproctitle.getproctitle()
 def loop():
     print("ready", flush=True)
     while True: pass
@@ -95,6 +99,7 @@ def result_in(folder: Path) -> object:
         ("later", [5], 5),
         ("argv", [], ["lab:argv"]),
         ("closes_stdout", [], 1),
+        ("titled", ["mine"], "mine"),
         ("closes_descriptors", [], 1),
         ("chatty", [5_000_000], 5_000_000),
     ],
@@ -194,6 +199,13 @@ def test_a_pickled_function_leaves_a_pickle(tmp_path: Path) -> None:
     offset = 10
     assert pickled(tmp_path, lambda x: {x + offset}, 1).report == {}
     assert opened(tmp_path) == {11}
+
+
+def test_a_pickled_call_begins_without_what_it_may_not_need(tmp_path: Path) -> None:
+    heavy = {"asyncio", "cloudpickle", "logging", "pydantic", "subprocess", "traceback"}
+    found = f"sorted({heavy} & {{*__import__('sys').modules}})"
+    assert pickled(tmp_path, eval, found).report == {}
+    assert opened(tmp_path) == []
 
 
 def test_an_exception_is_kept_with_its_traceback(tmp_path: Path) -> None:

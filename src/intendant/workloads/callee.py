@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from intendant.errors import InvalidRequest
+from intendant.process.title import set_title
 from intendant.workloads.asking import Asking
 from intendant.workloads.calling import (
     Refusal,
@@ -34,7 +35,7 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
         os.set_inheritable(descriptor, False)
     with open(order_fd, encoding="utf-8") as file:
         order: dict[str, Any] = json.load(file)
-    _set_title(f"intendant: call {order['label']}")
+    set_title(f"intendant: call {order['label']}")
     flush_each_line()
     sys.argv = [order["target"] or "<function>"]
     sys.path.insert(0, str(Path.cwd()))
@@ -150,12 +151,6 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and not stream.closed:
             stream.flush()
-
-
-def _set_title(title: str) -> None:
-    import setproctitle
-
-    setproctitle.setproctitle(title)
 
 
 if __name__ == "__main__":
