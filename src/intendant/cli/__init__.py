@@ -11,6 +11,7 @@ def main() -> None:
     from intendant.cli.main import run
     from intendant.cli.session import Session
     from intendant.cli.standard_streams import open_what_is_closed
+    from intendant.process.leaving import leave
 
     open_what_is_closed()
-    sys.exit(run(sys.argv[1:], Session(environ=os.environ)))
+    leave(run(sys.argv[1:], Session(environ=os.environ)))

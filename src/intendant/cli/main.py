@@ -6,6 +6,7 @@ A verb's module is imported when the verb is used, so that `ls` does not pay for
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -61,10 +62,12 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         """Carry out the verb; when its reader has gone (`intendant logs 17 | head`), be quiet."""
         try:
-            return super().invoke(ctx)
+            status = super().invoke(ctx)
+            sys.stdout.flush()  # while it can still be said that nobody takes it
         except BrokenPipeError:
             give_up_stdout()
             return exit_status.READER_GONE
+        return status
 
 
 def _meant(word: str) -> str:
