@@ -8,8 +8,10 @@ import pytest
 
 from intendant.errors import IllegalTransition, RunNotFound
 from intendant.protocol.environment import encode_environment
+from intendant.protocol.pipelines import ContinueOrder
 from intendant.protocol.run_states import Outcome, RunState
-from intendant.protocol.specs import Secrets
+from intendant.protocol.specs import Secrets, Submission
+from intendant.protocol.study import ResumeSpec, StudySpec
 from tests.helpers.stores import opened, submission
 
 SECRETS = Secrets(environment=encode_environment({b"A": b"1"}), env={"TOKEN": "x"})
@@ -95,3 +97,24 @@ async def test_what_is_tried_again_alone_waits_for_nobody(tmp_path: Path) -> Non
 
         assert (await case.store.run(new)).spec.after == []
         assert [one.run_id for one in await case.store.candidates({"default": 9})] == [new]
+
+
+async def test_a_study_that_has_done_nothing_begins_as_it_was_to_begin(tmp_path: Path) -> None:
+    workload = {
+        "kind": "study", "argv": ["true"], "metric": "loss", "mode": "min", "trials": 1,
+        "space": {"x": {"type": "uniform", "low": 0, "high": 1}},
+    }  # fmt: skip
+    async with opened(tmp_path) as case:
+        [old] = await case.store.submit(
+            [Submission.model_validate({"spec": {"workload": workload}})], account="ada"
+        )
+        await case.store.request_stop([old], outcome=Outcome.CANCELLED, reason="by ada")
+
+        order = ContinueOrder()
+        [anew] = await case.store.retry([old], account="ada", continuing=order, nothing_done=[old])
+        [on] = await case.store.retry([old], account="ada", continuing=order)
+
+        resumes = [(await case.store.run(run_id)).spec.workload for run_id in (anew, on)]
+        assert [isinstance(each, StudySpec) and each.resume for each in resumes] == [
+            None, ResumeSpec(run_id=old, errored="resume"),
+        ]  # fmt: skip

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from intendant.errors import InvalidRequest, RunNotFound
+from intendant.errors import InvalidRequest, RunNotFound, StoreError
 from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
 from intendant.executor.selecting import select_one
 from intendant.protocol.pipelines import BaseSpec, PipelineSpec, StepSpec, based
 from intendant.protocol.specs import Submission, Workload
 from intendant.protocol.study import StudySpec
+from intendant.store.spool import Spool
+from intendant.store.steps import STEPS_FILE
+from intendant.store.trials import TRIALS_FILE, read_study
 
 
 async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submission:
@@ -81,3 +85,17 @@ async def _with_base(desk: Desk, step: StepSpec, who: Asker) -> StepSpec:
         raise InvalidRequest(f"step {step.name!r}: base: {error}") from error
     except ValueError as error:
         raise InvalidRequest(str(error)) from error
+
+
+def without_state(spool: Spool, run_ids: Iterable[int]) -> set[int]:
+    """Those that have left neither steps nor trials that another run could go on from."""
+    return {run_id for run_id in run_ids if not _has_state(spool.run_folder(run_id))}
+
+
+def _has_state(run_folder: Path) -> bool:
+    try:
+        return (run_folder / STEPS_FILE).exists() or read_study(
+            run_folder / TRIALS_FILE
+        ) is not None
+    except StoreError:
+        return True  # it is damaged, as whoever wants to go on from it will say

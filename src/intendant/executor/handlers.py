@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -32,7 +32,7 @@ from intendant.errors import (
 )
 from intendant.executor.access import Asker, admit
 from intendant.executor.answers import fitting
-from intendant.executor.bases import require_origin, with_bases
+from intendant.executor.bases import require_origin, with_bases, without_state
 from intendant.executor.desk import Desk
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
@@ -326,12 +326,16 @@ async def on_run_retry(desk: Desk, request: RunRetryRequest, who: Asker) -> Mess
     if selection.all:
         raise InvalidRequest("found 'all', expected the runs that are to be tried again by id")
     run_ids = await desk.parts.store.select(selection, owner=who.owner)
+    nothing_done: Collection[int] = ()
+    if request.continuing is not None:
+        nothing_done = await asyncio.to_thread(without_state, desk.parts.spool, run_ids)
     new_ids = await desk.parts.store.retry(
         run_ids,
         account=who.account,
         key=request.retry_key,
         limit=desk.parts.settings.max_queued,
         continuing=request.continuing,
+        nothing_done=nothing_done,
     )
     return RunRetryResponse(run_ids=new_ids)
 

@@ -251,8 +251,13 @@ class PipelineSpec(Model):
         return make_graph(self.steps, self.parameters)
 
 
-def continued(pipeline: PipelineSpec, run_id: int, order: ContinueOrder) -> PipelineSpec:
-    """The pipeline of run `run_id` as it goes on; `ValueError` names a step that it has not."""
+def continued(
+    pipeline: PipelineSpec, run_id: int, order: ContinueOrder, *, has_done: bool = True
+) -> PipelineSpec:
+    """The pipeline of run `run_id` as it goes on; `ValueError` names a step that it has not.
+
+    Where that run has not done anything (`has_done`), from where it should have gone on.
+    """
     known = {step.name for step in pipeline.steps}
     if strange := [name for name in (*order.rerun, *order.step_parameters) if name not in known]:
         raise ValueError(f"run {run_id}: found {strange[0]!r}, expected the name of a step")
@@ -265,10 +270,20 @@ def continued(pipeline: PipelineSpec, run_id: int, order: ContinueOrder) -> Pipe
     changed = {
         "steps": steps,
         "parameters": {**pipeline.parameters, **order.parameters},
-        "continues": Continuation(run_id=run_id, rerun=order.rerun),
+        "continues": Continuation(run_id=run_id, rerun=order.rerun)
+        if has_done
+        else _passed_on(pipeline.continues, order.rerun),
     }
     fields = {name: getattr(pipeline, name) for name in PipelineSpec.model_fields}
     return PipelineSpec(**{**fields, **changed})
+
+
+def _passed_on(continuation: Continuation | None, rerun: list[str]) -> Continuation | None:
+    """The same for the next run: what was to run again has not run yet."""
+    if continuation is None:
+        return None
+    again = list(dict.fromkeys([*continuation.rerun, *rerun]))
+    return continuation.model_copy(update={"rerun": again})
 
 
 def _with_parameters(step: StepSpec, parameters: Parameters | None) -> StepSpec:

@@ -150,6 +150,7 @@ class Store(Protocol):
         key: str | None = None,
         limit: int | None = None,
         continuing: ContinueOrder | None = None,
+        nothing_done: Collection[int] = (),
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
 

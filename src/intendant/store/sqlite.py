@@ -98,11 +98,13 @@ class SqliteStore:
         key: str | None = None,
         limit: int | None = None,
         continuing: ContinueOrder | None = None,
+        nothing_done: Collection[int] = (),
     ) -> list[int]:
         """Queue ended runs anew, all or none: new runs that name the old ones."""
         return await self._writer.write(
-            submit.retry, run_ids, account=account, key=key, limit=limit, continuing=continuing
-        )
+            submit.retry, run_ids, account=account, key=key, limit=limit, continuing=continuing,
+            nothing_done=nothing_done,
+        )  # fmt: skip
 
     async def grant(self, run_id: int, attempt: int, *, token_sha256: str) -> Grant:
         """Record the intent to launch the run's next attempt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from intendant.errors import (
     Busy,
@@ -81,12 +81,14 @@ def retry(
     key: str | None = None,
     limit: int | None = None,
     continuing: ContinueOrder | None = None,
+    nothing_done: Collection[int] = (),
 ) -> list[int]:
     """The ids of new runs with the specs and secrets of these, which must have ended.
 
     A key that is known gives the ids that it had. A new run comes after the new ones of those that
     the old one came after. What that came after besides counts as done, and a hold as lifted:
-    whoever asks for a retry wants it to run. `continuing`: pipelines keep what they have done.
+    whoever asks for a retry wants it to run. `continuing`: pipelines keep what they have done; of
+    those in `nothing_done` what they have gone on from counts.
     """
     prefix = None if key is None else f"retry/{hashlib.sha256(key.encode()).hexdigest()}/"
     if prefix is not None and (known_ids := _ids_with_prefix(tx, prefix, account)):
@@ -95,10 +97,11 @@ def retry(
     if continuing is not None:
         _require_one_that_goes_on(old_runs)
     parents = {old.id: _parents(tx, old, among=run_ids) for old in old_runs}
-    new_ids = {
-        old.id: _insert(tx, _again(tx, old, parents[old.id], prefix, continuing), account)
-        for old in old_runs
-    }
+    new_ids = {}
+    for old in old_runs:
+        workload = _work_again(old, continuing, has_done=old.id not in nothing_done)
+        again = _again(tx, old, parents[old.id], prefix, workload)
+        new_ids[old.id] = _insert(tx, again, account)
     _check_waiting(tx, account, limit)
     for old_id, run_id in new_ids.items():
         _depend(tx, run_id, [new_ids[parent.id] for parent in parents[old_id]])
@@ -130,13 +133,13 @@ def _again(
     old: RunRow,
     parents: list[RunRow],
     prefix: str | None,
-    continuing: ContinueOrder | None,
+    workload: Workload,
 ) -> Submission:
     if old.state is not RunState.ENDED:
         raise IllegalTransition(f"run {old.id} is {old.state}; expected one that has ended")
     after = [str(parent.name) for parent in parents]
     changes = {"retry_of": old.id, "after": after, "hold": False}
-    spec = old.spec.model_copy(update={**changes, "workload": _work_again(old, continuing)})
+    spec = old.spec.model_copy(update={**changes, "workload": workload})
     return Submission(
         spec=spec,
         secrets=secrets_of(tx.execute, old.id),
@@ -154,27 +157,29 @@ def _require_one_that_goes_on(old_runs: Sequence[RunRow]) -> None:
         )
 
 
-def _work_again(old: RunRow, continuing: ContinueOrder | None) -> Workload:
+def _work_again(old: RunRow, continuing: ContinueOrder | None, *, has_done: bool) -> Workload:
     """What the run did, from its beginning; or from where a pipeline or a study got to."""
     workload = old.spec.workload
     if isinstance(workload, StudySpec):
-        return _study_again(old, workload, continuing)
+        return _study_again(old, workload, continuing, has_done=has_done)
     if not isinstance(workload, PipelineSpec):
         return workload
     if continuing is None:
         return workload.model_copy(update={"continues": None})
     try:
-        return continued(workload, old.id, continuing)
+        return continued(workload, old.id, continuing, has_done=has_done)
     except ValueError as error:  # what is wrong with the graph, if its parameters were changed
         raise InvalidRequest(f"run {old.id} can't go on so: {error}") from error
 
 
-def _study_again(old: RunRow, study: StudySpec, continuing: ContinueOrder | None) -> StudySpec:
+def _study_again(
+    old: RunRow, study: StudySpec, continuing: ContinueOrder | None, *, has_done: bool
+) -> StudySpec:
     if continuing is None:
         return gone_on(study, None)
     if continuing.rerun or continuing.parameters or continuing.step_parameters:
         raise InvalidRequest(f"run {old.id} is a study, which has neither steps nor parameters")
-    return gone_on(study, old.id)
+    return gone_on(study, old.id) if has_done else study
 
 
 def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunRow]:

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued
+from intendant.protocol.pipelines import (
+    Continuation,
+    ContinueOrder,
+    PipelineSpec,
+    continued,
+)
 from intendant.protocol.step_keys import fingerprints
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import StepOutcome as Out
@@ -76,3 +81,10 @@ def test_a_pipeline_goes_on_only_with_steps_that_it_has() -> None:
 def test_a_parameter_that_the_pipeline_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"run 17: parameters: found 'bottom', expected .*top"):
         continued(SPEC, 17, ContinueOrder(parameters={"bottom": 5}))
+
+
+def test_of_a_run_that_has_done_nothing_what_it_was_to_go_on_from_counts() -> None:
+    again = continued(SPEC, 17, ContinueOrder(rerun=["a", "b"]))
+    after = continued(again, 18, ContinueOrder(rerun=["b", "c"]), has_done=False)
+    assert after.continues == Continuation(run_id=17, rerun=["a", "b", "c"])
+    assert continued(SPEC, 17, ContinueOrder(), has_done=False).continues is None
