@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from intendant.client.run import Run
 from intendant.store.steps import STEPS_FILE, read_steps
 from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
@@ -71,6 +75,34 @@ def test_c10_c15_a_failed_pipeline_goes_on_and_references_to_what_was_done_resol
     assert witness(daemon.home)[7:] == ["a", "b", f"c from a {fifth}/b second"], "all of it"
 
 
+def test_a_pipeline_that_ended_before_it_began_goes_on_from_where_it_should_have(
+    daemon: Daemon,
+) -> None:
+    write(daemon, "[ -e go ]")
+    with daemon.client() as client:
+        client.queue_pause("default")
+        first = int(daemon.run("submit", "p.toml").stdout)
+
+        def go_on(run_id: int) -> Run:
+            [again] = client.retry([run_id], continuing={})
+            return again
+
+        client.cancel([first])
+        second = go_on(first)
+        client.queue_resume("default")
+        assert second.wait()["outcome"] == "failed"
+        assert witness(daemon.home) == ["a", "b"]
+
+        (daemon.home / "go").touch()
+        client.queue_pause("default")
+        third = go_on(second.id)
+        third.cancel()
+        fourth = go_on(third.id)
+        client.queue_resume("default")
+        assert fourth.wait()["outcome"] == "succeeded"
+    assert witness(daemon.home) == ["a", "b", "b", f"c from a {fourth.id}/b first"]
+
+
 def test_what_can_not_go_on_is_refused(daemon: Daemon) -> None:
     write(daemon, "true")
     run_id = daemon.run("submit", "p.toml", "--wait").stdout.strip()
@@ -95,16 +127,53 @@ def test_steps_go_on_while_the_daemon_is_down(daemon: Daemon) -> None:
     assert set(outcomes(daemon.state_dir, run_id).values()) == {"succeeded"}
 
 
-def test_an_embedded_run_whose_daemon_was_killed_goes_on(folders: Daemon) -> None:
-    write(folders, "[ -e go ] || sleep 600")
-    state = folders.home / "embedded"
-    running = folders.popen("run", "p.toml", "--state-dir", str(state))
-    wait_for("b begins", (folders.home / "begun").exists)
+PROGRAM = """
+from pathlib import Path
+from threading import Event
+
+from intendant import Pipeline, step
+
+def note(name):
+    with open("witness", "a") as file: file.write(name + "\\n")
+
+@step
+def one():
+    note("one")
+    return {1, 2, 3}
+
+@step
+def two(numbers):
+    note("two")
+    if not Path("go").exists():
+        Path("begun").touch()
+        Event().wait()
+    return len(numbers)
+
+@step
+def three(numbers, count):
+    note("three")
+    return [sum(numbers), count]
+
+with Pipeline("in Python") as pipeline:
+    numbers = one()
+    three(numbers, two(numbers))
+print(pipeline.run(state_dir="kept", resume=True)["three"])
+"""
+
+
+def test_a_pipeline_in_python_whose_daemon_was_killed_goes_on(folders: Daemon) -> None:
+    (folders.home / "program.py").write_text(PROGRAM)
+    command = [sys.executable, "program.py"]
+    places: dict[str, Any] = {"cwd": folders.home, "env": folders.environment, "text": True}
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, **places)
+    wait_for("the second step begins", (folders.home / "begun").exists)
     [executor] = psutil.Process(running.pid).children()
     executor.kill()
-    running.communicate(timeout=60)
-    assert running.returncode != 0
+    _, said = running.communicate(timeout=60)
+    assert "with status -9" in said
+    assert "to go on: run(state_dir='kept', resume=True)" in said
+
     (folders.home / "go").touch()
-    done = folders.run("run", "--continue", "--state-dir", str(state))
-    assert done.returncode == 0, done.stderr
-    assert witness(folders.home) == ["a", "b", "b", "c from a 2/b first"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, **places)
+    assert (done.stdout, done.returncode) == ("[6, 3]\n", 0), done.stderr
+    assert witness(folders.home) == ["one", "two", "two", "three"]

@@ -40,11 +40,11 @@ from intendant.cli.run_output import LiveOutput, OrderedOutput, Output
 from intendant.cli.step_output import StepOutput
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
-from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.embedded import EmbeddedDaemon, death_explained, ended_early
 from intendant.client.result import WITH_RESULT
 from intendant.client.shapes import RunInfo
 from intendant.client.wire import selectors
-from intendant.errors import QueueNotFound, SupervisionError, Unreachable
+from intendant.errors import QueueNotFound
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.step_states import STEP_TARGET
 
@@ -53,8 +53,6 @@ _FORWARDED = {
     signal.SIGTERM: signal.SIGTERM,
     signal.SIGHUP: signal.SIGTERM,  # to a daemon it means: read the settings again
 }
-DYING_S = 1.0
-"""How much later than its sockets a process that died may be gone."""
 LEFT_S = 30.0
 """How long what an earlier daemon left running may take to end."""
 _GO_ON = frozenset({"pipeline", "study"})
@@ -105,7 +103,7 @@ def run_embedded(
     # From here on: a signal while the daemon starts waits until it can be passed on.
     with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
         daemon.keep_state = True
-        with death_explained(daemon):
+        with death_explained(daemon, go_on=_going_on(daemon.state_dir)):
             with daemon.client() as client:
                 if not submissions:
                     continue_unfinished(client)
@@ -262,32 +260,13 @@ def _on_end(
         case DaemonEnded(status):
             account.daemon_ended = True
             if account.interrupted_by is None:
-                raise _ended_early(daemon, status)
+                raise ended_early(daemon, status, go_on=_going_on(daemon.state_dir))
         case Failed(error):
             # After a signal the daemon is on its way out: it is its end that counts.
             if account.interrupted_by is None:
                 raise error
         case _:
             assert_never(event)
-
-
-def _ended_early(daemon: EmbeddedDaemon, status: int) -> SupervisionError:
-    return SupervisionError(
-        f"the embedded daemon ended before its runs, with status {status}; its log: "
-        f"{daemon.state_dir / 'daemon.log'}; to go on: {_going_on(daemon.state_dir)}"
-    )
-
-
-@contextmanager
-def death_explained(daemon: EmbeddedDaemon) -> Iterator[None]:
-    """Whoever asks a daemon that has just died learns that first, and not that nobody answers."""
-    try:
-        yield
-    except Unreachable as error:
-        status = daemon.ended(within_s=DYING_S)
-        if status is None:
-            raise
-        raise _ended_early(daemon, status) from error
 
 
 @contextmanager

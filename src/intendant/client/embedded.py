@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from intendant.client.client import Client
-from intendant.errors import IntendantError, SupervisionError
+from intendant.errors import IntendantError, SupervisionError, Unreachable
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, client_endpoint
 
 START_S = 30.0
@@ -33,6 +33,8 @@ STOP_S = 45.0
 """How long an orderly shutdown may take: escalation (grace 3, reap 3), the commands that are told
 of ends (30), and the daemon's own end."""
 TERM_S = 5.0
+DYING_S = 1.0
+"""How much later than its sockets a process that died may be gone."""
 
 _TAIL_BYTES = 4096
 _ROOM_BYTES = 40
@@ -202,6 +204,25 @@ class EmbeddedDaemon:
             self._process.wait()
         keep = self.keep_state and self._named_state_dir is None
         shutil.rmtree(self._runtime_dir if keep else self._home, ignore_errors=True)
+
+
+def ended_early(daemon: EmbeddedDaemon, status: int, *, go_on: str | None) -> SupervisionError:
+    """That the daemon has died; `go_on` says how its runs go on, where its state is kept."""
+    text = f"the embedded daemon ended before its runs, with status {status}"
+    log = daemon.state_dir / "daemon.log"
+    return SupervisionError(f"{text}; its log: {log}; to go on: {go_on}" if go_on else text)
+
+
+@contextlib.contextmanager
+def death_explained(daemon: EmbeddedDaemon, *, go_on: str | None) -> Iterator[None]:
+    """Whoever asks a daemon that has just died learns that first, and not that nobody answers."""
+    try:
+        yield
+    except Unreachable as error:
+        status = daemon.ended(within_s=DYING_S)
+        if status is None:
+            raise
+        raise ended_early(daemon, status, go_on=go_on) from error
 
 
 def _ended_within(process: subprocess.Popen[bytes], patience_s: float) -> bool:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.client import Client
+from intendant.client.embedded import EmbeddedDaemon, death_explained
 from intendant.client.shapes import RunInfo, StepInfo
 from intendant.errors import RunFailed, WorkloadError
 
@@ -55,6 +57,8 @@ class PipelineResults(Mapping[str, object]):
         return sum(1 for _ in self)
 
 
+ENDING_S = 60.0
+"""How long a pipeline whose daemon has died may take to end."""
 _RECORD = "pipeline.yaml"
 _GOOD = ("succeeded", "cached")
 
@@ -89,14 +93,50 @@ def _check_same(expect: Pipeline, steps: Mapping[str, StepInfo], path: Path) -> 
 
 
 def run_embedded(
-    pipeline: Pipeline, state_dir: Path | None, *, slots: int | None
+    pipeline: Pipeline, state_dir: Path | None, *, slots: int | None, resume: bool = False
 ) -> PipelineResults:
     """Carry a pipeline out under a private daemon; what its steps returned.
 
     `RunFailed` says what failed; its `results` are what there is all the same.
     """
-    with EmbeddedDaemon(state_dir, slots=slots) as daemon, daemon.client() as client:
-        return cast(PipelineResults, client.submit(pipeline).result())
+    go_on = None if state_dir is None else f"run(state_dir={str(state_dir)!r}, resume=True)"
+    with (
+        EmbeddedDaemon(state_dir, slots=slots) as daemon,
+        death_explained(daemon, go_on=go_on),
+        daemon.client() as client,
+    ):
+        earlier = _newest(client, pipeline.name) if resume else None
+        work = pipeline if earlier is None else _Resumed(pipeline, earlier)
+        return cast(PipelineResults, client.submit(work).result())
+
+
+@dataclass(frozen=True, slots=True)
+class _Resumed:
+    """A pipeline that goes on from where a run got to."""
+
+    pipeline: Pipeline
+    run_id: int
+
+    def spec(self) -> dict[str, object]:
+        spec = self.pipeline.spec()
+        workload = cast("dict[str, object]", spec["workload"])
+        return {**spec, "workload": {**workload, "continues": {"run_id": self.run_id}}}
+
+    @property
+    def pickle(self) -> str | None:
+        return self.pipeline.pickle
+
+
+def _newest(client: Client, name: str) -> int | None:
+    """The newest pipeline of this name that has begun, once nothing of it runs any more."""
+    for info in client.runs(limit=None):
+        if info["kind"] == "pipeline" and info["name"] == name:
+            run = client.run(info["id"])
+            run.cancel("it goes on in another run")
+            run.wait(ENDING_S)
+            if client.steps(run.id):
+                return run.id
+    return None
 
 
 def results_in(folder: Path, info: RunInfo, steps: Sequence[StepInfo]) -> PipelineResults:

@@ -273,17 +273,26 @@ class Pipeline:
         return encode_pickle(self._pickled()) if self._calls else None
 
     def run(
-        self, *, state_dir: str | Path | None = None, slots: int | None = None
+        self,
+        *,
+        state_dir: str | Path | None = None,
+        slots: int | None = None,
+        resume: bool = False,
     ) -> PipelineResults:
         """Carry it out under a private daemon; what the steps returned.
 
         `RunFailed` if it did not succeed, `InvalidRequest`, before any process starts, if something
-        is wrong with it. The state is kept where `state_dir` is given.
+        is wrong with it. The state is kept where `state_dir` is given. With `resume` it goes on
+        from the newest pipeline of this name there, if there is one, however that ended: steps
+        that have succeeded and are still asked for the same stay done.
         """
         from intendant.client.pipeline_results import run_embedded
 
         self.verify()
-        return run_embedded(self, None if state_dir is None else Path(state_dir), slots=slots)
+        if resume and state_dir is None:
+            raise InvalidRequest("found resume, expected state_dir with it")
+        folder = None if state_dir is None else Path(state_dir)
+        return run_embedded(self, folder, slots=slots, resume=resume)
 
     def _add(
         self,

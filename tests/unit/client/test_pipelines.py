@@ -37,6 +37,10 @@ def test_pyperunner_p1_what_is_no_sound_pipeline_is_refused_before_any_process()
             submitted(nothing)  # type: ignore[arg-type]  # that is the point
     with pytest.raises(InvalidRequest, match="pipeline 'empty': found no step"):
         submitted(Pipeline("empty"))
+    alone = Pipeline("alone")
+    alone.command(["true"])
+    with pytest.raises(InvalidRequest, match="found resume, expected state_dir with it"):
+        alone.run(resume=True)
     circle = Pipeline("circle")
     circle.command(["true"], name="a", after=["b"])
     circle.command(["true"], name="b", after=["a"])
