@@ -73,7 +73,8 @@ class Audit:
 
     def note(self, error: RequestRefused, caller: Caller, message: Message | None) -> None:
         """Log `error` if it tells of somebody who went too far, or may have."""
-        is_foreign = isinstance(error, RunNotFound | StaleAttempt) and not caller.owns_all
+        names_foreign = isinstance(error.__cause__ or error, RunNotFound | StaleAttempt)
+        is_foreign = names_foreign and not caller.owns_all
         if not (isinstance(error, AccessDenied) or is_foreign):
             return
         if len(self._sparingly) > _MAX_ACCOUNTS:

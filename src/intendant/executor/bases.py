@@ -20,7 +20,7 @@ from intendant.store.trials import TRIALS_FILE, read_study
 
 
 async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submission:
-    """The submission with every base looked up, among the runs that `who` may see.
+    """The submission with every base looked up, among the runs that are `who`'s.
 
     `InvalidRequest` names the step whose base is not there or can't be one.
     """
@@ -38,7 +38,7 @@ async def with_bases(desk: Desk, submission: Submission, who: Asker) -> Submissi
 
 
 async def require_origin(desk: Desk, submission: Submission, who: Asker) -> None:
-    """`InvalidRequest` if it goes on from a run that `who` may not see, or that is not there."""
+    """`InvalidRequest` if it goes on from a run that is not `who`'s, or not there."""
     origin = await _origin(submission.spec.workload, desk.parts.spool.root)
     if origin is None:
         return

@@ -37,7 +37,7 @@ RULES: dict[type[m.Message], Rule] = {
     m.RunExplainRequest: Rule(Role.OBSERVE, Reach.SEEN),
     m.RunWaitRequest: Rule(Role.OBSERVE, Reach.SEEN),
     m.EventListRequest: Rule(Role.OBSERVE, Reach.SEEN),
-    m.RunSubmitRequest: Rule(Role.SUBMIT),
+    m.RunSubmitRequest: Rule(Role.SUBMIT, Reach.OWN),  # of what it takes from other runs
     m.RunResultRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.RunStepsRequest: Rule(Role.SUBMIT, Reach.OWN),
     m.StepWatchRequest: Rule(Role.SUBMIT, Reach.OWN),
