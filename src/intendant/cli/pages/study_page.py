@@ -38,6 +38,7 @@ from intendant.protocol.study import Mode, StudySpec
 MAX_TRIALS = 5000
 """More than these would make a page that no browser shows with ease."""
 MAX_ROWS = 200
+_MAX_NAMED = 20
 _TIMELINE_HEIGHT = 700.0
 _HEAD = ("Step", "Starts", "Took", "Parameters", "Reason", "Output")
 _LIGHT = frozenset({"pending", "pruned", "cancelled"})
@@ -101,10 +102,12 @@ def _count(found: TrialPage) -> str:
 
 def _best(found: TrialPage, best: Sequence[TrialInfo], front: Sequence[TrialInfo]) -> list[str]:
     if found.get("further_metrics"):
-        shown = ", ".join(str(trial["number"]) for trial in front[:MAX_ROWS])
+        shown = ", ".join(str(trial["number"]) for trial in front[:_MAX_NAMED])
+        more = len(front) - _MAX_NAMED
         some = len(found["trials"])
         among = "" if some == found["total"] else f"of the first {some} "
         said = f"{among}no other one beats {len(front)} trials: {shown}"
+        said += f" and {more} more" if more > 0 else ""
         return [f'<p class="facts">{escape(said)}</p>'] if front else []
     complete = [each for each in best if each.get("outcome") == "completed"]
     if not complete:

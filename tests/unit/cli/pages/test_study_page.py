@@ -224,6 +224,9 @@ def test_of_several_metrics_the_page_shows_what_one_costs_of_the_other() -> None
     }  # fmt: skip
     text = study_page(details(), cast(TrialPage, page), trials, now=NOW)
     assert "no other one beats 7 trials: 0, 1, 2, 3, 4, 5, 6<" in text
+    many = [trial(at, value=float(at), further={"size": float(at)}) for at in range(30)]
+    more = study_page(details(), cast(TrialPage, {**page, "trials": many}), many, now=NOW)
+    assert re.search(r"beats 30 trials: 0, [\d, ]*19 and 10 more<", more)
     assert re.findall("<h2>(.*?)</h2>", text)[:2] == ["loss and size", "History"]
     assert text.count('r="5"') == 7
     assert "<th>loss</th><th>size</th>" in text
