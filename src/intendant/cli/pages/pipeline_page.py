@@ -23,7 +23,8 @@ from intendant.client.client import Client
 from intendant.client.shapes import RunDetails, StepInfo
 from intendant.protocol.graph_svg import GraphPicture, too_much
 from intendant.protocol.graph_text import COLOURS
-from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.pipelines import PipelineSpec, StepSpec
+from intendant.protocol.workloads import CallSpec
 
 _HEAD = ("Step", "State", "Attempt", "Started", "Took", "Parameters", "Reason", "Logs")
 _LIGHT = {"pending", "skipped", "not_run"}
@@ -52,7 +53,7 @@ def pipeline_page(
     body += [
         section("Graph", picture or f"<p>{complaint}</p>"),
         section("Timeline", timeline(_spans(steps, now))),
-        section("Steps", table(_HEAD, [_row(step, details["folder"], now) for step in steps])),
+        section("Steps", _table(pipeline, steps, details["folder"], now)),
     ]
     title = run["name"] or f"run {run['id']}"
     if not with_sankey:
@@ -62,7 +63,21 @@ def pipeline_page(
     return page(title, body, scripts=sankey_scripts(pipeline, standings, steps))
 
 
-def _row(step: StepInfo, run_folder: str, now: datetime) -> list[str]:
+def _table(
+    pipeline: PipelineSpec, steps: Sequence[StepInfo], run_folder: str, now: datetime
+) -> str:
+    """A row for each step; which run carried it out, where they are runs."""
+    asked = {spec.name: _asked(spec) for spec in pipeline.steps}
+    rows = [_row(step, asked.get(step["name"], {}), run_folder, now) for step in steps]
+    head = list(_HEAD)
+    if any("run_id" in step for step in steps):
+        head.insert(1, "Run")
+        for row, step in zip(rows, steps, strict=True):
+            row.insert(1, str(step.get("run_id", "")))
+    return table(head, rows)
+
+
+def _row(step: StepInfo, asked: Mapping[str, object], run_folder: str, now: datetime) -> list[str]:
     standing = render.step_standing(step)
     report = cast("dict[str, Any]", step.get("report") or {})
     return [
@@ -71,10 +86,16 @@ def _row(step: StepInfo, run_folder: str, now: datetime) -> list[str]:
         str(step.get("attempt") or ""),
         render.when(step.get("started_at"), now) or "",
         render.step_took(step, now) if step.get("started_at") else "",
-        _parameters(report.get("parameters") or {}),
+        _parameters({**asked, **(report.get("parameters") or {})}),
         step.get("reason") or "",
         _logs(step, run_folder),
     ]
+
+
+def _asked(spec: StepSpec) -> dict[str, object]:
+    """What the step is given, as it was written: arguments by name, and parameters."""
+    args = spec.workload.args if isinstance(spec.workload, CallSpec) else None
+    return {**(args if isinstance(args, dict) else {}), **spec.parameters}
 
 
 def _parameters(parameters: Mapping[str, object]) -> str:

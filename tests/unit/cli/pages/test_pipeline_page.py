@@ -88,6 +88,26 @@ def test_c26_the_table_cuts_values_at_24_characters() -> None:
     assert "x" * 25 not in text
 
 
+def test_c26_the_table_has_what_a_step_was_given_and_the_run_that_carried_it_out() -> None:
+    work = {"kind": "call", "target": "lab:f", "args": {"files": "${a.outputs}"}}
+    steps = [
+        {"name": "a", "workload": {"kind": "command", "argv": ["true"]}, "parameters": {"x": 1}},
+        {"name": "b", "workload": work, "parameters": {"y": "${a.id}"}},
+    ]
+    found = details({})
+    found["run"]["spec"] = {"workload": {"kind": "pipeline", "steps": steps}}
+    infos = [
+        ended("a", "succeeded", run_id=21, report={"parameters": {"x": 5}}),
+        cast(StepInfo, {"name": "b", "state": "pending"}),
+    ]
+    text = pipeline_page(found, infos, with_sankey=False, now=NOW)
+    assert "<th>Step</th><th>Run</th>" in text
+    assert '<td class="short">a</td><td class="short">21</td>' in text
+    assert ">x=5<" in text
+    assert "files=${a.outputs}, y=${a.id}" in text
+    assert "<th>Run</th>" not in a_page()
+
+
 def test_the_page_has_graph_timeline_table_and_links_to_logs() -> None:
     text = a_page()
     assert text.count("<svg") == 2
