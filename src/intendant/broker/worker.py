@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import structlog
 
@@ -108,7 +109,7 @@ class Worker:
         while True:
             address, body = await conversation.next_request()
             request = Request(
-                caller=_caller(address),
+                caller=_caller(address.partition(b":")[2]),
                 body=body,
                 _send_partial=conversation.send_partial,
             )
@@ -256,10 +257,11 @@ class _Conversation:
             callback()
 
 
-def _caller(address: bytes) -> Caller:
+@lru_cache
+def _caller(spelled: bytes) -> Caller:
     """Who the client is, as our own broker says; another broker's addresses say nothing of it."""
     try:
-        return Caller.decode(address.partition(b":")[2].decode())
+        return Caller.decode(spelled.decode())
     except ValueError:
         return Caller("unknown", Role.OBSERVE, sees_all=False)
 

@@ -25,6 +25,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -32,7 +33,7 @@ import structlog
 from intendant.broker.client import ConnectionPool
 from intendant.broker.config import BrokerConfig
 from intendant.broker.link import BrokerLink, BrokerProcess
-from intendant.broker.worker import Request, Worker
+from intendant.broker.worker import Worker
 from intendant.errors import Busy, HelperLost, SettingsError, StoreError
 from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
@@ -337,14 +338,10 @@ async def _require_own(state_dir: Path, store: Store) -> None:
 async def _work(desk: Desk) -> None:
     """One worker for short requests."""
     settings = desk.parts.settings
-
-    async def handle(request: Request) -> list[bytes]:
-        return await answer(desk, request)
-
     worker = Worker(
         desk.parts.private_endpoint,
         b"executor",
-        handle,
+        partial(answer, desk),
         heartbeat_s=settings.heartbeat_s,
         liveness=settings.liveness,
     )

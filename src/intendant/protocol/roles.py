@@ -34,6 +34,7 @@ class Role(StrEnum):
 _ACCOUNT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 RANKED = (Role.OBSERVE, Role.SUBMIT, Role.OPERATE, Role.ADMIN)
 """The roles that a person can have, each with all that the ones before it allow."""
+_RANKS = {role: rank for rank, role in enumerate(RANKED)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Caller:
         """Whether this caller's role allows what needs `needed`."""
         if needed is Role.GOVERN or self.role is Role.GOVERN:
             return needed is Role.GOVERN and self.role in (Role.GOVERN, Role.ADMIN)
-        return RANKED.index(self.role) >= RANKED.index(needed)
+        return _RANKS[self.role] >= _RANKS[needed]
 
     @property
     def owns_all(self) -> bool:
