@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -189,11 +190,8 @@ class StepStore:
             return _steps(self._connection, "WHERE attempt > 0 OR outcome IS NOT NULL")
 
     def _write(self, change: StepChange, state: StepState, attempt: int) -> None:
-        values: dict[str, Cell] = {**change.columns, "state": state}
-        assignments = ", ".join(f"{name} = :{name}" for name in values)
         self._connection.execute(
-            f"UPDATE step SET {assignments} WHERE name = :name",  # noqa: S608  our own columns
-            {**values, "name": change.step},
+            _update_of(tuple(change.columns)), (state, *change.columns.values(), change.step)
         )
         detail = {
             name: value
@@ -210,6 +208,13 @@ class StepStore:
         with database_errors(self.path), self._connection:
             yield
         self.tell_readers()
+
+
+@cache
+def _update_of(columns: tuple[str, ...]) -> str:
+    """The statement that sets a step's state and these columns, in this order."""
+    assignments = ", ".join(f"{name} = ?" for name in ("state", *columns))
+    return f"UPDATE step SET {assignments} WHERE name = ?"  # noqa: S608  our own columns
 
 
 def read_steps(path: Path) -> list[StepInfo]:

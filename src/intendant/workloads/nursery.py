@@ -96,6 +96,10 @@ class Nursery:
             self._spare = self._ask()
         return taken
 
+    def make_ready(self) -> None:
+        """Have a leader come to life, for whoever is the first to want one."""
+        self._spare = self._spare or self._ask()
+
     async def close(self) -> None:
         """Let the leader go that is ready, and the keepers."""
         if self._spare is not None:

@@ -65,6 +65,8 @@ async def _conduct(
     models = {run.pipeline.execution_of(step) for step in run.pipeline.steps}
     if "inline" in models:
         inline.make_ready()  # it comes to life while the database is read
+    if "processes" in models:
+        nursery.make_ready()  # so does the first of these
     _rehearse()
     try:
         with uncollected():

@@ -231,10 +231,9 @@ class GraphExecutor:
 
     def _pause_s(self, spec: StepSpec, outcome: StepOutcome) -> float | None:
         """How long to wait before the next attempt; None if there is none."""
-        is_retryable = outcome.value in {Outcome(each).value for each in spec.retry.on}
-        if self._schedule.is_stopped or not is_retryable:
+        if self._schedule.is_stopped or self._tries[spec.name] > spec.retry.attempts:
             return None
-        if self._tries[spec.name] > spec.retry.attempts:
+        if outcome.value not in {Outcome(each).value for each in spec.retry.on}:
             return None
         return backoff_s(spec.retry, self._tries[spec.name])
 

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from typing import Any
 from intendant.protocol.bulk import uncollected
 from intendant.workloads.asking import ASKED
 from intendant.workloads.calling import opened_call
-from intendant.workloads.pipeline.step_process import serve
+from intendant.workloads.pipeline.step_process import rehearse, serve
 from intendant.workloads.results import reason
 from intendant.workloads.zygote import Preload, fork_zygote
 
@@ -36,7 +37,8 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
         order: dict[str, Any] = json.load(file)
     title = f"intendant: steps {order['label']}"
     calls = _calls(order)
-    others = [partial(opened_call, call) for call in calls.values()]
+    others: list[Callable[[], object]] = [rehearse]
+    others += [partial(opened_call, call) for call in calls.values()]
     _, zygote = fork_zygote(title, serve, Preload(_modules(order["spec"]), others))
     setproctitle.setproctitle(f"intendant: pipeline {order['label']}")
     from intendant.workloads.pipeline.conduct import conduct

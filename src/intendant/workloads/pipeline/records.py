@@ -176,7 +176,8 @@ class Records:
         if begun is None:
             return []
         try:
-            with Path(f"{self._folder}/{begun.columns['folder']}/{stream}.log").open("rb") as file:
+            path = f"{self._folder}/{begun.columns['folder']}/{stream}.log"
+            with open(path, "rb") as file:  # noqa: PTH123  most are not there: a Path takes longer
                 size = file.seek(0, os.SEEK_END)
                 file.seek(max(size - TAIL_BYTES, 0))
                 data = file.read(TAIL_BYTES)
