@@ -21,6 +21,7 @@ from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 
 BACKOFF_S = 1.0
 """Longer than a slow machine keeps a loop from its turn."""
+ROOM = 4
 Play = Callable[[Attempt, Stop], Awaitable[Out]]
 
 
@@ -63,7 +64,7 @@ def carried_out_by(
                 PipelineRun(spec, "1.1", folder, folder, {}),
                 store,
                 runners={"processes": runner},
-                room={"processes": 4},
+                room={"processes": ROOM},
                 callbacks=callbacks,
             )
             await asyncio.wait_for(executor.run(), 60)
@@ -111,6 +112,28 @@ def test_clearml_c14_what_starts_is_on_disk_before_it_starts_and_so_is_what_ende
     carry_out(tmp_path, play, [{"name": "a"}, {"name": "b"}, {"name": "c", "after": ["a", "b"]}])
     assert seen["a"] == {"a": "running", "b": "running", "c": "pending"}, "one wave"
     assert seen["c"] == {"a": "succeeded", "b": "succeeded", "c": "running"}
+
+
+def test_pyperunner_p3_as_many_steps_as_there_is_room_for_run_beside_each_other_and_no_more(
+    tmp_path: Path,
+) -> None:
+    running: set[str] = set()
+    counts: list[int] = []
+    is_full = asyncio.Event()
+
+    async def play(attempt: Attempt, _: Stop) -> Out:
+        running.add(attempt.step)
+        counts.append(len(running))
+        if len(running) == ROOM:
+            is_full.set()
+        await is_full.wait()  # none ends before as many run as may
+        await asyncio.sleep(0)
+        running.remove(attempt.step)
+        return Out.SUCCEEDED
+
+    outcomes = carry_out(tmp_path, play, [{"name": f"s{number}"} for number in range(3 * ROOM)])
+    assert max(counts) == ROOM
+    assert {*outcomes.values()} == {Out.SUCCEEDED}
 
 
 def test_lsst_l3_before_anything_starts_every_step_is_laid_out(tmp_path: Path) -> None:

@@ -346,6 +346,10 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
         call("dies", "dies", parameters={"code": 0}),
         call("forks", "forks_and_dies"),
         call("dies_at_exit", "dies_at_exit"),
+        call("dies_badly", "dies", parameters={"code": 3}),
+        call("after_death", "table", "dies_badly"),
+        call("after_that", "table", "after_death"),
+        call("after_unprintable", "table", "unprintable"),
         call("exits", "exits", parameters={"code": 4}),
         call("arguments", "add", parameters={"a": "many"}),
         call("nothing", "no_such_function"),
@@ -362,11 +366,15 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
     assert reasons.pop("good") == "None"
     expected = {
         "boom": "exception: ValueError: on fire",
-        "unprintable": "exception: ",
+        "unprintable": "exception: lab.unprintable.<locals>.Odd: <exception str() failed>",
         "opaque": "result: object as JSON",
         "dies": "no_result",
         "forks": "no_result",
         "dies_at_exit": "exit_code: 3",
+        "dies_badly": "exit_code: 3",
+        "after_death": "parent: dies_badly failed",
+        "after_that": "parent: after_death not_run",
+        "after_unprintable": "parent: unprintable failed",
         "exits": "exit_code: 4",
         "arguments": "arguments: a: found 'many', expected a whole number",
         "nothing": "exception: AttributeError",
@@ -378,7 +386,11 @@ def test_pyperunner_p8_p9_results_without_json_and_exits_in_atexit_are_failures_
         "reference": "reference: ${good.outputs.z}: the value has no 'z'",
     }
     assert {name: reasons[name][: len(text)] for name, text in expected.items()} == expected
+    not_run = {name for name, outcome in conducted.outcomes.items() if outcome is Out.NOT_RUN}
+    assert not_run == {"after_death", "after_that", "after_unprintable"}
+    assert {*conducted.outcomes.values()} == {Out.FAILED, Out.NOT_RUN, Out.SUCCEEDED}
     assert "ValueError: on fire" in conducted.log("boom", "stderr")
+    assert "Odd" in conducted.log("unprintable", "stderr")
     assert not list(conducted.folder.rglob("forks/*/outputs*")), "a copy saves nothing"
     assert str(conducted.reason).startswith("steps_failed: ")
 

@@ -147,21 +147,43 @@ def add(a: int, b: int = 1):
 
 def skip(): this_step.skip("not today")
 """
+OWN_CLASSES = """
+step_executor = "own:Steps"
+graph_executor = "own:Graph"
+"""
+OWN = """
+from intendant.workloads.pipeline.graph_executor import GraphExecutor
+from intendant.workloads.pipeline.step_executor import StepExecutor
+
+def note(file, step):
+    with open(file, "a") as file: file.write(step + "\\n")
+
+class Steps(StepExecutor):
+    def run_step(self, step):
+        note("carried_out", self.order["step"])
+        return super().run_step(step)
+
+class Graph(GraphExecutor):
+    def _next_attempt(self, name):
+        note("started", name)
+        return super()._next_attempt(name)
+"""
 
 
-def start_runs(daemon: Daemon, more: str = "") -> int:
+def start_runs(daemon: Daemon, more: str = "", first: str = "") -> int:
     (daemon.home / "lab.py").write_text(LAB)
-    (daemon.home / "runs.toml").write_text(RUNS + more)
+    (daemon.home / "own.py").write_text(OWN)
+    (daemon.home / "runs.toml").write_text(first + RUNS + more)
     return int(daemon.run("submit", "runs.toml").stdout)
 
 
-def test_c25_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
+def test_c25_l5_l6_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Daemon) -> None:
     folders.start("--slots", "1")
     (folders.home / "runs.toml").write_text(RUNS)
     refused = folders.run("submit", "runs.toml")
     assert (refused.returncode, "step 'b': queue: no queue 'other'" in refused.stderr) == (1, True)
     folders.run("queue", "set", "other", "--slots", "1")
-    run_id = start_runs(folders, SKIPPED)
+    run_id = start_runs(folders, SKIPPED, OWN_CLASSES)
     assert folders.run("wait", str(run_id)).returncode == 1
     assert outcomes(folders, run_id) == {
         "a": "succeeded",
@@ -175,6 +197,9 @@ def test_c25_steps_as_runs_need_one_slot_alone_and_their_own_queues(folders: Dae
     assert {name for name in runs if name.startswith(f"{run_id}/")} == {
         f"{run_id}/{step}" for step in ("a", "b", "c", "bad", "unwanted")
     }
+    carried_out = ["a", "b", "bad", "c", "unwanted"]
+    assert sorted((folders.home / "carried_out").read_text().split()) == carried_out
+    assert sorted((folders.home / "started").read_text().split()) == carried_out
     assert runs[f"{run_id}/b"]["queue"] == "other"
     assert runs[f"{run_id}/bad"]["reason"] == "exit_code: 3"
     with folders.client() as client:

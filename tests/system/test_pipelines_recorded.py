@@ -64,8 +64,10 @@ def test_p12_p13_p14_a_run_leaves_its_record_logs_picture_and_results(daemon: Da
     assert added["report"]["parameters"] == {"numbers": [0, 1, 2, 3], "start": 100}
     assert len(collected["fingerprint"]) == 64
     assert "INFO  collect: collecting" in (folder / "pipeline.log").read_text()
-    assert "1 pending" not in (folder / "status.svg").read_text()
-    ElementTree.parse(folder / "status.svg")
+    picture = (folder / "status.svg").read_text()
+    assert "2 succeeded" in picture
+    assert "pending" not in picture
+    ElementTree.fromstring(picture)
 
     results = PipelineResults.load(folder, expect=census(100))
     assert dict(results) == {"collect": [0, 1, 2, 3], "add": 106}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from typing import Any
 
 import pytest
@@ -31,7 +32,10 @@ def spec(pipeline: Pipeline) -> PipelineSpec:
     return found
 
 
-def test_pyperunner_p1_what_is_no_sound_pipeline_is_refused_before_any_process() -> None:
+def test_pyperunner_p1_what_is_no_sound_pipeline_is_refused_before_any_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere")  # no private daemon could be started
     for nothing in (None, 3, object()):
         with pytest.raises(InvalidRequest, match="expected a command, a call, a pipeline"):
             submitted(nothing)  # type: ignore[arg-type]  # that is the point
