@@ -42,12 +42,9 @@ def await_runs(
     latest: dict[int, RunInfo] = {}
     left_s = timeout_s
     try:
-        if steps and (pipeline := _only_pipeline(client, selection)):
-            selection = [pipeline["id"]]
-            latest[pipeline["id"]] = pipeline
-            started = time.monotonic()
-            _show_steps(client, pipeline, timeout_s)
-            left_s = timeout_s and max(timeout_s - (time.monotonic() - started), 0.0)
+        if steps and (only := _only_run(client, selection)):
+            selection, latest[only["id"]] = [only["id"]], only
+            left_s = _show_steps(client, only, timeout_s)
         with (
             progress_on(sys.stderr) as progress,
             trials_shown(progress, lambda: Client(client.address)) as look_at,
@@ -83,19 +80,22 @@ def say_why(runs: Sequence[RunInfo]) -> None:
         click.echo(f"intendant: {line}", err=True)
 
 
-def _only_pipeline(client: Client, selection: Selection) -> RunInfo | None:
-    """The one run that is meant, if it is a pipeline that has not ended."""
+def _only_run(client: Client, selection: Selection) -> RunInfo | None:
+    """The run that is meant, if it is one alone."""
     found = client.runs(selection=selection, limit=2)
-    is_one = len(found) == 1 and found[0]["kind"] == "pipeline" and found[0]["outcome"] is None
-    return found[0] if is_one else None
+    return found[0] if len(found) == 1 else None
 
 
-def _show_steps(client: Client, pipeline: RunInfo, timeout_s: float | None) -> None:
-    """The steps until the run has ended."""
-    title = pipeline["name"] or f"run {pipeline['id']}"
-    with steps_on(sys.stderr, title, count_of(pipeline)) as progress:
-        for step in client.watch_steps([pipeline["id"]], timeout_s=timeout_s):
-            progress.show(as_of(step, pipeline["submitted_at"]))
+def _show_steps(client: Client, run: RunInfo, timeout_s: float | None) -> float | None:
+    """The steps of a pipeline until it has ended; what is left of the time."""
+    if run["kind"] != "pipeline" or run["outcome"]:
+        return timeout_s
+    started = time.monotonic()
+    title = run["name"] or f"run {run['id']}"
+    with steps_on(sys.stderr, title, count_of(run)) as progress:
+        for step in client.watch_steps([run["id"]], timeout_s=timeout_s):
+            progress.show(as_of(step, run["submitted_at"]))
+    return timeout_s and max(timeout_s - (time.monotonic() - started), 0.0)
 
 
 def gone(error: DaemonLost, verb: str) -> DaemonLost:

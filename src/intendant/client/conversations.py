@@ -59,6 +59,9 @@ class Limit:
 class Reading(Protocol[T_co]):
     """A stream: what to ask for (again, from its place) and what is new in an answer."""
 
+    selection: list[str]
+    """The runs that it is about, of which none may be another one when it is asked again."""
+
     @property
     def final(self) -> str: ...
 
@@ -84,14 +87,16 @@ class WaitReading:
     def __init__(
         self, selection: Selection, *, any: bool, changes: bool, timeout_s: float | None = None
     ) -> None:
+        self.selection = texts(selection)
         self.limit = _limit(selection, timeout_s)
-        self._body = wire.request(
-            "run_wait_request", selection=texts(selection), any=any, changes=changes
-        )
+        self._any = any
+        self._changes = changes
 
     def request(self) -> list[bytes]:
         """Always the same: the answer begins with how things are."""
-        return self._body
+        return wire.request(
+            "run_wait_request", selection=self.selection, any=self._any, changes=self._changes
+        )
 
     def take(self, body: Sequence[bytes]) -> list[RunInfo]:
         """The runs in a PARTIAL: none in a tick."""
@@ -106,17 +111,26 @@ class StepReading:
     keeps_place = False
 
     def __init__(self, selection: Selection, timeout_s: float | None) -> None:
+        self.selection = texts(selection)
         self.limit = _limit(selection, timeout_s)
-        self._body = wire.request("step_watch_request", selection=texts(selection))
 
     def request(self) -> list[bytes]:
         """Always the same: the answer begins with how things are."""
-        return self._body
+        return wire.request("step_watch_request", selection=self.selection)
 
     def take(self, body: Sequence[bytes]) -> list[StepInfo]:
         """The steps in a PARTIAL: none in a tick."""
         message = wire.response(body, "steps_changed", "stream_tick")
         return cast("list[StepInfo]", message.get("steps", []))
+
+
+def settled(selection: list[str]) -> Conversation[list[str]]:
+    """The selection with an id for `last`, which would mean another run when it is asked again."""
+    parts = [part.strip() for text in selection for part in text.split(",")]
+    if "last" not in parts:
+        return selection
+    [newest] = yield from runs(selection=["last"], limit=1)
+    return [str(newest["id"]) if part == "last" else part for part in parts]
 
 
 def submit(

@@ -17,7 +17,7 @@ class EventCursor:
     limit = None
 
     def __init__(self, selection: list[str], *, after_id: int, follow: bool) -> None:
-        self._selection = selection
+        self.selection = selection
         self._last_id = after_id
         self._follow = follow
 
@@ -26,7 +26,7 @@ class EventCursor:
         return wire.request(
             "event_list_request",
             after_id=self._last_id,
-            selection=self._selection or None,
+            selection=self.selection or None,
             follow=self._follow,
         )
 

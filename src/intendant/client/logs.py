@@ -25,7 +25,7 @@ class LogCursor:
         follow: bool,
         step: str | None = None,
     ) -> None:
-        self._selection = selection
+        self.selection = selection
         self._stream = stream
         self._attempt = attempt
         self._is_free = attempt is None
@@ -37,7 +37,7 @@ class LogCursor:
         """Ask for what comes after the bytes taken so far."""
         return wire.request(
             "log_request",
-            selection=self._selection,
+            selection=self.selection,
             stream=self._stream,
             attempt=self._attempt,
             offset=self._offset,

@@ -17,7 +17,7 @@ class SystemLogCursor:
     limit = None
 
     def __init__(self, selection: list[str], *, level: str, follow: bool) -> None:
-        self._selection = selection
+        self.selection = selection
         self._level = level
         self._follow = follow
         self._moment: str | None = None
@@ -27,7 +27,7 @@ class SystemLogCursor:
         """Ask for what was logged since the last line taken, its moment included."""
         return wire.request(
             "system_log_request",
-            selection=self._selection or None,
+            selection=self.selection or None,
             level=self._level,
             after=self._moment,
             follow=self._follow,

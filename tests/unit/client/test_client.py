@@ -13,11 +13,15 @@ from intendant import AsyncClient, Call, Client, Command
 from intendant.client.async_client import AsyncRun
 from intendant.client.run import Run
 from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound
+from intendant.protocol import messages as m
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import ErrorResponse, RunSubmitRequest
 from intendant.protocol.run_states import Outcome
 from tests.helpers.fake_executor import DroppedClient, Ending, FakeConnection, FakeExecutor
 
+STREAM_REQUESTS = (
+    m.EventListRequest, m.LogRequest, m.RunWaitRequest, m.StepWatchRequest, m.SystemLogRequest,
+)  # fmt: skip
 FAILURE = Ending(Outcome.FAILED, 3, None, "exit code 3")
 
 
@@ -146,6 +150,19 @@ def test_a_log_is_whole_whatever_happens_to_the_connection(cuts: tuple[int, ...]
     client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=cuts))
     run = client.submit(["true"])
     assert b"".join(run.logs(follow=True)) == bytes(range(256))
+
+
+@pytest.mark.parametrize("read", ["logs", "watch", "watch_steps", "events", "system_log"])
+def test_a_stream_that_is_asked_for_again_is_still_about_the_run_that_was_the_last(
+    read: str,
+) -> None:
+    executor = FakeExecutor(log={"stdout": b"all"})
+    client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=(0,)))
+    for _ in range(3):
+        client.submit(["true"])
+    list(getattr(client, read)("last"))
+    asked = [one.selection for one in executor.requests if isinstance(one, STREAM_REQUESTS)]
+    assert asked == [["3"]] * 2
 
 
 class Bereft(FakeConnection):
