@@ -8,14 +8,16 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import setproctitle
 
 
-def main(order: dict[str, Any], report: socket.socket) -> int:
+def main(order: dict[str, Any], report: socket.socket, settle_in: Callable[[], None]) -> int:
     """Write `facts` into the folder; then fail, leave with a code, or wait to be killed."""
+    settle_in()
     setproctitle.setproctitle("launched-governor")
     found = {**facts(order), "is_report_inheritable": report.get_inheritable()}
     Path("facts.new").write_text(json.dumps(found), encoding="utf-8")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import setproctitle
@@ -20,11 +21,12 @@ from intendant.protocol.messages import RunShutdownResponse, encode
 from intendant.protocol.order import GovernorOrder
 
 
-def main(order: dict[str, Any], report: socket.socket) -> int:
+def main(order: dict[str, Any], report: socket.socket, settle_in: Callable[[], None]) -> int:
     """The governor's process."""
     mine = GovernorOrder.model_validate(order)
     if mine.run_id != 1:
-        return govern(order, report)
+        return govern(order, report, settle_in)
+    settle_in()
     setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
     asyncio.run(_misbehave(mine))
     return 0

@@ -72,6 +72,7 @@ log = structlog.get_logger()
 GOVERNOR_ENTRY = "intendant.governor.main:main"
 PRELOAD = (
     "intendant.governor.footprint:lay_names",
+    "intendant.governor.forgone:forgo_libraries",
     "intendant.protocol.building:forgo_plugins",
     "intendant.governor.main",
     "intendant.governor.preloaded",

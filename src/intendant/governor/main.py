@@ -7,8 +7,8 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 # isort: split
 import asyncio
 import hashlib
-import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,22 +22,29 @@ from intendant.process.subreaper import become_subreaper
 from intendant.protocol.order import GovernorOrder, cgroup_name
 
 
-def main(order: dict[str, Any], report: socket.socket | None = None) -> int:
-    """Govern one attempt in the current folder; the process's exit status.
+def main(
+    order: dict[str, Any],
+    report: socket.socket | None = None,
+    settle_in: Callable[[], None] = lambda: None,
+) -> int:
+    """Govern one attempt in the folder that it settles in; the process's exit status.
 
     `report` leads to the executor that had it launched, where that is on this machine.
     """
     mine = GovernorOrder.model_validate(order)
-    setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
-    logs.configure(mine.log_level, role="governor")
-    structlog.contextvars.bind_contextvars(run_id=mine.run_id, attempt=mine.attempt)
-    os.umask(mine.umask)  # the workload inherits it; our own files say their modes themselves
-    become_subreaper()
-    # Before there is an event loop or a zmq Context, which no fork would survive.
+    # First of all, and before there is an event loop or a zmq Context, which no fork would survive.
     cgroup = _make_cgroup(mine)
-    stub = Stub.fork(cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}")
+    stub = Stub.fork(
+        cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}", umask=mine.umask
+    )
     try:
-        return asyncio.run(_govern(mine, report, stub, cgroup))
+        settle_in()
+        setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
+        logs.configure(mine.log_level, role="governor")
+        structlog.contextvars.bind_contextvars(run_id=mine.run_id, attempt=mine.attempt)
+        become_subreaper()
+        # Not asyncio.run(): nobody takes a loop apart whose process is about to end.
+        return asyncio.new_event_loop().run_until_complete(_govern(mine, report, stub, cgroup))
     finally:
         stub.dismiss()
         if cgroup is not None:

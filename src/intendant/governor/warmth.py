@@ -8,6 +8,7 @@ here reads or leaves anything; the event loops are closed again, as no fork woul
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from datetime import UTC, datetime
 
 from intendant.broker import zmtp
@@ -33,6 +34,7 @@ _TIMES = 10
 def warm_up() -> None:
     """Play through what governors do, but for processes, files and connections."""
     ignored_signals()
+    hashlib.sha256(b"").hexdigest()
     for _ in range(_TIMES):
         asyncio.run(_play())
 

@@ -1,9 +1,9 @@
 """How a governor is born in a process that forks for a living, be it zygote or forkserver.
 
-The governor makes its session, reports its pid on the report socket (`report`), and goes its way.
-Where something fails the report says so, or ends: a report socket that closes without a pid means
-that nobody lives. Every fork happens in a process with a single thread, without an event loop or a
-zmq Context.
+The governor makes its session, forks what it has to fork, settles in, reports its pid on the report
+socket (`report`), and goes its way. Where something fails the report says so, or ends: a report
+socket that closes without a pid means that nobody lives. Every fork happens in a process with a
+single thread, without an event loop or a zmq Context.
 
 The governor is to be the executor's child. A forker that is one itself forks a sibling, where the
 kernel lets it (clone3(2), CLONE_PARENT). Otherwise
@@ -25,6 +25,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -34,7 +35,11 @@ from intendant.process.diskpoints import forget_disk_trouble
 REQUEST_BYTES = 128 * 1024
 """The longest request; the kernel's own bound for one packet is a little above."""
 
-Entry = Callable[[dict[str, Any], socket.socket], int]
+SettleIn = Callable[[], None]
+"""Take up folder and environment, and report. Each page that was written to before a fork is copied
+once more when it is written to again, so a fork comes first.
+"""
+Entry = Callable[[dict[str, Any], socket.socket, SettleIn], int]
 """What a governor does with its order and its report socket; the exit status."""
 
 
@@ -74,21 +79,24 @@ def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> N
     status = 70
     try:
         os.setsid()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(signum, signal.SIG_DFL)
-        _enter_folder(Path(request["folder"]))
-        _set_environment(request["environment"])
-        forget_crash_points()
-        forget_disk_trouble()
-        crash_point("governor.session_made")
         report.set_inheritable(False)  # it came by SCM_RIGHTS; no workload is to have it
-        report.send(json.dumps({"pid": os.getpid()}).encode())
-        status = run(request["order"], report)
+        status = run(request["order"], report, partial(_settle_in, request, report))
     except BaseException:  # noqa: BLE001 the top of a process: said to its log, ended below
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def _settle_in(request: dict[str, Any], report: socket.socket) -> None:
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_DFL)
+    _enter_folder(Path(request["folder"]))
+    _set_environment(request["environment"])
+    forget_crash_points()
+    forget_disk_trouble()
+    crash_point("governor.session_made")
+    report.send(b'{"pid": %d}' % os.getpid())
 
 
 def _set_environment(environment: dict[str, str]) -> None:

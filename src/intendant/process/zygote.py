@@ -20,6 +20,7 @@ import socket
 import sys
 from contextlib import suppress
 
+from intendant.process import crashpoints, diskpoints
 from intendant.process.clone import fork_sibling
 from intendant.process.crashpoints import crash_point
 from intendant.process.double_fork import (
@@ -45,6 +46,7 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
     for each in preload:
         _load(each)
     run = load_entry(entry)
+    _forget_environment()
     settle()
     with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
         control.send(b"ready")
@@ -57,6 +59,12 @@ def _load(each: str) -> None:
     loaded = importlib.import_module(module)
     if function:
         getattr(loaded, function)()
+
+
+def _forget_environment() -> None:
+    """Each governor brings its own, and would have to take every variable of this one away."""
+    for name in os.environ.keys() - {crashpoints.VARIABLE, diskpoints.VARIABLE}:
+        del os.environ[name]
 
 
 def _serve(control: socket.socket, run: Entry) -> None:
