@@ -11,14 +11,16 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from intendant.protocol.records import RunRecord
+from intendant.protocol.run_states import RunState
 from intendant.store.rows import RunRow
 
 
 class Subscription:
     """The changes since the last look."""
 
-    def __init__(self, run_ids: Collection[int] | None) -> None:
+    def __init__(self, run_ids: Collection[int] | None, *, ends_only: bool = False) -> None:
         self._run_ids = None if run_ids is None else frozenset(run_ids)
+        self._ends_only = ends_only
         self._changed: dict[int, RunRow] = {}
         self._woken = asyncio.Event()
 
@@ -26,7 +28,7 @@ class Subscription:
         """A run has changed."""
         if self._run_ids is None:
             self._woken.set()  # about every run: only that something happened
-        elif row.id in self._run_ids:
+        elif row.id in self._run_ids and (not self._ends_only or row.state is RunState.ENDED):
             self._changed.pop(row.id, None)
             self._changed[row.id] = row
             self._woken.set()
@@ -52,9 +54,11 @@ class Hub:
                 subscription.offer(row)
 
     @contextmanager
-    def subscribe(self, run_ids: Collection[int] | None) -> Iterator[Subscription]:
-        """Hear of these runs (`None`: that any has changed) until the block ends."""
-        subscription = Subscription(run_ids)
+    def subscribe(
+        self, run_ids: Collection[int] | None, *, ends_only: bool = False
+    ) -> Iterator[Subscription]:
+        """Hear of these runs (`None`: that any has changed), or of their ends, in the block."""
+        subscription = Subscription(run_ids, ends_only=ends_only)
         self._subscriptions.add(subscription)
         try:
             yield subscription

@@ -121,7 +121,7 @@ async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who
     """Every run as it is, then each change (or end), until what was waited for has happened."""
     run_ids = await select(desk, message.selection, who)
     open_ids = set(run_ids)
-    with desk.hub.subscribe(run_ids) as subscription:
+    with desk.hub.subscribe(run_ids, ends_only=not message.changes) as subscription:
         changed: list[RunRecord] = []
         for at in range(0, len(run_ids), RUNS_AT_ONCE):
             changed += await desk.parts.store.named(run_ids[at : at + RUNS_AT_ONCE])

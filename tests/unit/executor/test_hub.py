@@ -30,6 +30,15 @@ async def test_of_each_run_only_the_newest_record_is_kept(hub: Hub) -> None:
         assert [run.state for run in await changes(subscription)] == [RunState.ENDED]
 
 
+async def test_who_waits_for_ends_hears_of_nothing_else(hub: Hub) -> None:
+    with hub.subscribe([1, 2], ends_only=True) as subscription:
+        hub.publish([a_row(1, RunState.RUNNING), a_row(2, RunState.STARTING)])
+        assert await is_silent(subscription)
+        hub.publish([a_row(1, RunState.ENDED), a_row(2, RunState.RUNNING)])
+
+        assert [run.id for run in await changes(subscription)] == [1]
+
+
 async def test_changes_come_in_the_order_of_the_last_of_each_run(hub: Hub) -> None:
     with hub.subscribe([1, 2]) as subscription:
         hub.publish([a_row(1), a_row(2), a_row(1)])
