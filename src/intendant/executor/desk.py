@@ -76,8 +76,7 @@ class Desk:
 
     def note_runs(self, rows: Sequence[RunRow]) -> None:
         """Runs have changed, which may let one start."""
-        limits = self.free_slots()
-        if any(may_let_start(row, limits) for row in rows):
+        if may_let_start(rows, self.free_slots):
             self.schedule_wanted.set()
 
     def note_queue(self, record: QueueRecord) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from intendant.protocol.run_states import RunState
@@ -38,13 +38,16 @@ def free_slots(
     return {name: limit for name, limit in limits.items() if limit > 0}
 
 
-def may_let_start(row: RunRow, limits: Mapping[str, int]) -> bool:
-    """Whether the change that led to this row can be why a run, itself or another, starts now.
+def may_let_start(rows: Sequence[RunRow], free: Callable[[], Mapping[str, int]]) -> bool:
+    """Whether the changes that led to these rows can be why a run, of them or another, starts now.
 
-    An end can: others may have waited for it. A run that is queued where nothing is free can't, and
-    who frees something has the scheduler look again.
+    An end can: others may have waited for it. A run that is queued where nothing is `free` can't,
+    and who frees something has the scheduler look again.
     """
-    return row.state is RunState.ENDED or (row.state is RunState.QUEUED and row.queue in limits)
+    if any(row.state is RunState.ENDED for row in rows):
+        return True
+    queued = {row.queue for row in rows if row.state is RunState.QUEUED}
+    return bool(queued) and not queued.isdisjoint(free())
 
 
 def choose(

@@ -78,8 +78,10 @@ def test_an_end_may_let_any_run_start_and_a_queued_run_only_where_something_is_f
 ) -> None:
     row = a_row(state=state)
 
-    assert may_let_start(row, {"gpu": 1}) is (state is RunState.ENDED)
-    assert may_let_start(row, {row.queue: 1}) is (state in (RunState.QUEUED, RunState.ENDED))
+    assert may_let_start([row], lambda: {"gpu": 1}) is (state is RunState.ENDED)
+    lets_start = state in (RunState.QUEUED, RunState.ENDED)
+    assert may_let_start([row], lambda: {row.queue: 1}) is lets_start
+    assert may_let_start([row, a_row(2, RunState.ENDED)], dict)
 
 
 def a_run(
