@@ -48,7 +48,7 @@ DEPENDENT = replace(QUEUED, waits_for=[(3, RunState.RUNNING), (4, RunState.QUEUE
 
 def of_state(state: RunState, *, seen: dict[str, Any] | None = None, **fields: Any) -> Any:
     """A run with an attempt, in this state."""
-    run = RUN.model_copy(update={"state": state, "attempt": 2, **fields})
+    run = RUN.model_copy(update={"state": state, "attempt": 2} | fields)
     return replace(QUEUED, run=run, **(seen or {}))
 
 
@@ -86,7 +86,9 @@ def of_state(state: RunState, *, seen: dict[str, Any] | None = None, **fields: A
          ("attempt 2 is being stopped since 2030-01-01T12:00:00.000Z (for 1m30s): "
          "cancelled: by ada")),
         (of_state(RunState.ENDED, outcome=Outcome.FAILED, reason="exit_code: 2"), FREE, "ended",
-         "failed at 2030-01-01T12:00:00.000Z (1m30s ago): exit_code: 2"),
+         "failed in attempt 2 at 2030-01-01T12:00:00.000Z (1m30s ago): exit_code: 2"),
+        (of_state(RunState.ENDED, outcome=Outcome.SUCCEEDED, attempt=1), FREE, "ended",
+         "succeeded at 2030-01-01T12:00:00.000Z (1m30s ago)"),
     ],
 )  # fmt: skip
 def test_a_run_is_explained_by_what_keeps_it(
