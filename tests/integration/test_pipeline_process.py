@@ -92,8 +92,10 @@ async def later(): return "later"
 def created(step, parameters):
     with open("created", "a") as file: file.write(f"{step['step']} {parameters}\\n")
     if step["step"] == "bad": raise RuntimeError("no such thing")
-    return "skip" if parameters.get("skip") else None
+    if step["step"] == "quits": sys.exit(0)
+    return parameters.get("answer")
 def completed(step):
+    if step["step"] == "quits": sys.exit(0)
     with open("completed", "a") as file: file.write(f"{step['step']} {step['outcome']}\\n")
 def status(step, previous):
     with open("status", "a") as file: file.write(f"{step['step']} {previous} {step['state']}\\n")
@@ -549,20 +551,23 @@ def test_clearml_c9_c18_a_function_names_its_artifacts_and_models_and_can_skip_i
 def test_clearml_c18_callbacks_hear_of_steps_and_can_skip_one(conducted: Conducted) -> None:
     conducted.run(
         call("a", "add", parameters={"a": "${z.outputs.x.0}"}),
-        call("b", "add", parameters={"skip": True}),
+        call("b", "add", parameters={"answer": "skip"}),
+        call("c", "add", parameters={"answer": False}),
         call("after_b", "table", "b"),
         call("bad", "table"),
+        call("quits", "table"),
         call("z", "table"),
         on_step_created="lab:created", on_step_completed="lab:completed",
         on_step_status="lab:status", processes=1,
     )  # fmt: skip
     assert conducted.outcomes == {
-        "a": Out.SUCCEEDED, "b": Out.SKIPPED, "after_b": Out.SKIPPED, "bad": Out.FAILED,
-        "z": Out.SUCCEEDED,
+        "a": Out.SUCCEEDED, "b": Out.SKIPPED, "c": Out.SKIPPED, "after_b": Out.SKIPPED,
+        "bad": Out.FAILED, "quits": Out.FAILED, "z": Out.SUCCEEDED,
     }  # fmt: skip
     assert "a {'a': 1}" in conducted.text("created").splitlines()
     assert "after_b" not in conducted.text("created")
     assert conducted.steps["bad"].reason == "callback: RuntimeError: no such thing"
+    assert conducted.steps["quits"].reason == "callback: SystemExit: 0"
     assert "after_b skipped" in conducted.text("completed").splitlines()
     assert conducted.text("status").splitlines().count("a running ended") == 1
 

@@ -60,7 +60,7 @@ class Callbacks:
         assert self._created is not None  # noqa: S101  the caller has asked
         try:
             said = await self._call(self._created, {"step": step}, parameters)
-        except Exception as error:  # noqa: BLE001  the edge around the user's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the edge around the user's code
             return CallbackFailed(f"{type(error).__name__}: {error}")
         return SKIP if said is False or said == SKIP else None
 
@@ -84,7 +84,7 @@ class Callbacks:
     async def _tell(self, function: Function, *args: object) -> None:
         try:
             await self._call(function, *args)
-        except Exception as error:  # noqa: BLE001  the edge around the user's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001  the edge around the user's code
             log.warning("callback_failed", error=f"{type(error).__name__}: {error}")
 
     async def _call(self, function: Function, *args: object) -> object:
