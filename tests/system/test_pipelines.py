@@ -275,6 +275,10 @@ def test_a_pipeline_that_was_killed_takes_the_runs_of_its_steps_with_it(daemon: 
     [child_id] = [run["id"] for run in daemon.json("ls", "--all") if run["id"] != run_id]
     assert daemon.wait_state(child_id, "ended")["outcome"] == "cancelled"
     assert not is_alive(int((daemon.home / "first").read_text()))
+    with daemon.client() as client:
+        assert [(step["state"], step["outcome"]) for step in client.steps([run_id])] == [
+            ("ended", "aborted"), ("ended", "not_run"),
+        ]  # fmt: skip
 
 
 def test_a_daemon_that_drains_starts_the_steps_of_a_pipeline_that_runs(folders: Daemon) -> None:

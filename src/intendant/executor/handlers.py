@@ -94,6 +94,7 @@ from intendant.protocol.messages import (
 from intendant.protocol.records import DaemonRecord, HelperRecord, QueueRecord, RunRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
+from intendant.protocol.step_records import cut_off
 from intendant.store.base import Changed
 from intendant.store.steps import STEPS_FILE, read_step_page
 
@@ -222,8 +223,12 @@ async def on_run_steps(desk: Desk, request: RunStepsRequest, who: Asker) -> Mess
     """A page of a pipeline's steps."""
     run_id = await select_one(desk, request.selection, who)
     folder = desk.parts.spool.run_folder(run_id)
+    run = await desk.parts.store.run(run_id)
     page = await asyncio.to_thread(read_step_page, folder / STEPS_FILE, offset=request.offset)
-    return RunStepsResponse(run_id=run_id, folder=str(folder), steps=page.steps, total=page.total)
+    steps = page.steps
+    if run.state is RunState.ENDED:  # as it was before its steps were read
+        steps = [cut_off(step, at=run.finished_at) for step in steps]
+    return RunStepsResponse(run_id=run_id, folder=str(folder), steps=steps, total=page.total)
 
 
 async def on_run_explain(desk: Desk, request: RunExplainRequest, who: Asker) -> Message:

@@ -84,6 +84,15 @@ class StepInfo(Model):
     report: StepReport | None = None
 
 
+def cut_off(info: StepInfo, *, at: datetime | None) -> StepInfo:
+    """A step of a pipeline that has ended (`at`): what it never told the end of ended with it."""
+    if info.state is StepState.ENDED:
+        return info
+    outcome = StepOutcome.ABORTED if info.state is StepState.RUNNING else StepOutcome.NOT_RUN
+    ended = {"state": StepState.ENDED, "outcome": outcome, "finished_at": at}
+    return info.model_copy(update={**ended, "reason": "aborted: the pipeline was cut off"})
+
+
 class StepEventInfo(Model):
     """One thing that happened to a step."""
 
