@@ -24,7 +24,7 @@ from intendant.workloads.pipeline.caching import Caching
 from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
-from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner
+from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner, read_report
 from intendant.workloads.pipeline.records import Records
 
 RUNS_AT_ONCE = 64
@@ -60,6 +60,8 @@ async def _conduct(
     run: PipelineRun, caching: Caching, zygote: socket.socket, life_fd: int
 ) -> tuple[str | None, bool]:
     """Carry the graph out, with its database, records and callbacks."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
     nursery = Nursery(zygote)
     inline = InlineRunner(nursery)
     models = {run.pipeline.execution_of(step) for step in run.pipeline.steps}
@@ -89,29 +91,29 @@ async def _conduct(
                 run, store, runners=runners, room=room_for(run.pipeline),
                 callbacks=callbacks, watchers=[caching, records],
             )  # fmt: skip
-        failure, is_asked = await _carry_out(executor, nursery, life_fd)
+        failure, is_asked = await _carry_out(executor, nursery, asked, life_fd)
         records.end(failure)
     return failure, is_asked
 
 
 def _rehearse() -> None:
-    """Have the models of a report built by now: the first step that ends would wait for that."""
+    """Have all that reports need built by now: the first step that ends would wait for that."""
     with without_plugins():
         usage = Usage(user_s=0, system_s=0, max_rss_kib=0)
         report = StepReport(outcome=StepOutcome.SUCCEEDED, usage=usage)
-        report.model_dump_json(exclude_defaults=True)
+        read_report(report.model_dump_json(exclude_defaults=True).encode())
 
 
 async def _carry_out(
-    executor: GraphExecutor, nursery: Nursery, life_fd: int
+    executor: GraphExecutor, nursery: Nursery, asked: asyncio.Event, life_fd: int
 ) -> tuple[str | None, bool]:
     """Until it is over or has been asked to end."""
     async with asyncio.TaskGroup() as tasks:
-        asked = tasks.create_task(_stop_when_asked(executor, life_fd), name="life")
+        life = tasks.create_task(_stop_when_asked(executor, asked, life_fd), name="life")
         failure = await executor.run()
         await nursery.close()
-        is_asked = asked.done()
-        asked.cancel()
+        is_asked = life.done()
+        life.cancel()
     return failure, is_asked
 
 
@@ -121,18 +123,12 @@ def room_for(pipeline: PipelineSpec) -> dict[str, int]:
     return {"processes": at_once, "inline": 1, "runs": RUNS_AT_ONCE}
 
 
-async def _stop_when_asked(executor: GraphExecutor, life_fd: int) -> None:
-    """End-of-file of the pipe, or SIGTERM, asks for the end."""
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+async def _stop_when_asked(executor: GraphExecutor, asked: asyncio.Event, life_fd: int) -> None:
+    """SIGTERM, which sets `asked`, or end-of-file of the pipe asks for the end."""
     async with asyncio.TaskGroup() as tasks:
-        waits = [
-            tasks.create_task(_then(wait_readable(life_fd), asked), name="pipe"),
-            tasks.create_task(asked.wait(), name="signal"),
-        ]
+        pipe = tasks.create_task(_then(wait_readable(life_fd), asked), name="pipe")
         await asked.wait()
-        for wait in waits:
-            wait.cancel()
+        pipe.cancel()
     executor.stop()
 
 
