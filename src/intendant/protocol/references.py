@@ -38,6 +38,10 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
 _DOT = re.compile(r"(?<!\\)\.")
 
 
+class ReferencesTooLarge(ValueError):
+    """What references stand for is more than a text can take."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """One reference. `step` is `pipeline` or `parameters` where it is not about a step."""
@@ -179,7 +183,8 @@ def _expand_text(text: str, look_up: Callable[[Reference], object]) -> object:
         put = "${" if match[1] is None else as_text(look_up(parse_reference(match[0])))
         room -= len(put)
         if room < 0:
-            raise ValueError(f"with its references a text has more than {MAX_EXPANDED} characters")
+            text = f"with its references a text has more than {MAX_EXPANDED} characters"
+            raise ReferencesTooLarge(text)
         return put
 
     return _REFERENCE.sub(put, text)

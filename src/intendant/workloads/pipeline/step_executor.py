@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 
 from intendant import this_step
 from intendant.errors import InvalidRequest, WorkloadNotStarted
-from intendant.protocol.references import expand, expand_to_text
+from intendant.protocol.references import ReferencesTooLarge, expand, expand_to_text
 from intendant.workloads.arguments import bind
 from intendant.workloads.calling import (
     Refusal,
@@ -255,7 +255,7 @@ def explained(error: BaseException) -> dict[str, Any]:
         case this_step.StepSkipped():
             text = str(error)
             return {"outcome": "skipped", "reason": reason("step", text) if text else "step"}
-        case InputMissing():
+        case InputMissing() | ReferencesTooLarge():
             return {"outcome": "failed", "reason": reason("reference", str(error))}
         case SystemExit(code=None | 0):
             return {"outcome": "succeeded"}

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from intendant.protocol.references import ReferencesTooLarge
 from intendant.workloads.pipeline.inputs import InputMissing
-from intendant.workloads.pipeline.step_executor import StepExecutor
+from intendant.workloads.pipeline.step_executor import StepExecutor, explained
 
 
 def left(**fields: Any) -> dict[str, Any]:
@@ -41,6 +42,18 @@ def test_clearml_c8_a_parameter_that_is_not_there_is_named_with_its_step(tmp_pat
     step = executor(tmp_path, {"x": "${s.parameters.nothing}"}, parameters={"x": 1})
     with pytest.raises(InputMissing, match=r"\$\{s\.parameters\.nothing\}: .*'nothing'"):
         step.refresh_inputs()
+
+
+def test_references_to_more_than_a_text_can_take_are_the_reason_and_no_fault_of_the_function(
+    tmp_path: Path,
+) -> None:
+    step = executor(tmp_path, {"x": "${s.outputs} " * 70}, value=json.dumps("y" * 1_000_000))
+    with pytest.raises(ReferencesTooLarge) as raised:
+        step.refresh_inputs()
+    assert explained(raised.value) == {
+        "outcome": "failed",
+        "reason": "reference: with its references a text has more than 67108864 characters",
+    }
 
 
 def test_lsst_l9_inputs_are_looked_up_just_before_the_step_runs(tmp_path: Path) -> None:
