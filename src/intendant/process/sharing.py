@@ -7,9 +7,12 @@ is going to use. Where memory is managed in another way than supposed here, this
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from pathlib import Path
 from types import CodeType, FunctionType
 
 _POOL_BYTES = 16 * 1024
@@ -17,6 +20,10 @@ _POOL_HEAD_BYTES = 48
 _LARGEST_BLOCK_BYTES = 512
 _FILL_BYTES = 128 * 1024
 """What is taken at most of each size of block."""
+
+_HUGE_BYTES = 2 * 1024 * 1024
+_MADV_COLLAPSE = 25
+"""For madvise(2), Linux 6.1 and later."""
 
 _kept: list[object] = []
 """What nobody needs, but whose place is not to be given to a child."""
@@ -33,6 +40,34 @@ def settle() -> None:
     else:
         sys._clear_type_cache()
     _fill_gaps()
+
+
+def take_huge_pages() -> None:
+    """Have the kernel put this process's memory into huge pages, as far as there are any.
+
+    A fork copies one entry then where there were 512. A child that writes to a huge page has it
+    split up for itself, which is quicker than copying the entries. Call it before `settle`.
+    """
+    with suppress(FileNotFoundError):  # a kernel without them
+        if "[never]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+            return
+        madvise = ctypes.CDLL(None).madvise
+        madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        for begin, end in huge_ranges(Path("/proc/self/maps").read_text()):
+            madvise(begin, end - begin, _MADV_COLLAPSE)  # refused where it is not known
+
+
+def huge_ranges(maps: str) -> list[tuple[int, int]]:
+    """The whole huge pages that fit into a process's own data, from proc_pid_maps(5)."""
+    found = []
+    for line in maps.splitlines():
+        addresses, access, _, _, _, *path = line.split()
+        if access == "rw-p" and path in ([], ["[heap]"]):
+            begin, end = (int(word, 16) for word in addresses.split("-"))
+            begin, end = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, end // _HUGE_BYTES * _HUGE_BYTES
+            if begin < end:
+                found.append((begin, end))
+    return found
 
 
 def lay_together(functions: Collection[tuple[str, str]]) -> None:

@@ -32,7 +32,7 @@ from intendant.process.double_fork import (
     load_entry,
 )
 from intendant.process.leaving import leave
-from intendant.process.sharing import settle
+from intendant.process.sharing import settle, take_huge_pages
 
 
 def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
@@ -47,6 +47,7 @@ def main(control: socket.socket, *, entry: str, preload: list[str]) -> None:
         _load(each)
     run = load_entry(entry)
     _forget_environment()
+    take_huge_pages()
     settle()
     with suppress(BrokenPipeError, ConnectionResetError):  # the executor is gone already
         control.send(b"ready")
