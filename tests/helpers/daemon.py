@@ -21,6 +21,7 @@ from typing import Any
 from intendant.broker.sync_client import SyncConnection
 from intendant.client import wire
 from intendant.client.client import Client
+from intendant.errors import IntendantError
 from intendant.protocol.folders import client_endpoint
 from intendant.protocol.messages import EventBatch
 from intendant.protocol.records import EventRecord
@@ -78,7 +79,16 @@ class Daemon:
     def serves(self) -> bool:
         """Whether it answers; fails when it has ended."""
         assert self.running.poll() is None, f"the daemon ended:\n{self.log_text()[-3000:]}"
-        return self.run("status").returncode == 0
+        return self.answers()
+
+    def answers(self) -> bool:
+        """Whether somebody answers; asked from here, as a process for each look costs far more."""
+        try:
+            with self.client() as client:
+                client.status()
+        except (IntendantError, TimeoutError):
+            return False
+        return True
 
     @property
     def running(self) -> subprocess.Popen[bytes]:
@@ -199,8 +209,9 @@ class Daemon:
         """The run, as soon as it is in one of these states."""
 
         def look() -> dict[str, Any] | None:
-            run = self.show(run_id)
-            return run if run["state"] in states else None
+            with self.client() as client:
+                run = client.show([run_id])["run"]
+            return dict(run) if run["state"] in states else None
 
         return wait_for(f"run {run_id} is {' or '.join(states)}", look) or {}
 
