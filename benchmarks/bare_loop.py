@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Iterable
 
 from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.broker.core import BrokerCore
 from intendant.broker.server import Server
-from intendant.broker.services import Frames, Message, Outgoing, Peer
+from intendant.broker.services import Frames, Outgoing, Peer
 from intendant.protocol import mdp
 
 
@@ -30,25 +29,24 @@ class BareCore(BrokerCore):
         self._unsent: deque[Frames] = deque()
         self._askers: dict[bytes, Peer] = {}
 
-    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:  # noqa: ARG002
+    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:  # noqa: ARG002
+        if frames is None:
+            return []
         out: list[Outgoing] = []
-        for peer, frames in messages:
-            if frames is None:
-                continue
-            if frames[0] == mdp.CLIENT:
-                self._askers[peer.routing_id] = peer
-                self._unsent.append([mdp.WORKER, mdp.W_REQUEST, peer.routing_id, b"", *frames[3:]])
-            elif frames[1] == mdp.W_FINAL:
-                answer = [mdp.CLIENT, mdp.C_FINAL, b"echo", *frames[4:]]
-                out.append((self._askers[frames[2]], answer, None))
-            if frames[0] == mdp.WORKER and not (self._ahead and frames[1] == mdp.W_FINAL):
-                self._free.append(peer)
-            if self._free and self._unsent:
-                out.append((self._free[0], self._unsent.popleft(), None))
-                if self._ahead:
-                    self._free.rotate(-1)
-                else:
-                    self._free.popleft()
+        if frames[0] == mdp.CLIENT:
+            self._askers[peer.routing_id] = peer
+            self._unsent.append([mdp.WORKER, mdp.W_REQUEST, peer.routing_id, b"", *frames[3:]])
+        elif frames[1] == mdp.W_FINAL:
+            answer = [mdp.CLIENT, mdp.C_FINAL, b"echo", *frames[4:]]
+            out.append((self._askers[frames[2]], answer, None))
+        if frames[0] == mdp.WORKER and not (self._ahead and frames[1] == mdp.W_FINAL):
+            self._free.append(peer)
+        if self._free and self._unsent:
+            out.append((self._free[0], self._unsent.popleft(), None))
+            if self._ahead:
+                self._free.rotate(-1)
+            else:
+                self._free.popleft()
         return out
 
 

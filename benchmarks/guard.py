@@ -91,13 +91,13 @@ def _broker_hop() -> Callable[[], object]:
     """One request through the protocol, and its answer."""
     core = BrokerCore(BrokerConfig(open_registration=True))
     client, worker = (Peer(0, name, local("ann")) for name in (b"client", b"worker"))
-    core.receive([(worker, [mdp.WORKER, mdp.W_READY, b"echo"])], 0.0)
+    core.receive(worker, [mdp.WORKER, mdp.W_READY, b"echo"], 0.0)
 
     def hop() -> None:
         question = [mdp.CLIENT, mdp.C_REQUEST, b"echo", b"?"]
-        [(_, request, _)] = core.receive([(client, question)], 0.0)
+        [(_, request, _)] = core.receive(client, question, 0.0)
         answer = [mdp.WORKER, mdp.W_FINAL, request[2], b"", b"!"]
-        [_] = core.receive([(worker, answer)], 0.0)
+        [_] = core.receive(worker, answer, 0.0)
 
     return hop
 

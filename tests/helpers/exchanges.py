@@ -73,7 +73,7 @@ class Replay:
     def _do(self, step: Step) -> None:
         match step.action.split():
             case [who, "sends"]:
-                self._deliver(self.core.receive([(self._peer(who), step.frames)], self.now))
+                self._deliver(self.core.receive(self._peer(who), step.frames, self.now))
             case [who, "receives"]:
                 assert self.inbox[who], f"{who} got nothing"
                 assert self.inbox[who].popleft() == step.frames

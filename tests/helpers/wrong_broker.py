@@ -7,13 +7,13 @@ the core wants sent (`say`).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
-from intendant.broker.services import Frames, Message, Outgoing, Peer, Request
+from intendant.broker.services import Frames, Outgoing, Peer, Request
 from intendant.protocol import mdp
 
 Words = list[object]
@@ -66,21 +66,15 @@ class WrongCore(BrokerCore):
         self.names: set[object] = set()
         self.extra: deque[Outgoing] = deque(maxlen=100)
 
-    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:
-        said: list[Outgoing] = []
-        for peer, frames in messages:
-            words = None if frames is None else self._fault.hear(self, peer, list(frames))
-            is_heard = (words is not None or frames is None) and not self.is_dead
-            if is_heard and words is not None:
-                self._note(peer, words)
-            said += self._spoken(super().receive([(peer, words)], now) if is_heard else [])
-        return said
-
-    def _note(self, peer: Peer, words: Words) -> None:
-        if words[:2] == [mdp.WORKER, mdp.W_READY]:
+    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:
+        words = None if frames is None else self._fault.hear(self, peer, list(frames))
+        if self.is_dead or (words is None and frames is not None):
+            return self._spoken([])
+        if words is not None and words[:2] == [mdp.WORKER, mdp.W_READY]:
             self.ready[peer] = words[2] if len(words) > 2 else b""
-        if words[:1] == [mdp.CLIENT]:
+        if words is not None and words[:1] == [mdp.CLIENT]:
             self.clients.append(peer)
+        return self._spoken(super().receive(peer, words, now))
 
     def tick(self, now: float) -> list[Outgoing]:
         self._fault.while_idle(self)

@@ -48,7 +48,6 @@ from intendant.broker.config import BrokerConfig
 from intendant.broker.refusals import error_frame
 from intendant.broker.services import (
     Frames,
-    Message,
     Outgoing,
     Peer,
     Request,
@@ -123,20 +122,19 @@ class BrokerCore:
 
     # --- what the owner of the sockets calls ------------------------------------------------------
 
-    def receive(self, messages: Iterable[Message], now: float) -> list[Outgoing]:
-        """Take in what has come, in its order."""
+    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:
+        """Take in one message; none: the connection of `peer` is closed."""
         self._pass_time(now)
-        for peer, frames in messages:
-            if frames is None:
-                self._on_gone(peer)
-            elif not frames:
-                self._on_invalid(peer)
-            elif frames[0] == mdp.CLIENT:
-                self._on_client_message(peer, frames)
-            elif frames[0] == mdp.WORKER:
-                self._on_worker_message(peer, frames)
-            else:
-                self._on_invalid(peer)
+        if frames is None:
+            self._on_gone(peer)
+        elif not frames:
+            self._on_invalid(peer)
+        elif frames[0] == mdp.CLIENT:
+            self._on_client_message(peer, frames)
+        elif frames[0] == mdp.WORKER:
+            self._on_worker_message(peer, frames)
+        else:
+            self._on_invalid(peer)
         return self._take_out()
 
     def tick(self, now: float) -> list[Outgoing]:

@@ -1,4 +1,4 @@
-"""ROUTER sockets: binding them safely, one message in, one message out, and who sent it.
+"""ROUTER sockets: binding them safely, messages in and out, and who sent them.
 
 By ipc a peer is known by its socket's credentials, by tcp by its key (`auth`). A tcp socket is
 closed to what it can be closed to before anything is authenticated: a handshake that takes too
@@ -151,7 +151,13 @@ class Port:
                     frames.append(frame.bytes)
                 elif len(frames) <= mdp.MAX_FRAMES:
                     frames.append(frame)
-            peer = self._known(routing_id, header) or self._welcome(routing_id, header, messages)
+            try:
+                peer = self._known(routing_id, header) or self._welcome(
+                    routing_id, header, messages
+                )
+            except Exception:  # the top of the process: who can't be told from others is nobody
+                log.exception("peer_unknown", endpoint=self.endpoint.uri)
+                continue
             if peer is not None:
                 messages.append((peer, frames if len(frames) <= mdp.MAX_FRAMES else []))
         return messages
@@ -205,11 +211,7 @@ class Port:
             messages.append((before, None))
         address = _property(header, "Peer-Address")
         key, connection = self._proven(header) if self._has_keys else (None, None)
-        try:
-            caller, pid = self._caller(address, key)
-        except Exception:  # the top of the process: who can't be told apart is nobody
-            log.exception("peer_unknown", endpoint=self.endpoint.uri)
-            return None
+        caller, pid = self._caller(address, key)
         if caller is None:
             shut_down(connection)
             return None

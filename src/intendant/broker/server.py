@@ -32,7 +32,7 @@ from intendant.process.crashpoints import crash_point
 from intendant.protocol.roles import Caller
 
 GULP = 12
-"""Messages that are read, judged and answered together: so few that they stay in the cache."""
+"""Messages that are read before they are judged: so few that they stay in the cache."""
 GULPS = 5
 """How often so until the others in this process have a turn."""
 TICK_S = 1.0
@@ -189,16 +189,13 @@ class Server:
             log.exception("admission_failed")
 
     def _pass_on(self, messages: Sequence[Message], now: float) -> None:
-        """Have the core read `messages`; one that fails does no harm to those after it."""
-        unread = iter(messages)
-        for _ in messages:
+        """One after another: what comes of a message is sent before the next one is judged."""
+        for peer, frames in messages:
             crash_point("broker.received")
             try:
-                self._deliver(self.core.receive(unread, now))
+                self._deliver(self.core.receive(peer, frames, now))
             except Exception:  # the top of the process: one bad message must not end it
-                log.exception("message_failed")
-            else:
-                return
+                log.exception("message_failed", account=peer.account, pid=peer.pid)
 
     def _deliver(self, messages: Sequence[Outgoing]) -> None:
         while messages:

@@ -227,7 +227,6 @@ class _Conversation:
         """Send the next one with it, where it is due soon: being awake costs more than that."""
         if self._heard_at - self._sent_at >= self._heartbeat_s / 2:
             self._beat(self._heard_at)
-            self._timer.cancel()
             self._set_timer()
 
     def _on_timer(self) -> None:
@@ -247,6 +246,7 @@ class _Conversation:
         self._sent_at = now
 
     def _set_timer(self) -> None:
+        self._timer.cancel()  # what was heard meanwhile may have set it
         due = min(self._sent_at + self._heartbeat_s, self._heard_at + self._expiry_s)
         self._timer = self._loop.call_at(due, self._on_timer)
 

@@ -53,7 +53,7 @@ class Bus:
 
     def say(self, peer: Peer, *frames: object) -> None:
         """`peer` sends a message."""
-        self.deliver(self.core.receive([(peer, list(frames))], self.now))
+        self.deliver(self.core.receive(peer, list(frames), self.now))
 
     def ask(self, client: Peer, *body: object, service: bytes = b"echo") -> None:
         """`client` sends a REQUEST."""
