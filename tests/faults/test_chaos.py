@@ -159,7 +159,7 @@ def _is_idle(daemon: Daemon) -> bool:
 def _answers(daemon: Daemon) -> bool:
     if daemon.running.poll() is not None:
         daemon.start("--slots", "4")  # it gave up on a broker that was killed too often
-    return daemon.run("status").returncode == 0
+    return daemon.answers()
 
 
 def _title(pid: int) -> str:
