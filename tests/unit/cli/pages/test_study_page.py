@@ -157,23 +157,6 @@ def test_the_parameter_that_decides_is_the_most_important_one() -> None:
     assert found["seed"] < 0.1
 
 
-def test_importances_agree_with_optuna_about_the_order() -> None:
-    optuna = pytest.importorskip("optuna")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
-    study.optimize(
-        lambda each: 9 * each.suggest_float("a", -1, 1) + 4 * each.suggest_float("b", -1, 1)
-        + each.suggest_float("c", -1, 1), n_trials=150,
-    )  # fmt: skip
-    theirs = optuna.importance.get_param_importances(
-        study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-    )
-    ours = importances(
-        [each.params for each in study.trials], [each.value for each in study.trials]
-    )
-    assert list(ours) == list(theirs) == ["a", "b", "c"]
-
-
 def test_a_few_trials_say_nothing_about_importances_and_a_constant_has_none() -> None:
     assert importances([{"a": at} for at in range(MIN_TRIALS - 1)], [1.0] * (MIN_TRIALS - 1)) == {}
     assert importances([{"a": 1}] * MIN_TRIALS, [float(at) for at in range(MIN_TRIALS)]) == {}
