@@ -273,6 +273,38 @@ async def test_h2_a_slow_reader_is_cut_off_and_told_so(ipc: str) -> None:
     assert b"slow_reader" in final
 
 
+async def test_h2_a_stream_ends_as_a_success_only_where_all_of_it_was_sent(ipc: str) -> None:
+    with broker(ipc, request_ttl_s=60.0, heartbeat_s=0.2, liveness=1000):
+        for count in range(CLIENT_HWM, CLIENT_HWM + 9):
+            worker, client = (process_context().socket(zmq.DEALER) for _ in range(2))
+            client.rcvhwm = 1
+            client.linger = worker.linger = 0
+            worker.connect(ipc)
+            client.connect(ipc)
+            worker.send_multipart([mdp.WORKER, mdp.W_READY, b"flood"])
+            client.send_multipart([mdp.CLIENT, mdp.C_REQUEST, b"flood", b"?"])
+            _, _, address, *_ = await _told(worker)
+            for _ in range(count):  # all at once, as the broker has no turn meanwhile
+                worker.send_multipart([mdp.WORKER, mdp.W_PARTIAL, address, b"", b"x" * 65_536])
+            worker.send_multipart([mdp.WORKER, mdp.W_FINAL, address, b"", b"end"])
+            worker.send_multipart(
+                [mdp.WORKER, mdp.W_READY, b"flood"]
+            )  # once more: it is told to go
+            assert await _told(worker) == [mdp.WORKER, mdp.W_DISCONNECT]
+            parts, final = await asyncio.to_thread(_read_to_the_final, client)
+            assert parts == count if final == b"end" else b"slow_reader" in final
+            client.close()
+            worker.close()
+
+
+async def _told(worker: zmq.Socket[bytes]) -> list[bytes]:
+    """What the broker says next that is no heartbeat."""
+    while True:
+        assert await asyncio.to_thread(worker.poll, 60_000)
+        if (frames := worker.recv_multipart()) != [mdp.WORKER, mdp.W_HEARTBEAT]:
+            return frames
+
+
 def _read_to_the_final(client: zmq.Socket[bytes]) -> tuple[int, bytes]:
     parts = 0
     while client.poll(60_000):
