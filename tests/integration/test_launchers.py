@@ -142,7 +142,7 @@ def test_governors_come_to_life_at_the_same_time(host: Host, tmp_path: Path) -> 
 def test_a_folder_that_is_missing_fails_the_launch_and_no_other(host: Host, tmp_path: Path) -> None:
     answer = host.ask("launch", str(tmp_path / "missing"), {}, {})
 
-    assert answer == {"failed": "the governor died before it could say its pid"}
+    assert answer == {"failed": "governor: No such file or directory"}
     assert is_alive(host.launch(tmp_path / "1"))
 
 

@@ -7,6 +7,7 @@ from intendant import logs  # before structlog, which it keeps from importing mo
 # isort: split
 import asyncio
 import hashlib
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -32,11 +33,10 @@ def main(
     `report` leads to the executor that had it launched, where that is on this machine.
     """
     mine = GovernorOrder.model_validate(order)
+    os.umask(mine.umask)  # for the cgroup and the workload; our own files say their modes
     # First of all, and before there is an event loop or a zmq Context, which no fork would survive.
     cgroup = _make_cgroup(mine)
-    stub = Stub.fork(
-        cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}", umask=mine.umask
-    )
+    stub = Stub.fork(cgroup, title=f"intendant: stub {mine.run_id}.{mine.attempt}")
     try:
         settle_in()
         setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")

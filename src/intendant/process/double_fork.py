@@ -25,7 +25,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -77,11 +77,22 @@ def be_middle(request: bytes, report: socket.socket, run: Entry) -> NoReturn:
 def be_governor(request: dict[str, Any], report: socket.socket, run: Entry) -> NoReturn:
     """Be the governor, from its birth to its end."""
     status = 70
+    settled = False
+
+    def settle_in() -> None:
+        nonlocal settled
+        _settle_in(request, report)
+        settled = True
+
     try:
         os.setsid()
         report.set_inheritable(False)  # it came by SCM_RIGHTS; no workload is to have it
-        status = run(request["order"], report, partial(_settle_in, request, report))
-    except BaseException:  # noqa: BLE001 the top of a process: said to its log, ended below
+        status = run(request["order"], report, settle_in)
+    except BaseException as error:  # noqa: BLE001 the top of a process: said to its log, ended below
+        if not settled:  # there is no log yet
+            why = error.strerror if isinstance(error, OSError) else type(error).__name__
+            with suppress(OSError):
+                report.send(failure(f"governor: {why}"))
         traceback.print_exc()
     finally:
         sys.stderr.flush()

@@ -48,22 +48,22 @@ def take_huge_pages() -> None:
     A fork copies one entry then where there were 512. A child that writes to a huge page has it
     split up for itself, which is quicker than copying the entries. Call it before `settle`.
     """
-    with suppress(FileNotFoundError):  # a kernel without them
+    with suppress(OSError):  # a kernel without them, or one that does not tell
         if "[never]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
             return
         madvise = ctypes.CDLL(None).madvise
         madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        for begin, end in huge_ranges(Path("/proc/self/maps").read_text()):
+        for begin, end in huge_ranges(Path("/proc/self/maps").read_bytes()):
             madvise(begin, end - begin, _MADV_COLLAPSE)  # refused where it is not known
 
 
-def huge_ranges(maps: str) -> list[tuple[int, int]]:
+def huge_ranges(maps: bytes) -> list[tuple[int, int]]:
     """The whole huge pages that fit into a process's own data, from proc_pid_maps(5)."""
     found = []
-    for line in maps.splitlines():
+    for line in filter(None, maps.split(b"\n")):  # a path may hold anything else
         addresses, access, _, _, _, *path = line.split()
-        if access == "rw-p" and path in ([], ["[heap]"]):
-            begin, end = (int(word, 16) for word in addresses.split("-"))
+        if access == b"rw-p" and path in ([], [b"[heap]"]):
+            begin, end = (int(word, 16) for word in addresses.split(b"-"))
             begin, end = -(-begin // _HUGE_BYTES) * _HUGE_BYTES, end // _HUGE_BYTES * _HUGE_BYTES
             if begin < end:
                 found.append((begin, end))

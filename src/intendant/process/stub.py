@@ -54,12 +54,12 @@ class Stub:
         self._is_waiting = True
 
     @classmethod
-    def fork(cls, cgroup: Cgroup | None, *, title: str, umask: int) -> Stub:
+    def fork(cls, cgroup: Cgroup | None, *, title: str) -> Stub:
         """Fork it. Only in a process with a single thread, no event loop and no zmq Context."""
         ours, theirs = socket.socketpair()
         pid, is_placed = _fork(cgroup)
         if pid == 0:
-            _be_stub(theirs, None if is_placed else cgroup, close=ours, title=title, umask=umask)
+            _be_stub(theirs, None if is_placed else cgroup, close=ours, title=title)
         theirs.close()
         return cls(pid, ours)
 
@@ -130,14 +130,13 @@ def _decode(order: bytes, descriptors: Sequence[int]) -> Program:
 
 
 def _be_stub(
-    channel: socket.socket, cgroup: Cgroup | None, *, close: socket.socket, title: str, umask: int
+    channel: socket.socket, cgroup: Cgroup | None, *, close: socket.socket, title: str
 ) -> NoReturn:
     """The child's side, to the exec or to its end."""
     status = 0
     try:
         close.close()
         os.setpgid(0, 0)
-        os.umask(umask)
         if cgroup is not None:
             cgroup.join()
         _reset_signals()

@@ -37,11 +37,11 @@ def test_functions_with_other_names_keep_their_code() -> None:
     assert _counter.__code__ is code
 
 
-MAPS = """\
+MAPS = b"""\
 55d8cc100000-55d8cc9ff000 rw-p 00000000 00:00 0                          [heap]
 7f0000000000-7f0000400000 rw-p 00000000 00:00 0
 7f0000600000-7f0000900000 r--p 00000000 00:00 0
-7f0000a00000-7f0000e00000 rw-p 00000000 08:01 1234                       /usr/lib/a b.so
+7f0000a00000-7f0000e00000 rw-p 00000000 08:01 1234                       /usr/lib/a\x0b\xe9 b.so
 7f0001100000-7f00013fffff rw-p 00000000 00:00 0
 7ffc00000000-7ffc00400000 rw-p 00000000 00:00 0                          [stack]
 """
