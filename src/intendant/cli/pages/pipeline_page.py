@@ -24,6 +24,7 @@ from intendant.client.shapes import RunDetails, StepInfo
 from intendant.protocol.graph_svg import GraphPicture, too_much
 from intendant.protocol.graph_text import COLOURS
 from intendant.protocol.pipelines import PipelineSpec, StepSpec
+from intendant.protocol.redaction import HIDDEN
 from intendant.protocol.workloads import CallSpec
 
 _HEAD = ("Step", "State", "Attempt", "Started", "Took", "Parameters", "Reason", "Logs")
@@ -67,8 +68,8 @@ def _table(
     pipeline: PipelineSpec, steps: Sequence[StepInfo], run_folder: str, now: datetime
 ) -> str:
     """A row for each step; which run carried it out, where they are runs."""
-    asked = {spec.name: _asked(spec) for spec in pipeline.steps}
-    rows = [_row(step, asked.get(step["name"], {}), run_folder, now) for step in steps]
+    specs = {spec.name: spec for spec in pipeline.steps}
+    rows = [_row(step, specs.get(step["name"]), run_folder, now) for step in steps]
     head = list(_HEAD)
     if any("run_id" in step for step in steps):
         head.insert(1, "Run")
@@ -77,7 +78,7 @@ def _table(
     return table(head, rows)
 
 
-def _row(step: StepInfo, asked: Mapping[str, object], run_folder: str, now: datetime) -> list[str]:
+def _row(step: StepInfo, spec: StepSpec | None, run_folder: str, now: datetime) -> list[str]:
     standing = render.step_standing(step)
     report = cast("dict[str, Any]", step.get("report") or {})
     return [
@@ -86,16 +87,24 @@ def _row(step: StepInfo, asked: Mapping[str, object], run_folder: str, now: date
         str(step.get("attempt") or ""),
         render.when(step.get("started_at"), now) or "",
         render.step_took(step, now) if step.get("started_at") else "",
-        _parameters({**asked, **(report.get("parameters") or {})}),
+        _parameters(_given(spec, report.get("parameters") or {})),
         step.get("reason") or "",
         _logs(step, run_folder),
     ]
 
 
-def _asked(spec: StepSpec) -> dict[str, object]:
-    """What the step is given, as it was written: arguments by name, and parameters."""
-    args = spec.workload.args if isinstance(spec.workload, CallSpec) else None
-    return {**(args if isinstance(args, dict) else {}), **spec.parameters}
+def _given(spec: StepSpec | None, reported: Mapping[str, object]) -> dict[str, object]:
+    """What the step is given, by name: as it was written, or as it was once it ran.
+
+    A page is made to be handed on: what is marked as secret is not on it.
+    """
+    if spec is None:
+        return dict(reported)
+    call = spec.workload if isinstance(spec.workload, CallSpec) else None
+    args = call.args if call is not None and isinstance(call.args, dict) else {}
+    secret = call.secret_args if call is not None else []
+    given = {**args, **spec.parameters, **reported}
+    return {name: HIDDEN if name in secret else value for name, value in given.items()}
 
 
 def _parameters(parameters: Mapping[str, object]) -> str:

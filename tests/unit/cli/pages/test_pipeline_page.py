@@ -108,6 +108,21 @@ def test_c26_the_table_has_what_a_step_was_given_and_the_run_that_carried_it_out
     assert "<th>Run</th>" not in a_page()
 
 
+def test_a_page_which_is_handed_on_has_no_secret_argument() -> None:
+    work = {
+        "kind": "call", "target": "lab:f", "args": {"user": "ann", "token": "t0ps"},
+        "secret_args": ["token", "pin"],
+    }  # fmt: skip
+    found = details({})
+    steps = [{"name": "a", "workload": work, "parameters": {"pin": "4711"}}]
+    found["run"]["spec"] = {"workload": {"kind": "pipeline", "steps": steps}}
+    for parameters in ({}, {"pin": "4712"}):
+        infos = [ended("a", "succeeded", report={"parameters": parameters})]
+        text = pipeline_page(found, infos, with_sankey=False, now=NOW)
+        assert ">user=ann, token=***, pin=***<" in text
+        assert not re.search("t0ps|471[12]", text)
+
+
 def test_the_page_has_graph_timeline_table_and_links_to_logs() -> None:
     text = a_page()
     assert text.count("<svg") == 2
