@@ -8,7 +8,7 @@ import pytest
 
 from intendant.errors import IllegalTransition, RunNotFound
 from intendant.protocol.environment import encode_environment
-from intendant.protocol.pipelines import ContinueOrder
+from intendant.protocol.pipelines import ContinueOrder, child_key
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import Secrets, Submission
 from intendant.protocol.study import ResumeSpec, StudySpec
@@ -118,3 +118,38 @@ async def test_a_study_that_has_done_nothing_begins_as_it_was_to_begin(tmp_path:
         assert [isinstance(each, StudySpec) and each.resume for each in resumes] == [
             None, ResumeSpec(run_id=old, errored="resume"),
         ]  # fmt: skip
+
+
+async def test_a_pipeline_that_goes_on_waits_for_the_end_of_the_steps_that_still_run(
+    tmp_path: Path,
+) -> None:
+    steps = [{"name": "a", "workload": {"kind": "command", "argv": ["true"]}}]
+    work = {"kind": "pipeline", "execution": "runs", "steps": steps}
+    going_on = {**work, "continues": {"run_id": 1}}
+    async with opened(tmp_path) as case:
+        store = case.store
+        await store.submit([submission(workload=work)], account="ada")
+        await case.start(1)
+        key = child_key(1, "a", "1")
+        [step] = await store.submit([submission(key=key)], account="ada", for_parents=True)
+        await case.start(step)
+        await case.end(1, FAILED, exit_code=1)
+
+        again = await store.retry([1], account="ada", continuing=ContinueOrder())
+        again += await store.submit([submission(workload=going_on)], account="ada")
+        # One that has begun nothing goes on from the first as well.
+        await store.request_stop(again[:1], outcome=Outcome.CANCELLED, reason="by ada")
+        again += await store.retry(
+            again[:1], account="ada", continuing=ContinueOrder(), nothing_done=again[:1]
+        )
+        assert (await store.run(step)).state is RunState.STOPPING
+        assert await store.candidates({"default": 9}) == []
+
+        await case.end(step, Outcome.CANCELLED)
+
+        offered = await store.candidates({"default": 9})
+        assert [one.run_id for one in offered] == again[1:]
+        # Tried again together with the step's run, it does not come after that one's success.
+        await store.request_stop(again[1:2], outcome=Outcome.CANCELLED, reason="by ada")
+        [_, last] = await store.retry([step, again[1]], account="ada", continuing=ContinueOrder())
+        assert last in [one.run_id for one in await store.candidates({"default": 9})]

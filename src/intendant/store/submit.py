@@ -19,7 +19,7 @@ from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
 from intendant.protocol.study import StudySpec, gone_on
 from intendant.store.cells import Cell
-from intendant.store.dependents import settle
+from intendant.store.dependents import left_by_origins, only_waits, settle
 from intendant.store.queries import secrets_of
 from intendant.store.rows import RunRow, detail_of, keep_spec, new_row, spec_sha256
 from intendant.store.transaction import Transaction
@@ -41,21 +41,21 @@ def submit(
     to that run's account and is as restartable as that.
     """
     run_ids: list[int] = []
-    fresh: dict[int, list[str]] = {}
+    fresh: dict[int, RunSpec] = {}
     owners: set[str] = set()
     for one in runs:
         submission, owner = _as_step(tx, one, account) if for_parents else (one, account)
         run_id = _known_id(tx, submission, owner)
         if run_id is None:
             run_id = _insert(tx, submission, owner, environment)
-            fresh[run_id] = submission.spec.after
+            fresh[run_id] = submission.spec
             owners.add(owner)
         run_ids.append(run_id)
     for owner in owners:
         _check_waiting(tx, owner, limit)
     named = {run.spec.name: run_id for run, run_id in zip(runs, run_ids, strict=True)}
-    for run_id, after in fresh.items():
-        _depend(tx, run_id, [named[name] for name in dict.fromkeys(after)])
+    for run_id, spec in fresh.items():
+        _depend(tx, run_id, spec, [named[name] for name in dict.fromkeys(spec.after)])
     return run_ids
 
 
@@ -97,14 +97,15 @@ def retry(
     if continuing is not None:
         _require_one_that_goes_on(old_runs)
     parents = {old.id: _parents(tx, old, among=run_ids) for old in old_runs}
-    new_ids = {}
+    new_ids: dict[int, int] = {}
+    specs: dict[int, RunSpec] = {}
     for old in old_runs:
         workload = _work_again(old, continuing, has_done=old.id not in nothing_done)
         again = _again(tx, old, parents[old.id], prefix, workload)
-        new_ids[old.id] = _insert(tx, again, account)
+        new_ids[old.id], specs[old.id] = _insert(tx, again, account), again.spec
     _check_waiting(tx, account, limit)
     for old_id, run_id in new_ids.items():
-        _depend(tx, run_id, [new_ids[parent.id] for parent in parents[old_id]])
+        _depend(tx, run_id, specs[old_id], [new_ids[parent.id] for parent in parents[old_id]])
     return list(new_ids.values())
 
 
@@ -187,7 +188,8 @@ def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunR
     rows = tx.execute(
         "SELECT on_run_id FROM dependency WHERE run_id = ? ORDER BY on_run_id", (run.id,)
     ).fetchall()
-    return [tx.run(parent_id) for (parent_id,) in rows if parent_id in among]
+    found = [tx.run(parent_id) for (parent_id,) in rows if parent_id in among]
+    return [parent for parent in found if not only_waits(run, parent)]
 
 
 def _known_id(tx: Transaction, submission: Submission, account: str) -> int | None:
@@ -284,15 +286,19 @@ def _environment_id(tx: Transaction, environment: str | None) -> int | None:
     return int(found[0])
 
 
-def _depend(tx: Transaction, run_id: int, on_run_ids: list[int]) -> None:
-    """Let the run wait for others of its batch, which may have ended if their keys were known."""
-    if not on_run_ids:
+def _depend(tx: Transaction, run_id: int, spec: RunSpec, on_run_ids: list[int]) -> None:
+    """Let the run wait for others of its batch, which may have ended if their keys were known.
+
+    A pipeline that does another one's steps again waits for what is left of those as well.
+    """
+    parents = {row.id: row for row in left_by_origins(tx, spec)}
+    parents |= {on_run_id: tx.run(on_run_id) for on_run_id in on_run_ids}
+    if not parents:
         return
-    parents = [tx.run(on_run_id) for on_run_id in on_run_ids]
-    for parent in parents:
-        tx.execute("INSERT INTO dependency VALUES (?, ?)", (run_id, parent.id))
+    for parent_id in parents:
+        tx.execute("INSERT INTO dependency VALUES (?, ?)", (run_id, parent_id))
     tx.execute(
         "UPDATE run SET open_dependencies = ? WHERE id = ?",
-        (sum(parent.state is not RunState.ENDED for parent in parents), run_id),
+        (sum(parent.state is not RunState.ENDED for parent in parents.values()), run_id),
     )
-    settle(tx, [p for p in parents if p.outcome not in (None, Outcome.SUCCEEDED)])
+    settle(tx, [p for p in parents.values() if p.outcome not in (None, Outcome.SUCCEEDED)])
