@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -45,7 +44,7 @@ from intendant.executor.trials import on_trial_add, on_trial_list, on_trial_stop
 from intendant.executor.troubles import in_a_line
 from intendant.problems import Problem, problems_of
 from intendant.process.crashpoints import crash_point
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.executor_states import Cause
 from intendant.protocol.messages import (
     EXECUTOR_REQUEST,
@@ -101,8 +100,6 @@ from intendant.store.steps import STEPS_FILE, read_step_page
 log = structlog.get_logger()
 
 MAX_REASON = 200
-_LARGE = 64 * 1024
-"""Bytes of a request out of which so many objects come that the garbage collector would notice."""
 
 
 async def answer(desk: Desk, request: Request) -> list[bytes]:
@@ -124,7 +121,7 @@ def parse(adapter: Any, body: list[bytes]) -> Any:
     if len(body) != 1:
         raise InvalidRequest(f"a request has {len(body)} frames; expected one, of JSON")
     try:
-        with uncollected() if len(body[0]) > _LARGE else nullcontext():
+        with uncollected_if(len(body[0]) > LARGE):
             return adapter.validate_json(body[0])
     except ValidationError as error:
         raise InvalidRequest("; ".join(map(_told, problems_of(error)[:10]))) from None

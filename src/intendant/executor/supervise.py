@@ -43,7 +43,7 @@ from intendant.process.identity import send_signal, start_time
 from intendant.process.pidfd import Pidfd
 from intendant.process.report import ReportEnd
 from intendant.process.waits import first_of
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import uncollected_if
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (
     RESPONSE,
@@ -456,7 +456,7 @@ class Supervision:
         delay_s = _ASK_AGAIN_S
         while True:
             try:
-                with uncollected():
+                with uncollected_if(_is_large(request)):
                     word = encode(request)
                 body = await self._parts.governors.request(self.service.encode(), [word])
                 response = RESPONSE.validate_json(body[0])
@@ -556,6 +556,10 @@ class Supervision:
 def _this_process() -> tuple[int, int]:
     """The daemon's pid and start time."""
     return os.getpid(), start_time(os.getpid()) or 0
+
+
+def _is_large(request: Message) -> bool:
+    return isinstance(request, RunStartRequest) and request.spec.kind == "pipeline"
 
 
 def _complete(found: Secrets) -> Secrets:

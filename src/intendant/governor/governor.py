@@ -47,7 +47,7 @@ from intendant.process.report import tell_end
 from intendant.process.stub import Stub
 from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import (
     GOVERNOR_REQUEST,
@@ -138,7 +138,7 @@ class Governor:
         """The bus hands requests over one at a time."""
         word = request.body[0]
         try:
-            with uncollected():
+            with uncollected_if(len(word) > LARGE):
                 message = GOVERNOR_REQUEST.validate_json(word)
         except ValidationError:  # its words repeat what was found, which may be a run's secrets
             log.warning("request_invalid", request=_kind(word), bytes=len(word))

@@ -8,24 +8,56 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import Lock
 
 MANY = 10_000
 """How many new objects are too many to be looked through."""
+LARGE = 64 * 1024
+"""Characters of JSON out of which so many objects come that the collector would notice."""
 
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """No garbage is collected meanwhile. Threads may overlap: the one that stopped it goes on."""
-    was_enabled = gc.isenabled()
-    gc.disable()
+    """No garbage is collected meanwhile. Threads may overlap: the last one out goes on."""
+    _pause.enter()
     try:
         yield
     finally:
-        if was_enabled:
-            if gc.get_count()[0] > MANY:
-                _let_all_be_old()
-            gc.enable()
+        _pause.leave()
+
+
+def uncollected_if(is_large: bool) -> AbstractContextManager[None]:
+    """`uncollected` for much; for little, at no cost."""
+    return uncollected() if is_large else nullcontext()
+
+
+class _Pause:
+    """How many are inside now, and whether the collector was at work before the first came."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = 0
+        self._was_enabled = False
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._was_enabled = gc.isenabled()
+                gc.disable()
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._was_enabled:
+                if gc.get_count()[0] > MANY:
+                    _let_all_be_old()
+                gc.enable()
+
+
+_pause = _Pause()
+"""One for the process, as there is one collector."""
 
 
 def _let_all_be_old() -> None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from intendant.errors import StoreError
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.records import AttemptRecord, EventRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunEvent, RunNote, RunState, after
 from intendant.protocol.specs import RunSpec
@@ -99,7 +99,7 @@ def _read_spec(text: str) -> RunSpec:
     """A large one, as of a pipeline, is read once: its row is at each of the run's turns."""
     known = _LARGE.get(text) if len(text) > LARGE_SPEC else None
     if known is None:
-        with uncollected():
+        with uncollected_if(len(text) > LARGE):
             known = RunSpec.model_validate_json(text)
         keep_spec(text, known)
     return known

@@ -13,7 +13,7 @@ from intendant.errors import (
     KeyConflict,
     unknown_queue,
 )
-from intendant.protocol.bulk import uncollected
+from intendant.protocol.bulk import uncollected_if
 from intendant.protocol.pipelines import ContinueOrder, PipelineSpec, continued, parent_of
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.specs import MAX_SPEC_BYTES, RunSpec, Secrets, Submission, Workload
@@ -226,7 +226,7 @@ def _insert(
         "submitted_at": tx.now(),
     }
     state = RunState.HELD if spec.hold else RunState.QUEUED
-    with uncollected():
+    with uncollected_if(isinstance(spec.workload, PipelineSpec)):
         text = spec.model_dump_json(exclude_defaults=True)
     _check_size(text)
     [(run_id,)] = tx.execute(

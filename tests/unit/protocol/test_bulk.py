@@ -17,6 +17,15 @@ def test_collection_stops_meanwhile_and_goes_on_whatever_happens() -> None:
     assert gc.isenabled()
 
 
+def test_of_several_at_once_the_last_one_out_has_collection_go_on() -> None:
+    with uncollected():
+        second = uncollected()
+        second.__enter__()
+    assert not gc.isenabled(), "the second is still inside"
+    second.__exit__(None, None, None)
+    assert gc.isenabled()
+
+
 def test_what_came_into_being_is_not_looked_through_when_it_goes_on() -> None:
     collections: list[str] = []
 
