@@ -212,7 +212,8 @@ def _time_limit(run: Circumstances) -> datetime | None:
 
 def _ended(run: Circumstances, around: Surroundings) -> Reason:
     record = run.run
-    which = f" in attempt {record.attempt}" if record.attempt > 1 else ""
+    is_attempt_over = record.attempt > 1 and record.started_at is not None  # else: while it waited
+    which = f" in attempt {record.attempt}" if is_attempt_over else ""
     text = f"{record.outcome}{which} at {rfc3339(run.since)} ({_span(around.now - run.since)} ago)"
     text += f": {record.reason}" if record.reason else ""
     if record.outcome is Outcome.INTERRUPTED and record.spec.restartable and run.blamed is None:

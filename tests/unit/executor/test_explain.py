@@ -85,8 +85,11 @@ def of_state(state: RunState, *, seen: dict[str, Any] | None = None, **fields: A
         (of_state(RunState.STOPPING, seen={"stop_reason": "cancelled: by ada"}), FREE, "stopping",
          ("attempt 2 is being stopped since 2030-01-01T12:00:00.000Z (for 1m30s): "
          "cancelled: by ada")),
-        (of_state(RunState.ENDED, outcome=Outcome.FAILED, reason="exit_code: 2"), FREE, "ended",
+        (of_state(RunState.ENDED, outcome=Outcome.FAILED, reason="exit_code: 2", started_at=THEN),
+         FREE, "ended",
          "failed in attempt 2 at 2030-01-01T12:00:00.000Z (1m30s ago): exit_code: 2"),
+        (of_state(RunState.ENDED, outcome=Outcome.CANCELLED, reason="cancelled: by ada"), FREE,
+         "ended", "cancelled at 2030-01-01T12:00:00.000Z (1m30s ago): cancelled: by ada"),
         (of_state(RunState.ENDED, outcome=Outcome.SUCCEEDED, attempt=1), FREE, "ended",
          "succeeded at 2030-01-01T12:00:00.000Z (1m30s ago)"),
     ],
