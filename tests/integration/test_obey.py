@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 
+from intendant.broker.config import BrokerConfig, Endpoint
 from intendant.errors import StoreError
 from intendant.executor import troubles
+from intendant.executor.configuration import Configuration
 from intendant.executor.desk import Desk
-from intendant.executor.lifecycle import Order
+from intendant.executor.executor import Executor
+from intendant.executor.hub import Hub
+from intendant.executor.lifecycle import Lifecycle, Order
 from intendant.executor.obey import obey_orders
 from intendant.executor.on_end import EndCommands
+from intendant.executor.parts import utc_now
 from intendant.executor.scheduler import Scheduler
 from intendant.executor.service import ServiceReport
 from intendant.process.service_manager import ServiceManager
@@ -101,3 +106,24 @@ async def test_a_daemon_that_is_to_end_after_all_leaves_it_to_the_next_one(
 
         assert daemon.attempt.launcher.born == []
         assert (await daemon.attempt.case.store.run(daemon.attempt.run_id)).state == "stopping"
+
+
+async def test_a_daemon_that_drains_since_its_start_looks_for_what_may_start_once_it_can(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt:
+        parts, lifecycle = attempt.parts, Lifecycle()
+        desk = Desk(parts, Hub(), lifecycle, tmp_path, utc_now())
+        executor = Executor(
+            Configuration(parts.settings), None, BrokerConfig((Endpoint("ipc:///bus", True),)),
+            state_dir=tmp_path, runtime_dir=tmp_path, life_line=None, umask=0o22,
+            reload=lambda: Configuration(parts.settings), on_ready=lambda: None,
+            report=ServiceReport(ServiceManager()),
+        )  # fmt: skip
+        lifecycle.obey(Order(Policy.DRAIN, Cause.SIGTERM))
+        desk.schedule_wanted.clear()
+        parts.broker.ready.set()
+
+        await executor._announce(desk)
+
+        assert desk.schedule_wanted.is_set()

@@ -222,6 +222,7 @@ class Executor:
         """Serving begins when broker and launcher do; recovery lies behind us by then."""
         await desk.parts.broker.ready.wait()
         if desk.lifecycle.state is not ExecutorState.PRISTINE:
+            desk.schedule_wanted.set()  # who drains since its start has steps' runs to start, too
             return
         desk.lifecycle.on(ExecutorEvent.HELPERS_READY)
         desk.lifecycle.on(ExecutorEvent.RECOVERED)
