@@ -47,6 +47,8 @@ from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
 from intendant.protocol.selectors import Selection
+from intendant.protocol.step_records import StepInfo, cut_off
+from intendant.protocol.step_states import StepState
 from intendant.store.steps import (
     CHANGES_FILE,
     STEPS_FILE,
@@ -143,12 +145,13 @@ def _is_news(run: RunRecord, message: RunWaitRequest) -> bool:
 async def on_step_watch(
     desk: Desk, message: StepWatchRequest, request: Request, who: Asker
 ) -> Message:
-    """Every step as it is, then each change, until the run has ended."""
+    """Every step as it is, then each change, until the run has ended, and with it every step."""
     run_id = await select_one(desk, message.selection, who)
     run = await desk.parts.store.run(run_id)
     if not isinstance(run.spec.workload, PipelineSpec):
         raise InvalidRequest(f"run {run_id} is a {run.spec.workload.kind}: it has no steps")
     folder = desk.parts.spool.run_folder(run_id)
+    unfinished: dict[str, StepInfo] = {}
     last_id = 0
     with desk.hub.subscribe([run_id]) as subscription:
         # Before its first attempt there is no folder, and afterwards it may be pruned.
@@ -161,13 +164,27 @@ async def on_step_watch(
                 found, last_id = await asyncio.to_thread(
                     read_changed_steps, folder / STEPS_FILE, after_id=last_id
                 )
-                for at in range(0, len(found), STEPS_AT_ONCE):
-                    page = StepsChanged(steps=found[at : at + STEPS_AT_ONCE])
-                    await request.partial(encode(page))
+                await _send_steps(request, found)
+                _keep_unfinished(unfinished, found)
                 if run.state is RunState.ENDED or written is None:
+                    ends = [cut_off(step, at=run.finished_at) for step in unfinished.values()]
+                    await _send_steps(request, ends)
                     return StepWatchResponse(run_id=run_id)
                 async with ticking(desk, request):
                     await first_of(written.wait_written(CHANGES_FILE), subscription.wait_changes())
+
+
+async def _send_steps(request: Request, steps: list[StepInfo]) -> None:
+    for at in range(0, len(steps), STEPS_AT_ONCE):
+        await request.partial(encode(StepsChanged(steps=steps[at : at + STEPS_AT_ONCE])))
+
+
+def _keep_unfinished(unfinished: dict[str, StepInfo], found: list[StepInfo]) -> None:
+    for step in found:
+        if step.state is StepState.ENDED:
+            unfinished.pop(step.name, None)
+        else:
+            unfinished[step.name] = step
 
 
 async def on_event_list(
