@@ -1,7 +1,7 @@
 """What must be done and can't be for the moment: shown to people, and not tried without end.
 
 The run keeps its state meanwhile. Once the daemon is to end, what the next one finds in the spool
-anyway is left to that.
+anyway is left to that; one that drains has time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from intendant.store.insist import insist
 T = TypeVar("T")
 
 LEAVE_S = 5.0
-"""How long a daemon that is to end tries on."""
+"""How long a daemon that is to end, and does not drain, tries on."""
 _LAST_TRIES_S = 0.5
 
 
@@ -65,7 +65,7 @@ class Troubles:
         return next((each for each in self._shown.values() if each.run_id == run_id), None)
 
     def hurry(self) -> None:
-        """The daemon is to end: what can be left is left soon."""
+        """The daemon is to end, and does not drain: what can be left is left soon."""
         self._hurried.set()
 
     async def insist(
@@ -78,7 +78,7 @@ class Troubles:
     ) -> T:
         """What `act` gives, tried again and again while the disk refuses.
 
-        `LeftToRecovery` if it `can_be_left`, and the daemon has been to end for `LEAVE_S`.
+        `LeftToRecovery` if it `can_be_left`, and the daemon was told to `hurry` `LEAVE_S` ago.
         """
         pause = _Leaving(self._hurried, f"run {run_id}: {what}") if can_be_left else asyncio.sleep
         try:
