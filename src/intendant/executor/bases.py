@@ -15,7 +15,7 @@ from intendant.protocol.pipelines import BaseSpec, PipelineSpec, StepSpec, based
 from intendant.protocol.specs import Submission, Workload
 from intendant.protocol.study import StudySpec
 from intendant.store.spool import Spool
-from intendant.store.steps import STEPS_FILE
+from intendant.store.steps import STEPS_FILE, read_step_page
 from intendant.store.trials import TRIALS_FILE, read_study
 
 
@@ -94,8 +94,7 @@ def without_state(spool: Spool, run_ids: Iterable[int]) -> set[int]:
 
 def _has_state(run_folder: Path) -> bool:
     try:
-        return (run_folder / STEPS_FILE).exists() or read_study(
-            run_folder / TRIALS_FILE
-        ) is not None
+        has_steps = read_step_page(run_folder / STEPS_FILE, offset=0).total > 0
+        return has_steps or read_study(run_folder / TRIALS_FILE) is not None
     except StoreError:
         return True  # it is damaged, as whoever wants to go on from it will say

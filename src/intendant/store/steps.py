@@ -309,11 +309,14 @@ def _reading(path: Path) -> Iterator[apsw.Connection | None]:
         yield connection if version else None
 
 
-def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) -> None:
+def copy_steps(
+    source: Path, target: Path, *, old_folder: str, new_folder: str, rerun: Sequence[str] = ()
+) -> None:
     """Begin a pipeline's database with what stands in another as of now.
 
     What the steps left is in another run's folder now, as their reports say then; what they
-    returned stays as it is.
+    returned stays as it is. The steps in `rerun` have an empty fingerprint in the copy: what they
+    have done counts for nothing that they can be asked for.
     """
     copy_database(source, target)
     with database_errors(target), closing(apsw.Connection(str(target))) as new:
@@ -322,6 +325,9 @@ def copy_steps(source: Path, target: Path, *, old_folder: str, new_folder: str) 
             "replace(report, :old, :new), "
             "json_set(replace(report, :old, :new), '$.outputs', report ->> 'outputs'))",
             {"old": old_folder + "/", "new": new_folder + "/"},
+        )
+        new.executemany(
+            "UPDATE step SET fingerprint = '' WHERE name = ?", [(name,) for name in rerun]
         )
 
 
