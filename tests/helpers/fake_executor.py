@@ -23,7 +23,7 @@ from intendant.protocol.records import (
     RunRecord,
 )
 from intendant.protocol.run_states import Outcome, RunState, Situation
-from intendant.protocol.selectors import parse_selection
+from intendant.protocol.selectors import parse_selection, with_last
 from intendant.protocol.specs import Submission
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.workloads import CallSpec
@@ -82,6 +82,11 @@ class FakeExecutor:
         request = m.STREAM_REQUEST.validate_json(body[0])
         self.requests.append(request)
         try:
+            if request.selection and parse_selection(request.selection).last:
+                [last] = self._chosen(["last"])
+                yield False, [m.encode(m.StreamTick(last=last.id))]
+                selection = with_last(request.selection, last.id)
+                request = request.model_copy(update={"selection": selection})
             match request:
                 case m.RunWaitRequest():
                     yield from self._wait(request)
@@ -315,7 +320,8 @@ class FakeExecutor:
         ids |= set(self.runs) if wanted.all else set()
         ids |= {max(self.runs, default=0)} if wanted.last else set()
         if unknown := ids - set(self.runs):
-            raise RunNotFound(f"there is no run {min(unknown)}")
+            missing = min(unknown)
+            raise RunNotFound(f"there is no run {missing}" if missing else "no run yet")
         return [self.runs[run_id] for run_id in sorted(ids)]
 
 

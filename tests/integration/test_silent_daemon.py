@@ -10,7 +10,7 @@ import pytest
 
 from intendant import AsyncClient, Client
 
-LATE = r"^not ended within 0\.01 s: run 1$"
+LATE = r"^not ended within 0\.01 s: runs? (1|last)$"
 
 
 @pytest.fixture
@@ -21,12 +21,16 @@ def silent(tmp_path: Path) -> Iterator[str]:
         yield f"ipc://{tmp_path}/client.sock"
 
 
-def test_a_wait_that_ends_before_the_daemon_has_answered_is_a_time_out(silent: str) -> None:
+@pytest.mark.parametrize("run", [1, "last"])
+def test_a_wait_that_ends_before_the_daemon_has_answered_is_a_time_out(
+    silent: str, run: int | str
+) -> None:
     with Client(silent) as client, pytest.raises(TimeoutError, match=LATE):
-        client.wait(1, timeout_s=0.01)
+        client.wait(run, timeout_s=0.01)
 
 
-async def test_so_it_is_for_an_async_client(silent: str) -> None:
+@pytest.mark.parametrize("run", [1, "last"])
+async def test_so_it_is_for_an_async_client(silent: str, run: int | str) -> None:
     async with AsyncClient(silent) as client:
         with pytest.raises(TimeoutError, match=LATE):
-            await client.wait(1, timeout_s=0.01)
+            await client.wait(run, timeout_s=0.01)

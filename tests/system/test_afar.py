@@ -19,7 +19,7 @@ import zmq
 from intendant.broker.keys import read_pair
 from intendant.broker.sync_client import SyncConnection
 from intendant.client.client import Client
-from intendant.errors import AccessDenied, Busy
+from intendant.errors import AccessDenied, Busy, RunNotFound
 from tests.helpers.bus import send_without_end
 from tests.helpers.daemon import INTENDANT, Daemon, daemon_folders
 from tests.helpers.keys import Keys, listening
@@ -59,6 +59,7 @@ def afar() -> Iterator[Afar]:
         for name, role in (("ann", "submit"), ("bob", "submit"), ("olga", "observe"),
                            ("oscar", "operate"), ("ada", "admin")):  # fmt: skip
             keys.authorize(name, role)
+        keys.authorize("sue", more=', sees = "all"')
         keys.make("stranger")
         yield Afar(daemon, keys, listening(daemon, keys, "--slots", "4", host=SERVER_HOST))
 
@@ -236,6 +237,28 @@ def test_anothers_run_looks_like_one_that_does_not_exist(afar: Afar) -> None:
 
     assert afar.run("oscar", "logs", run_id).stdout == "private-77\n"
     assert afar.run("oscar", "cancel", run_id).returncode == 0
+
+
+def test_the_last_run_of_a_stream_is_the_last_that_the_stream_may_be_about(afar: Afar) -> None:
+    with Client(afar.keys.address("sue", afar.endpoint)) as sue:
+        with pytest.raises(RunNotFound, match="no run yet"):
+            list(sue.logs("last"))
+        own = sue.submit(["echo", "sue's"])
+        others = int(afar.submit("ann", "sh", "-c", "exit 7"))
+
+        assert b"".join(sue.logs("last", follow=True)) == b"sue's\n"
+        assert [run["id"] for run in sue.wait("last")] == [others]
+        assert own.id < others
+
+
+def test_a_stream_about_the_last_run_begins_by_saying_which_it_is(afar: Afar) -> None:
+    run_id = int(afar.submit("ann", "true"))
+    request = {"protocol_version": 1, "kind": "event_list_request", "selection": ["last"]}
+    body = [json.dumps(request).encode()]
+    with closing(SyncConnection(afar.endpoint, keys=afar.keys.of("oscar"))) as connection:
+        _, [first] = next(iter(connection.stream(b"stream", lambda: body, timeout_s=60)))
+
+    assert json.loads(first) == {"protocol_version": 1, "kind": "stream_tick", "last": run_id}
 
 
 def test_an_accounts_queue_is_bounded_and_others_are_not_held_up(folders: Daemon) -> None:

@@ -233,7 +233,6 @@ class AsyncClient:
         now_s = asyncio.get_running_loop().time
         deadline = None if limit is None else now_s() + limit.timeout_s
         resumption = Resumption(reading, self.endpoint)
-        reading.selection = await self.converse(talk.settled(reading.selection))
         while True:
             try:
                 async with aclosing(self._read_once(reading)) as parts:

@@ -249,7 +249,6 @@ class Client:
         limit = reading.limit
         deadline = None if limit is None else time.monotonic() + limit.timeout_s
         resumption = Resumption(reading, self.endpoint)
-        reading.selection = self._converse(talk.settled(reading.selection))
         while True:
             try:
                 with closing(self._read_once(reading, deadline)) as parts:

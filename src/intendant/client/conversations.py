@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, cast
 
 from intendant.client import wire
+from intendant.client.place import Place
 from intendant.client.run import Selection, Stream, texts
 from intendant.errors import ProtocolError
 
@@ -59,9 +60,6 @@ class Limit:
 class Reading(Protocol[T_co]):
     """A stream: what to ask for (again, from its place) and what is new in an answer."""
 
-    selection: list[str]
-    """The runs that it is about, of which none may be another one when it is asked again."""
-
     @property
     def final(self) -> str: ...
 
@@ -78,7 +76,7 @@ class Reading(Protocol[T_co]):
     def take(self, body: Sequence[bytes]) -> Sequence[T_co]: ...
 
 
-class WaitReading:
+class WaitReading(Place):
     """Each run as it is now and as it changes, until all (or any) have ended."""
 
     final = "run_wait_response"
@@ -87,7 +85,7 @@ class WaitReading:
     def __init__(
         self, selection: Selection, *, any: bool, changes: bool, timeout_s: float | None = None
     ) -> None:
-        self.selection = texts(selection)
+        super().__init__(texts(selection))
         self.limit = _limit(selection, timeout_s)
         self._any = any
         self._changes = changes
@@ -100,18 +98,18 @@ class WaitReading:
 
     def take(self, body: Sequence[bytes]) -> list[RunInfo]:
         """The runs in a PARTIAL: none in a tick."""
-        message = wire.response(body, "runs_changed", "stream_tick")
+        message = self._part(body, "runs_changed")
         return cast("list[RunInfo]", message.get("runs", []))
 
 
-class StepReading:
+class StepReading(Place):
     """Each step of a pipeline as it is now and as it changes, until the run has ended."""
 
     final = "step_watch_response"
     keeps_place = False
 
     def __init__(self, selection: Selection, timeout_s: float | None) -> None:
-        self.selection = texts(selection)
+        super().__init__(texts(selection))
         self.limit = _limit(selection, timeout_s)
 
     def request(self) -> list[bytes]:
@@ -120,17 +118,8 @@ class StepReading:
 
     def take(self, body: Sequence[bytes]) -> list[StepInfo]:
         """The steps in a PARTIAL: none in a tick."""
-        message = wire.response(body, "steps_changed", "stream_tick")
+        message = self._part(body, "steps_changed")
         return cast("list[StepInfo]", message.get("steps", []))
-
-
-def settled(selection: list[str]) -> Conversation[list[str]]:
-    """The selection with an id for `last`, which would mean another run when it is asked again."""
-    parts = [part.strip() for text in selection for part in text.split(",")]
-    if "last" not in parts:
-        return selection
-    [newest] = yield from runs(selection=["last"], limit=1)
-    return [str(newest["id"]) if part == "last" else part for part in parts]
 
 
 def submit(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from intendant.client import wire
+from intendant.client.place import Place
 from intendant.client.shapes import EventInfo
 
 
-class EventCursor:
+class EventCursor(Place):
     """The place in the log: after a lost connection the same events neither miss nor repeat."""
 
     final = "event_list_response"
@@ -17,7 +18,7 @@ class EventCursor:
     limit = None
 
     def __init__(self, selection: list[str], *, after_id: int, follow: bool) -> None:
-        self.selection = selection
+        super().__init__(selection)
         self._last_id = after_id
         self._follow = follow
 
@@ -32,7 +33,7 @@ class EventCursor:
 
     def take(self, body: Sequence[bytes]) -> list[EventInfo]:
         """The new events in a PARTIAL: none in a tick."""
-        message = wire.response(body, "event_batch", "stream_tick")
+        message = self._part(body, "event_batch")
         sent = cast(list[EventInfo], message.get("events", []))
         # An event without a detail travels without it (fields at their default are left out).
         found = [cast(EventInfo, {**event, "detail": event.get("detail", {})}) for event in sent]

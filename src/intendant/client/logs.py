@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intendant.client import wire
+from intendant.client.place import Place
 from intendant.client.run import Stream
 from intendant.errors import ProtocolError
 
 
-class LogCursor:
+class LogCursor(Place):
     """The place in a run's log: after a lost connection the same bytes neither miss nor repeat."""
 
     final = "log_response"
@@ -25,7 +26,7 @@ class LogCursor:
         follow: bool,
         step: str | None = None,
     ) -> None:
-        self.selection = selection
+        super().__init__(selection)
         self._stream = stream
         self._attempt = attempt
         self._is_free = attempt is None
@@ -48,7 +49,7 @@ class LogCursor:
 
     def take(self, body: Sequence[bytes]) -> list[bytes]:
         """The new bytes in a PARTIAL: none in a tick, none in what was already taken."""
-        chunk = wire.response(body, "log_chunk", "stream_tick")
+        chunk = self._part(body, "log_chunk")
         if chunk["kind"] == "stream_tick":
             return []
         attempt, offset, data = _read_chunk(chunk, body)

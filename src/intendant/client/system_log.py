@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from intendant.client import wire
+from intendant.client.place import Place
 from intendant.client.shapes import LogLineInfo
 
 
-class SystemLogCursor:
+class SystemLogCursor(Place):
     """The place in the log is a moment: after a lost connection its lines come again."""
 
     final = "system_log_response"
@@ -17,7 +18,7 @@ class SystemLogCursor:
     limit = None
 
     def __init__(self, selection: list[str], *, level: str, follow: bool) -> None:
-        self.selection = selection
+        super().__init__(selection)
         self._level = level
         self._follow = follow
         self._moment: str | None = None
@@ -35,7 +36,7 @@ class SystemLogCursor:
 
     def take(self, body: Sequence[bytes]) -> list[LogLineInfo]:
         """The new lines in a PARTIAL: none in a tick."""
-        message = wire.response(body, "system_log_batch", "stream_tick")
+        message = self._part(body, "system_log_batch")
         lines = cast(list[LogLineInfo], message.get("lines", []))
         return [line for line in lines if self._is_new(line)]
 

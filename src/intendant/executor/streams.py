@@ -38,6 +38,8 @@ from intendant.protocol.messages import (
     StepsChanged,
     StepWatchRequest,
     StepWatchResponse,
+    StreamRequest,
+    StreamTick,
     SystemLogBatch,
     SystemLogRequest,
     SystemLogResponse,
@@ -46,7 +48,7 @@ from intendant.protocol.messages import (
 from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.records import RunRecord
 from intendant.protocol.run_states import RunState
-from intendant.protocol.selectors import Selection
+from intendant.protocol.selectors import Selection, with_last
 from intendant.protocol.step_records import StepInfo, cut_off
 from intendant.protocol.step_states import StepState
 from intendant.store.steps import (
@@ -108,15 +110,26 @@ class StreamPool:
 
 async def answer(desk: Desk, request: Request) -> Message:
     """The FINAL of one stream, its parts sent before. Never raises for what a client sent."""
-    message: Message | None = None
+    message: StreamRequest | None = None
     try:
         message = parse(STREAM_REQUEST, request.body)
         who = admit(message, request.caller)
+        if message.selection and selection_of(message.selection).last:
+            message = await _settled(desk, message, request, who)
         return await STREAMS[type(message)](desk, message, request, who)
     except (RequestRefused, StoreError) as error:
         if isinstance(error, RequestRefused):
             desk.audit.note(error, request.caller, message)
         return refused(error)
+
+
+async def _settled(
+    desk: Desk, message: StreamRequest, request: Request, who: Asker
+) -> StreamRequest:
+    """The message with an id for `last`, which the client is told: it may have to ask again."""
+    last = await select_one(desk, ["last"], who)
+    await request.partial(encode(StreamTick(last=last)))
+    return message.model_copy(update={"selection": with_last(message.selection, last)})
 
 
 async def on_run_wait(desk: Desk, message: RunWaitRequest, request: Request, who: Asker) -> Message:

@@ -626,9 +626,13 @@ class SystemLogResponse(Message):
 
 
 class StreamTick(Message):
-    """PARTIAL: nothing happened, the stream is alive."""
+    """PARTIAL: nothing happened, the stream is alive.
+
+    A stream that was asked for with `last` begins with one that says which run that is.
+    """
 
     kind: Literal["stream_tick"] = "stream_tick"
+    last: int | None = Field(default=None, ge=1, description="the run that `last` means here")
 
 
 # --- anybody → client ----------------------------------------------------------------------------

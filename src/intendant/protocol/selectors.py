@@ -44,3 +44,8 @@ def parse_selection(texts: list[str]) -> Selection:
     if not (ids or ranges or words):
         raise ValueError(f"no run was named: expected {_EXPECTED}")
     return Selection(tuple(ids), tuple(ranges), "last" in words, "all" in words)
+
+
+def with_last(texts: list[str], run_id: int) -> list[str]:
+    """The same selectors with an id for `last`."""
+    return [text.replace("last", str(run_id)) for text in texts]

@@ -157,12 +157,21 @@ def test_a_stream_that_is_asked_for_again_is_still_about_the_run_that_was_the_la
     read: str,
 ) -> None:
     executor = FakeExecutor(log={"stdout": b"all"})
-    client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=(0,)))
-    for _ in range(3):
-        client.submit(["true"])
-    list(getattr(client, read)("last"))
-    asked = [one.selection for one in executor.requests if isinstance(one, STREAM_REQUESTS)]
-    assert asked == [["3"]] * 2
+    client = client_of(executor, connection=lambda: FakeConnection(executor, cuts=(1,)))
+    client.submit_all([{"workload": {"kind": "command", "argv": ["true"]}}] * 3)
+    list(getattr(client, read)(["1, last"] if read == "watch" else "last"))
+    first, again = (one for one in executor.requests if isinstance(one, STREAM_REQUESTS))
+    assert (first.selection, again.selection) in ((["last"], ["3"]), (["1, last"], ["1, 3"]))
+
+
+@pytest.mark.parametrize("read", ["logs", "watch", "watch_steps", "events", "system_log"])
+def test_a_stream_about_the_last_run_is_the_only_question_and_refused_where_there_is_none(
+    read: str,
+) -> None:
+    executor = FakeExecutor()
+    with pytest.raises(RunNotFound, match="no run yet"):
+        list(getattr(client_of(executor), read)("last"))
+    assert len(executor.requests) == 1
 
 
 class Bereft(FakeConnection):
