@@ -239,10 +239,11 @@ class Pipeline:
         from pydantic import ValidationError
 
         from intendant.problems import explain_validation_error
+        from intendant.protocol.fields import NEW
         from intendant.protocol.specs import RunSpec
 
         try:
-            RunSpec.model_validate(self.spec())
+            RunSpec.model_validate(self.spec(), context=NEW)
         except ValidationError as error:
             raise InvalidRequest(explain_validation_error(error, source=self.name)) from None
 

@@ -46,6 +46,7 @@ from intendant.problems import Problem, problems_of
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.executor_states import Cause
+from intendant.protocol.fields import NEW
 from intendant.protocol.messages import (
     EXECUTOR_REQUEST,
     ErrorResponse,
@@ -122,7 +123,7 @@ def parse(adapter: Any, body: list[bytes]) -> Any:
         raise InvalidRequest(f"a request has {len(body)} frames; expected one, of JSON")
     try:
         with uncollected_if(len(body[0]) > LARGE):
-            return adapter.validate_json(body[0])
+            return adapter.validate_json(body[0], context=NEW)
     except ValidationError as error:
         raise InvalidRequest("; ".join(map(_told, problems_of(error)[:10]))) from None
 

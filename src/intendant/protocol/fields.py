@@ -39,6 +39,11 @@ Place = Annotated[int, Field(ge=0, le=MAX_RUN_ID)]
 """How far a reader has got: an offset, or the id of a row."""
 
 
+NEW = {"is_new": True}
+"""The context in which something is validated that nobody has taken yet. Only there may a version
+ask for more than an earlier one did: what is stored must stay readable."""
+
+
 class Model(BaseModel):
     """What every model on the wire has in common: immutable, closed, explicit.
 

@@ -87,6 +87,16 @@ def make_graph(steps: Sequence[Node], parameters: Mapping[str, object]) -> Graph
     return Graph(parents, children, inferred, _in_order(parents, children))
 
 
+def check_own_parameters(steps: Sequence[Node]) -> None:
+    """`ValueError` names the parameters that are made of the same step's; else they are sound."""
+    problems = _Problems()
+    for step in steps:
+        for reference in references_in(dict(step.texts()).get(OWN)):
+            if reference.step == OWN:
+                problems.add(f"step {step.name!r}: {OWN}: {reference.text}: {_OF_THEMSELVES}")
+    problems.raise_any()
+
+
 def _each_once(names: list[str]) -> tuple[str, ...]:
     return tuple(names) if len(names) <= 1 else tuple(dict.fromkeys(names))
 
@@ -135,8 +145,7 @@ def _steps_meant(
     for field, value in step.texts():
         try:
             for reference in references_in(value):
-                circle = _OF_THEMSELVES if (field, reference.step) == (OWN, OWN) else None
-                if wrong := circle or _wrong(step, reference, known, parameters, problems):
+                if wrong := _wrong(step, reference, known, parameters, problems):
                     problems.add(f"step {step.name!r}: {field}: {reference.text}: {wrong}")
                 elif reference.is_of_step:
                     found.append(reference.step)

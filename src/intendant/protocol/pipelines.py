@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field, JsonValue, StringConstraints, model_validator
+from pydantic import Field, JsonValue, StringConstraints, ValidationInfo, model_validator
 
 from intendant.problems import InWords
 from intendant.protocol.fields import (
+    NEW,
     KnownRun,
     Model,
     PassablePath,
@@ -20,7 +21,7 @@ from intendant.protocol.fields import (
     Target,
     Variables,
 )
-from intendant.protocol.graph import Graph, make_graph
+from intendant.protocol.graph import Graph, check_own_parameters, make_graph
 from intendant.protocol.references import as_text, escape
 from intendant.protocol.workloads import CallSpec, CommandSpec
 
@@ -220,9 +221,11 @@ class PipelineSpec(Model):
     umask: int | None = Field(default=None, ge=0, le=0o777, description="file mode mask")
 
     @model_validator(mode="after")
-    def _is_sound(self) -> PipelineSpec:
+    def _is_sound(self, info: ValidationInfo) -> PipelineSpec:
         """Make the graph, which raises what is wrong with it."""
         self.graph  # noqa: B018
+        if info.context == NEW:  # an earlier version has taken others
+            check_own_parameters([step for step in self.steps if step.parameters])
         for step in self.steps:
             if is_pickled(step) and self.pickle_sha256 is None:
                 raise ValueError(f"step {step.name!r} is pickled, but the pipeline has no pickle")
@@ -275,7 +278,7 @@ def continued(
         else _passed_on(pipeline.continues, order.rerun),
     }
     fields = {name: getattr(pipeline, name) for name in PipelineSpec.model_fields}
-    return PipelineSpec(**{**fields, **changed})
+    return PipelineSpec.model_validate({**fields, **changed}, context=NEW)
 
 
 def _passed_on(continuation: Continuation | None, rerun: list[str]) -> Continuation | None:

@@ -16,7 +16,7 @@ from pydantic import Field, JsonValue, ValidationError
 from intendant.errors import SettingsError
 from intendant.problems import Key, Problem, explain_validation_error, found, problems_of
 from intendant.protocol.bulk import uncollected
-from intendant.protocol.fields import Arguments, Name, QueueName
+from intendant.protocol.fields import NEW, Arguments, Name, QueueName
 from intendant.protocol.filefields import FileModel, Limit, Retry, Umask, Wait
 from intendant.protocol.pipelines import Execution, PipelineSpec, StepName
 from intendant.protocol.specs import RunSpec, check_dependencies
@@ -222,7 +222,7 @@ def parse_run_file(data: object, *, source: str, resumes: Resumes | None = None)
             problems += [Problem((*at, *problem.key), problem.text) for problem in unclear]
             continue
         try:
-            specs.append(RunSpec.model_validate(_fields_of_spec(table, resumes)))
+            specs.append(RunSpec.model_validate(_fields_of_spec(table, resumes), context=NEW))
         except ValidationError as error:
             problems += [
                 Problem((*at, *_key_in_file(problem.key)), problem.text)

@@ -47,3 +47,15 @@ def test_a_refused_request_does_not_quote_what_may_be_secret(request_: dict[str,
 
     assert str(refused.value)
     assert CANARY not in "".join(traceback.format_exception(refused.value))
+
+
+def test_c6_a_new_pipeline_has_no_parameter_made_of_its_steps_own_parameters() -> None:
+    step = {
+        "name": "a", "parameters": {"x": 1, "y": "${parameters.x}"},
+        "workload": {"kind": "command", "argv": ["true"]},
+    }  # fmt: skip
+    run = {"spec": {"workload": {"kind": "pipeline", "steps": [step]}}}
+    body = json.dumps({"kind": "run_submit_request", "runs": [run]}).encode()
+
+    with pytest.raises(InvalidRequest, match=r"step 'a': parameters: .*one of the parameters"):
+        parse(EXECUTOR_REQUEST, [body])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from intendant.protocol.fields import NEW
 from intendant.protocol.pipelines import PipelineSpec, StepSpec, based
 from intendant.protocol.specs import RunSpec
 
@@ -19,7 +20,7 @@ def step(name: str, *argv: str, **fields: object) -> dict[str, object]:
 
 def refusal(*steps: dict[str, object], **fields: object) -> str:
     with pytest.raises(ValidationError) as refused:
-        pipeline(*steps, **fields)
+        PipelineSpec.model_validate({"kind": "pipeline", "steps": steps, **fields}, context=NEW)
     return str(refused.value.errors()[0]["msg"])
 
 
@@ -47,9 +48,15 @@ def test_a_step_that_comes_after_itself_is_refused() -> None:
 
 
 def test_c6_a_parameter_that_is_made_of_its_steps_own_parameters_is_refused() -> None:
-    text = refusal(step("a", parameters={"x": "<${parameters.x}>", "y": ["${parameters.z}"]}))
+    own = {"x": "<${parameters.x}>", "y": ["${parameters.z}"], "z": 1}
+    text = refusal(step("a", parameters=own))
     assert "step 'a': parameters: ${parameters.x}: found one of the parameters" in text
     assert "${parameters.z}" in text
+
+
+def test_c6_such_a_parameter_in_a_run_that_an_earlier_version_took_is_read() -> None:
+    stored = pipeline(step("a", parameters={"x": 1, "y": "${parameters.x}-2"}))
+    assert PipelineSpec.model_validate_json(stored.model_dump_json()).graph.order() == ["a"]
 
 
 def test_c6_a_reference_to_no_step_is_refused_with_its_field() -> None:

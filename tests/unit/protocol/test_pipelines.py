@@ -55,6 +55,10 @@ def test_clearml_c3_a_step_keeps_what_was_said_of_it_and_has_nothing_else() -> N
         ({"name": "a", "argv": ["true"], "queue": ""}, "steps[0].queue: "),
         ({"name": "a", "argv": ["${b.outputs}"]}, "step 'a': argv: ${b.outputs}: found 'b'"),
         ({"name": "a", "argv": ["${b}"]}, "step 'a': argv: ${b} is no reference"),
+        (
+            {"name": "a", "argv": ["b"], "parameters": {"x": 1, "y": "${parameters.x}"}},
+            "step 'a': parameters: ${parameters.x}: found one of the parameters",
+        ),
     ],
 )
 def test_clearml_c4_what_is_wrong_with_a_step_is_said_with_step_and_field(

@@ -81,6 +81,9 @@ def test_a_pipeline_goes_on_only_with_steps_that_it_has() -> None:
 def test_a_parameter_that_the_pipeline_has_not_is_refused() -> None:
     with pytest.raises(ValueError, match=r"run 17: parameters: found 'bottom', expected .*top"):
         continued(SPEC, 17, ContinueOrder(parameters={"bottom": 5}))
+    made_of_own = ContinueOrder(step_parameters={"d": {"x": 1, "y": "${parameters.x}"}})
+    with pytest.raises(ValueError, match="found one of the parameters"):
+        continued(SPEC, 17, made_of_own)
 
 
 def test_of_a_run_that_has_done_nothing_what_it_was_to_go_on_from_counts() -> None:
