@@ -19,7 +19,14 @@ from intendant.store.trials import (
     read_trials,
 )
 from intendant.workloads.study.exporting import _storage, export
-from intendant.workloads.study.keeping import Past, Policy, write
+from intendant.workloads.study.keeping import (
+    AS_WITHIN_A_RUN,
+    LEFT_OUT,
+    Past,
+    Policy,
+    settle,
+    write,
+)
 from intendant.workloads.study.saving import save
 from intendant.workloads.study.snapshots import LATEST, Place, Snapshots, fetch
 from tests.unit.workloads.study.studies import Desk, a_study, answered, make_spec, only, started
@@ -107,11 +114,11 @@ def test_a_hook_that_can_not_save_its_state_does_not_end_the_study(folder: Path)
     assert row.searcher == b"searcher"
 
 
-def go_on(folder: Path, policy: Policy) -> Desk:
+def go_on(folder: Path) -> Desk:
     """The study that goes on from the folder, begun."""
     study = a_study(proposals=0, at_once=9, begin=False)
     with TrialStore(folder / TRIALS_FILE) as store:
-        past = Past(store, study.loop.spec, policy)
+        past = Past(store, study.loop.spec, AS_WITHIN_A_RUN)
         study.loop.admit(past.unfinished(), past.tally(), proposed=4)
         study.loop.begin()
         study.take()
@@ -121,7 +128,7 @@ def go_on(folder: Path, policy: Policy) -> Desk:
 
 def test_t21_unfinished_trials_go_on_the_one_changed_last_first(folder: Path) -> None:
     some_trials(folder)
-    study = go_on(folder, Policy())
+    study = go_on(folder)
     assert started(study.taken)[:2] == [4, 3]
     assert set(started(study.taken)) == {2, 3, 4}
     assert study.loop.tally.next_number == 5
@@ -134,7 +141,7 @@ def test_t21_a_trial_goes_on_from_its_checkpoint_and_what_came_after_is_forgotte
     folder: Path,
 ) -> None:
     some_trials(folder)
-    study = go_on(folder, Policy())
+    study = go_on(folder)
     [start] = [start for start in study.taken if getattr(start, "number", None) == 3]
     assert (start.checkpoint.path, start.step) == ("trials/3/checkpoints/1", 5)  # type: ignore[union-attr]
     with TrialStore(folder / TRIALS_FILE) as store:
@@ -155,10 +162,30 @@ def test_t22_what_happens_to_finished_unfinished_and_errored_trials(
     folder: Path, policy: Policy, expected: dict[int, int]
 ) -> None:
     some_trials(folder)
-    study = go_on(folder, policy)
+    other = folder.with_name("18")
+    other.mkdir()
+    fetch(str(folder), other, fingerprint="fingerprint", policy=policy)
+    again = shutil.copytree(other, folder.with_name("19"))  # killed before it wrote anything
+    fetch_again = folder.with_name("20")
+    fetch_again.mkdir()
+    fetch(str(again), fetch_again, fingerprint="fingerprint")  # by another run
     from intendant.workloads.study.actions import Start
 
-    assert {start.number: start.step for start in only(Start, study.taken)} == expected
+    for place in (other, again, fetch_again):
+        study = go_on(place)
+        assert {start.number: start.step for start in only(Start, study.taken)} == expected
+
+
+def test_t22_a_trial_that_is_left_out_has_ended(folder: Path) -> None:
+    some_trials(folder)
+    with TrialStore(folder / TRIALS_FILE) as store:
+        settle(store, Policy(unfinished="skip", errored="resume"))
+    trials = read_trials(folder / TRIALS_FILE)
+    assert [trial.outcome for trial in trials] == [
+        TrialOutcome.COMPLETED, None, *[TrialOutcome.STOPPED] * 3
+    ]  # fmt: skip
+    assert [trial.state for trial in trials if trial.finished_at is None] == [TrialState.PENDING]
+    assert trials[3].reason == LEFT_OUT
 
 
 def test_t16_cancelled_trials_go_on_and_stopped_ones_do_not(folder: Path) -> None:
@@ -176,7 +203,7 @@ def test_t16_cancelled_trials_go_on_and_stopped_ones_do_not(folder: Path) -> Non
         TrialOutcome.STOPPED,
         TrialOutcome.CANCELLED,
     ]
-    assert started(go_on(folder, Policy()).taken) == [1]
+    assert started(go_on(folder).taken) == [1]
 
 
 def test_trials_are_listed_page_by_page_by_number_or_the_best_first(folder: Path) -> None:
@@ -202,8 +229,24 @@ async def test_t19_a_snapshot_brings_a_study_to_another_place(folder: Path, tmp_
     other = tmp_path / "18"
     other.mkdir()
     fetch(str(tmp_path / "there"), other, fingerprint="fingerprint")
-    assert started(go_on(other, Policy()).taken)[:2] == [4, 3]
+    assert started(go_on(other).taken)[:2] == [4, 3]
     assert (other / "trials/3/checkpoints/1/model").read_text() == "weights"
+
+
+async def test_t19_what_a_try_that_was_cut_short_has_fetched_is_fetched_anew(
+    folder: Path, tmp_path: Path
+) -> None:
+    some_trials(folder)
+    await snapshot(folder, tmp_path / "there")
+    other = tmp_path / "18"
+    half = other / "trials/3/checkpoints/1"
+    half.mkdir(parents=True)
+    (half / "model").write_text("wei")
+    (half / "other").touch()
+    (other / ".resumed.db-wal").write_text("of another database")
+    fetch(str(tmp_path / "there"), other, fingerprint="fingerprint")
+    assert [(path.name, path.read_text()) for path in half.iterdir()] == [("model", "weights")]
+    assert len(read_trials(other / TRIALS_FILE)) == 5
 
 
 async def test_t19_only_the_latest_snapshot_is_kept(folder: Path, tmp_path: Path) -> None:
@@ -317,7 +360,7 @@ def test_several_metrics_are_listed_resumed_and_exported(folder: Path, tmp_path:
         study.report(4, loss=0.5, size=True, text=10**400)
         study.take()
         keep(study, store)
-        past = Past(store, study.loop.spec, Policy())
+        past = Past(store, study.loop.spec, AS_WITHIN_A_RUN)
         assert [best.number for best in past.tally().front] == [0]
         assert [each.further for each in past.histories()] == [
             (2.5, 1.0),

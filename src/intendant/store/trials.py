@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -169,7 +169,10 @@ class TrialStore:
                 "INSERT OR IGNORE INTO trial_order (key, trial) VALUES (?, ?)", changes.orders
             )
             self._write_study(changes.study)
-        for row in changes.trials:
+        self._note_states(changes.trials)
+
+    def _note_states(self, rows: Iterable[TrialRow]) -> None:
+        for row in rows:
             if row.state is TrialState.ENDED:
                 self._states.pop(row.number, None)
             else:
@@ -208,6 +211,9 @@ class TrialStore:
             )
         elif row.state is TrialState.ENDED:
             self._execute("UPDATE trial SET finished_at = ? WHERE number = ?", (now, row.number))
+        self._note_event(row, event, now)
+
+    def _note_event(self, row: TrialRow, event: str, now: int) -> None:
         detail = {"outcome": row.outcome, "reason": row.reason} if row.outcome else {}
         self._execute(
             "INSERT INTO trial_event (at, trial, start, event, detail) VALUES (?, ?, ?, ?, ?)",
@@ -219,6 +225,23 @@ class TrialStore:
         with database_errors(self.path):
             found = self._execute("SELECT 1 FROM trial_order WHERE key = ?", (key,)).fetchone()
         return found is not None
+
+    def settle(self, rows: Sequence[TrialRow]) -> None:
+        """Let trials be as these say; when each was changed last stays as it is."""
+        now = micros(datetime.now(UTC))
+        with self._transaction():
+            for row in rows:
+                is_over = row.state is TrialState.ENDED
+                self._execute(
+                    "UPDATE trial SET state = ?, outcome = ?, reason = ?, checkpoint = ?, "
+                    "finished_at = ? WHERE number = ?",
+                    (
+                        row.state, row.outcome, row.reason, row.checkpoint,
+                        now if is_over else None, row.number,
+                    ),
+                )  # fmt: skip
+                self._note_event(row, _EVENTS[row.state], now)
+        self._note_states(rows)
 
     # --- for a study that goes on ----------------------------------------------------------------
 

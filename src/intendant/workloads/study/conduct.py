@@ -52,9 +52,9 @@ def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> Outco
         spec = StudySpec.model_validate(order["spec"])
     run_folder, attempt_folder = Path(order["run_folder"]), Path(order["attempt_folder"])
     sys.path[:0] = [str(Path.cwd())]
-    policy = _fetched(spec, run_folder)
+    _fetch_once(spec, run_folder)
     with TrialStore(run_folder / TRIALS_FILE) as store:
-        loop = _make_loop(spec, store, policy)
+        loop = _make_loop(spec, store)
         place = Place(order["label"], run_folder, Path.cwd(), attempt_folder / SOCKET)
         outcome = asyncio.run(_conduct(spec, loop, store, place, zygote, life_fd))
     if outcome.failure is None and not outcome.is_asked:
@@ -62,18 +62,18 @@ def conduct(order: dict[str, Any], zygote: socket.socket, life_fd: int) -> Outco
     return outcome
 
 
-def _fetched(spec: StudySpec, run_folder: Path) -> Policy:
-    """Fetch what the study resumes, the first time; what to do with its trials then."""
+def _fetch_once(spec: StudySpec, run_folder: Path) -> None:
+    """Fetch what the study resumes, the first time."""
     if spec.resume is None or (run_folder / TRIALS_FILE).exists():
-        return Policy()
+        return
     from intendant.workloads.study.snapshots import fetch
 
     source = spec.resume.source or str(run_folder.parent / str(spec.resume.run_id))
-    fetch(source, run_folder, fingerprint=_fingerprint(spec))
-    return Policy(spec.resume.finished, spec.resume.unfinished, spec.resume.errored)
+    policy = Policy(spec.resume.finished, spec.resume.unfinished, spec.resume.errored)
+    fetch(source, run_folder, fingerprint=_fingerprint(spec), policy=policy)
 
 
-def _make_loop(spec: StudySpec, store: TrialStore, policy: Policy) -> StudyLoop:
+def _make_loop(spec: StudySpec, store: TrialStore) -> StudyLoop:
     study = store.study()
     is_new = study is None
     if study is None:
@@ -93,15 +93,13 @@ def _make_loop(spec: StudySpec, store: TrialStore, policy: Policy) -> StudyLoop:
         elapsed_s=study.elapsed_s,
     )
     if not is_new:
-        _go_on(loop, spec, store, study, policy)
+        _go_on(loop, spec, store, study)
     return loop
 
 
-def _go_on(
-    loop: StudyLoop, spec: StudySpec, store: TrialStore, study: StudyRow, policy: Policy
-) -> None:
+def _go_on(loop: StudyLoop, spec: StudySpec, store: TrialStore, study: StudyRow) -> None:
     """Take up what there was. What can't be taken up is an error, and never a fresh start."""
-    past = Past(store, spec, policy)
+    past = Past(store, spec, Policy())
     if study.searcher is not None:
         loop.searcher.restore(study.searcher, past.histories())
     if study.scheduler is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -26,6 +26,9 @@ from intendant.workloads.study.tally import Best, Tally, counts
 from intendant.workloads.study.trials import Checkpoint, Metric, Result, Trial
 
 log = structlog.get_logger()
+
+LEFT_OUT = "left out: the study was to go on without it"
+"""The reason of an unfinished trial that whoever resumes the study does not want."""
 
 
 def write(
@@ -119,6 +122,32 @@ class Policy:
         if row.state is not TrialState.ENDED or row.outcome is TrialOutcome.CANCELLED:
             return self.unfinished
         return self.finished if row.outcome in FINISHED else self.errored
+
+
+AS_WITHIN_A_RUN = Policy()
+"""What an attempt does with the trials of the one before."""
+
+
+def settle(store: TrialStore, policy: Policy) -> None:
+    """Write down which trials of another study go on, and which begin again.
+
+    From then on that is what stands in the database, however often the study is taken up.
+    """
+    store.settle(
+        [
+            _settled(row, how)
+            for row in list(store.trials())
+            if (how := policy.of(row)) != AS_WITHIN_A_RUN.of(row)
+        ]
+    )
+
+
+def _settled(row: TrialRow, how: str) -> TrialRow:
+    if how == "skip":
+        outcome = TrialOutcome.STOPPED
+        return replace(row, state=TrialState.ENDED, outcome=outcome, reason=LEFT_OUT)
+    checkpoint = row.checkpoint if how == "resume" else None
+    return replace(row, state=TrialState.PENDING, outcome=None, reason=None, checkpoint=checkpoint)
 
 
 class Past:

@@ -23,11 +23,13 @@ import structlog
 from intendant.errors import StoreError
 from intendant.store.trials import (
     TRIALS_FILE,
+    TrialStore,
     checkpoint_paths,
     copy_trials,
     read_study,
 )
-from intendant.workloads.study.saving import save
+from intendant.workloads.study.keeping import AS_WITHIN_A_RUN, Policy, settle
+from intendant.workloads.study.saving import drop, save
 
 log = structlog.get_logger()
 
@@ -162,11 +164,17 @@ class Snapshots:
             self._place.remove(before["state"])
 
 
-def fetch(source: str, run_folder: Path, *, fingerprint: str) -> None:
-    """Begin with what a snapshot, or the folder of another run, holds; `StoreError` if it can't."""
+def fetch(
+    source: str, run_folder: Path, *, fingerprint: str, policy: Policy = AS_WITHIN_A_RUN
+) -> None:
+    """Begin with what a snapshot, or the folder of another run, holds; `StoreError` if it can't.
+
+    The database takes its name when it is whole and says which trials go on.
+    """
     own = Path(source) / TRIALS_FILE
     draft = run_folder / ".resumed.db"
-    draft.unlink(missing_ok=True)
+    for left in run_folder.glob(f"{draft.name}*"):  # by a try that was cut short, its log too
+        left.unlink()
     if own.is_file():
         copy_trials(own, draft)
         _check(draft, source, fingerprint)
@@ -174,6 +182,8 @@ def fetch(source: str, run_folder: Path, *, fingerprint: str) -> None:
             save(Path(source, path), run_folder / path)
     else:
         _fetch_snapshot(Place(source), draft, run_folder, fingerprint)
+    with TrialStore(draft) as store:
+        settle(store, policy)
     draft.rename(run_folder / TRIALS_FILE)
 
 
@@ -186,6 +196,7 @@ def _fetch_snapshot(place: Place, draft: Path, run_folder: Path, fingerprint: st
         place.get(latest["state"], draft)
         _check(draft, place.url, fingerprint)
         for path, key in latest["checkpoints"].items():
+            drop(run_folder / path)  # into a folder that is there it would be put as another one
             place.get(key, run_folder / path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"resume: {place.url} can't be used: {error}") from error
