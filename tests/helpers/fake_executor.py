@@ -5,7 +5,7 @@ Runs end when a test says so, or at the first `wait` with the ending it was made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,6 +32,8 @@ BEGIN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 END = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)
 
 Body = list[bytes]
+
+NOT_ENDED = frozenset(RunState) - {RunState.ENDED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ class FakeExecutor:
         return m.ShutdownResponse(state=state)
 
     def _wait(self, request: m.RunWaitRequest) -> Iterator[tuple[bool, Body]]:
-        chosen = self._chosen(request.selection)
+        chosen = self._chosen(request.selection, among_all=NOT_ENDED)
         for run in chosen:
             yield False, [m.encode(m.RunsChanged(runs=[run]))]
         yield False, [m.encode(m.StreamTick())]
@@ -313,11 +315,14 @@ class FakeExecutor:
         )  # fmt: skip
         return run_id
 
-    def _chosen(self, selection: list[str]) -> list[RunRecord]:
+    def _chosen(
+        self, selection: list[str], *, among_all: Collection[RunState] = tuple(RunState)
+    ) -> list[RunRecord]:
         wanted = parse_selection(selection)
         ids = set(wanted.ids)
         ids |= {one for one in self.runs for low, high in wanted.ranges if low <= one <= high}
-        ids |= set(self.runs) if wanted.all else set()
+        if wanted.all:
+            ids |= {run_id for run_id, run in self.runs.items() if run.state in among_all}
         ids |= {max(self.runs, default=0)} if wanted.last else set()
         if unknown := ids - set(self.runs):
             missing = min(unknown)

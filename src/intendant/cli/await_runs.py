@@ -17,6 +17,7 @@ from intendant.client.client import Client
 from intendant.client.run import Selection, texts
 from intendant.client.shapes import RunInfo
 from intendant.errors import DaemonLost
+from intendant.protocol.selectors import parse_selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,11 @@ def say_why(runs: Sequence[RunInfo]) -> None:
 
 
 def _only_run(client: Client, selection: Selection) -> RunInfo | None:
-    """The run that is meant, if it is one alone."""
+    """The run that is meant, if it is one alone. Of `all`, those that have ended are not meant."""
     found = client.runs(selection=selection, limit=2)
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or (found[0]["outcome"] and parse_selection(texts(selection)).all):
+        return None
+    return found[0]
 
 
 def _show_steps(client: Client, run: RunInfo, timeout_s: float | None) -> float | None:

@@ -154,7 +154,16 @@ def test_wait_gives_the_highest_status(shell: Shell) -> None:
     shell("submit", "--", "true")
     shell("submit", "--", "true")
     shell.executor.end(1, Ending(Outcome.FAILED, 4))
-    assert shell("wait", "all") == (4, "", "intendant: run 1 failed (4)\n")
+    assert shell("wait", "1-2") == (4, "", "intendant: run 1 failed (4)\n")
+
+
+def test_of_all_runs_those_are_waited_for_that_have_not_ended(shell: Shell) -> None:
+    shell("submit", "--", "true")
+    shell.executor.end(1, Ending(Outcome.FAILED, 4))
+    assert shell("wait", "all") == (0, "", "")
+    assert shell("wait", "last")[0] == 4
+    shell("submit", "--", "true")
+    assert shell("wait", "all") == (0, "", "")
 
 
 def test_why_a_run_did_not_succeed_is_told_where_a_person_waits(shell: Shell) -> None:
