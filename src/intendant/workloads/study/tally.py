@@ -80,12 +80,12 @@ class Tally:
         return as_losses(best.values, tuple(self.goals.values()))
 
     def _add_to_front(self, candidate: Best) -> None:
-        new = self._losses(candidate), _with_what_fits(candidate, self.goals)
+        new = self._losses(candidate), candidate
         if any(_beats(each, new) for each in self._front):
             return
         kept = [each for each in self._front if not _beats(new, each)]
         if len(kept) < MAX_FRONT:
-            self._front = [*kept, new]
+            self._front = [*kept, (new[0], _with_what_fits(candidate, self.goals))]
 
 
 def _with_what_fits(best: Best, goals: Collection[str]) -> Best:

@@ -68,6 +68,14 @@ def test_of_a_trial_on_the_front_the_studys_metrics_are_kept_and_what_fits_besid
         assert best.left_out == len(metrics) - len(best.result.metrics) > 0
 
 
+def test_a_trial_that_is_beaten_at_once_has_none_of_its_metrics_measured() -> None:
+    tally = Tally({"loss": "min", "size": "min"})
+    tally.consider(several(0, (0.0, 0.0)))
+    result = Result(1, 1, {"x": object()}, 0.0)  # type: ignore[dict-item]  # nothing for JSON
+    tally.consider(Best(1, {}, (1.0, 1.0), result, None, is_complete=True))
+    assert [each.number for each in tally.front] == [0]
+
+
 def test_the_best_trial_keeps_all_of_its_metrics() -> None:
     tally = Tally({"loss": "min"})
     result = Result(1, 1, {"loss": 0.5, "page": "x" * 60_000}, 0.0)
