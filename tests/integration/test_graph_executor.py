@@ -47,7 +47,12 @@ def carry_out(folder: Path, play: Play, steps: list[dict[str, Any]]) -> dict[str
 
 
 def carried_out_by(
-    runner: Runner, folder: Path, steps: list[dict[str, Any]], *, fail_fast: bool = True
+    runner: Runner,
+    folder: Path,
+    steps: list[dict[str, Any]],
+    *,
+    fail_fast: bool = True,
+    **pipeline: Any,
 ) -> dict[str, Out | None]:
     work = {"kind": "command", "argv": ["true"]}
     spec = PipelineSpec.model_validate(
@@ -55,6 +60,7 @@ def carried_out_by(
             "kind": "pipeline",
             "fail_fast": fail_fast,
             "steps": [{"workload": work, **step} for step in steps],
+            **pipeline,
         }
     )
     with open_store(spec, folder) as store, Callbacks(spec) as callbacks:
@@ -87,6 +93,24 @@ def test_a_pause_that_is_over_as_the_pipeline_is_stopped_ends_the_step(tmp_path:
 
     outcomes = carry_out(tmp_path, play, [retried("a", "failed"), {"name": "b"}])
     assert outcomes == {"a": Out.ABORTED, "b": Out.FAILED}
+
+
+def test_a_reference_to_too_much_is_left_to_the_step_to_say_though_a_callback_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("intendant.protocol.references.MAX_EXPANDED", 10)
+
+    async def play(_: Attempt, __: Stop) -> Out:
+        return Out.SUCCEEDED
+
+    outcomes = carried_out_by(
+        Runner(play),
+        tmp_path,
+        [{"name": "a", "parameters": {"x": "it is ${pipeline.much}"}}, {"name": "b"}],
+        parameters={"much": "x" * 11},
+        on_step_created="operator:ne",  # true of any two that differ: every step may start
+    )
+    assert outcomes == {"a": Out.SUCCEEDED, "b": Out.SUCCEEDED}
 
 
 def test_a_step_that_timed_out_is_tried_again_after_a_pause(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import GOOD, StepOutcome
 from intendant.store.steps import StepChange, StepStore, ended, started
 from intendant.workloads.pipeline.callbacks import CallbackFailed, Callbacks
-from intendant.workloads.pipeline.inputs import InputMissing, Inputs
+from intendant.workloads.pipeline.inputs import Inputs
 from intendant.workloads.pipeline.orders import attempt_folder, left_by, make_order
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 from intendant.workloads.pipeline.schedule import Schedule
@@ -205,7 +205,7 @@ class GraphExecutor:
         try:
             inputs = Inputs(self._pipeline.parameters, attempt.order["left"])
             parameters = expand(attempt.order["parameters"], inputs.look_up)
-        except InputMissing:
+        except (Exception, SystemExit):  # noqa: BLE001  what it refers to is the user's
             return None  # the step says so itself
         said = await self._callbacks.ask(attempt.step, cast(dict[str, Any], parameters))
         if isinstance(said, CallbackFailed):
