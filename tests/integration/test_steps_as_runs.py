@@ -5,6 +5,7 @@ pipeline that is to end.
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.run_states import Outcome
 from intendant.protocol.step_states import LEFT_BEHIND, StepOutcome
 from intendant.store.steps import ended, started
+from intendant.workloads.pipeline import runs
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 from intendant.workloads.pipeline.runs import RunsRunner
@@ -23,6 +25,7 @@ from tests.helpers.fake_daemon import fake_daemon
 from tests.helpers.fake_executor import Ending, FakeExecutor
 
 LIMIT_S = 60.0
+REACH_S = 0.1
 
 
 class Moody(FakeExecutor):
@@ -73,6 +76,44 @@ async def test_a_pipeline_that_is_to_end_does_not_wait_for_a_daemon_that_is_gone
         stop.wish("aborted")
         end = await carried_out
         await runner.close()
+
+    assert end == AttemptEnd(StepOutcome.ABORTED, LEFT_BEHIND)
+
+
+class SlowToAnswer:
+    """A client whose daemon answers in the turn of the loop in which patience is over."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.address = endpoint
+        self.id = 1
+
+    async def submit(self, _: object, *, key: str) -> SlowToAnswer:
+        assert key
+        return self
+
+    async def wait(self) -> None:
+        await asyncio.Event().wait()
+
+    async def cancel(self, _: int, **__: object) -> None:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        loop.call_later(REACH_S / 2, answer.set_result, None)
+        loop.call_soon(time.sleep, 2 * REACH_S)  # both are due after it
+        await answer
+
+
+async def test_an_answer_that_comes_as_patience_ends_does_not_bring_the_pipeline_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INTENDANT_ENDPOINT", "ipc:///nowhere")
+    monkeypatch.setattr(runs, "AsyncClient", SlowToAnswer)
+    monkeypatch.setattr(runs, "_REACH_S", REACH_S)
+    stop = Stop()
+    order = {"folder": str(tmp_path), "cwd": "/"}
+    attempt = Attempt("a", order, None, 1.0, note_run=lambda _: stop.wish("aborted"))
+
+    async with asyncio.timeout(LIMIT_S):
+        end = await RunsRunner("7.1").run(attempt, stop)
 
     assert end == AttemptEnd(StepOutcome.ABORTED, LEFT_BEHIND)
 

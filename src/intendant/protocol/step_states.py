@@ -15,7 +15,7 @@ from intendant.errors import IllegalTransition
 
 STEP_TARGET = "intendant.workloads.pipeline.step_run:carry_out_order"
 """What a run calls that carries out a step of a pipeline; a function that is called by no other."""
-LEFT_BEHIND = "aborted: the pipeline ends, and no daemon is there to end its run"
+LEFT_BEHIND = "aborted: the pipeline ends, and no daemon has answered in time"
 """The reason of a step whose run a later daemon cancels, or carries on."""
 
 

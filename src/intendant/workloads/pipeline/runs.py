@@ -42,7 +42,7 @@ ORDER_FILE = "order.json"
 _PASSING = (*PASSING, ShuttingDown)
 """The daemon is busy, down, or about to be: a later one goes on."""
 _REACH_S = 2.0
-"""How long a daemon is looked for that is to end a run."""
+"""How long a daemon may take to answer that it ends a run."""
 _PAUSE_S = 0.1
 _PAUSE_MAX_S = 5.0
 
@@ -65,7 +65,7 @@ class RunsRunner:
     async def run(self, attempt: Attempt, stop: Stop) -> AttemptEnd:
         """Carry the attempt out in a run; return at that one's end.
 
-        Where the end is wished and no daemon is there, return without it.
+        Where the end is wished and no daemon answers in time, return without it.
         """
         self._client = self._client or AsyncClient(os.environ["INTENDANT_ENDPOINT"])
         loop = asyncio.get_running_loop()
@@ -131,7 +131,8 @@ class RunsRunner:
         assert client is not None  # noqa: S101  made before
         reason = f"the pipeline of run {self._run_id} ends"
         await _insist(lambda: client.cancel(run.id, reason=reason, grace_s=attempt.grace_s))
-        patience.reschedule(None)
+        if not patience.expired():  # it may be over in this very turn of the loop
+            patience.reschedule(None)
 
 
 def _judge(attempt: Attempt, info: RunInfo, stop: Stop) -> AttemptEnd:
