@@ -5,6 +5,7 @@ pipeline that is to end.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from intendant.store.steps import ended, started
 from intendant.workloads.pipeline import runs
 from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
-from intendant.workloads.pipeline.runs import RunsRunner
+from intendant.workloads.pipeline.runs import ORDER_FILE, RunsRunner
 from tests.helpers.fake_daemon import fake_daemon
 from tests.helpers.fake_executor import Ending, FakeExecutor
 
@@ -116,6 +117,26 @@ async def test_an_answer_that_comes_as_patience_ends_does_not_bring_the_pipeline
         end = await RunsRunner("7.1").run(attempt, stop)
 
     assert end == AttemptEnd(StepOutcome.ABORTED, LEFT_BEHIND)
+
+
+async def test_the_order_of_a_run_that_is_found_again_is_whole_for_whoever_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = FakeExecutor(ending=Ending(Outcome.FAILED, exit_code=3, reason="exit_code: 3"))
+    endpoint = f"ipc://{tmp_path}/b.sock"
+    monkeypatch.setenv("INTENDANT_ENDPOINT", endpoint)
+    attempt = Attempt("a", {"folder": str(tmp_path), "cwd": "/"}, None, 1.0)
+    (tmp_path / ORDER_FILE).write_text("the one before")
+
+    with (tmp_path / ORDER_FILE).open() as reader:
+        async with fake_daemon(executor, endpoint), asyncio.timeout(LIMIT_S):
+            runner = RunsRunner("7.1")
+            await runner.run(attempt, Stop())
+            await runner.close()
+        assert reader.read() == "the one before"
+
+    assert json.loads((tmp_path / ORDER_FILE).read_text()) == {**attempt.order, "is_alone": False}
+    assert (tmp_path / ORDER_FILE).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(("reason", "counts"), [(LEFT_BEHIND, 0), ("aborted: otherwise", 1)])

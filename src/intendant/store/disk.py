@@ -82,5 +82,15 @@ def closing(descriptor: int) -> Iterator[int]:
         os.close(descriptor)
 
 
+def put_file(path: Path, data: bytes) -> None:
+    """A file on disk, whole or not at all, in the place of whatever had its name."""
+    draft = path.with_name(f".{path.name}.new")
+    with closing(DISK.open(draft)) as descriptor:
+        DISK.write(descriptor, data)
+        DISK.sync(descriptor)
+    DISK.rename(draft, path)
+    DISK.sync_folder(path.parent)
+
+
 def _open(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from intendant.errors import Busy
 from intendant.protocol.trial_records import TrialOrder
-from intendant.store.disk import DISK, closing
+from intendant.store.disk import DISK, put_file
 
 ORDERS_FOLDER = "orders"
 MAX_ORDERS = 10_000
@@ -28,16 +28,8 @@ def leave_orders(folder: Path, orders: Sequence[TrialOrder]) -> None:
     if waiting + len(orders) > MAX_ORDERS:
         raise Busy(f"{waiting} orders wait for the study, at most {MAX_ORDERS} may")
     for order in orders:
-        _leave(folder, order)
-
-
-def _leave(folder: Path, order: TrialOrder) -> None:
-    draft = folder / f".{order.key}.new"
-    with closing(DISK.open(draft)) as descriptor:
-        DISK.write(descriptor, order.model_dump_json(exclude_none=True).encode())
-        DISK.sync(descriptor)
-    DISK.rename(draft, folder / f"{order.key}.json")
-    DISK.sync_folder(folder)
+        data = order.model_dump_json(exclude_none=True).encode()
+        put_file(folder / f"{order.key}.json", data)
 
 
 def waiting_orders(folder: Path) -> list[TrialOrder]:

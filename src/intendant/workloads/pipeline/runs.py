@@ -25,6 +25,7 @@ from intendant.errors import PASSING, RequestRefused, ShuttingDown
 from intendant.protocol.pipelines import child_key
 from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import LEFT_BEHIND, STEP_TARGET, StepOutcome
+from intendant.store.disk import put_file
 from intendant.workloads.pipeline.processes import (
     MAX_REPORT_BYTES,
     Attempt,
@@ -102,9 +103,9 @@ class RunsRunner:
         assert self._client is not None  # noqa: S101  made before
         folder = Path(attempt.order["folder"])
         order = folder / ORDER_FILE
-        descriptor = os.open(order, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({**attempt.order, "is_alone": False}, file)
+        text = json.dumps({**attempt.order, "is_alone": False})
+        # A run that is found again may be reading it.
+        await asyncio.to_thread(put_file, order, text.encode())
         key = child_key(int(self._run_id), attempt.step, folder.name)
         return await self._client.submit(self._spec(attempt, order), key=key)
 
