@@ -8,7 +8,7 @@ sees no environment at all, and of the arguments none that is marked in `secret_
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from intendant.protocol.specs import RunSpec, Submission
@@ -51,7 +51,7 @@ def _changed(spec: RunSpec, change: Callable[[dict[str, Any]], None]) -> RunSpec
     """The spec with every table of it that has an environment changed, steps and all."""
     found = spec.model_dump(mode="json", exclude_defaults=True)
     tables = [table for table in _tables(found) if isinstance(table.get("env"), dict)
-              or table.get("secret_args")]  # fmt: skip
+              or table.get("secret_args") or _marked_in_step(table)]  # fmt: skip
     if not tables:
         return spec
     for table in tables:
@@ -76,8 +76,23 @@ def _hide_values(table: dict[str, Any]) -> None:
 
 def _hide_all(table: dict[str, Any]) -> None:
     table.pop("env", None)
-    arguments = table.get("argv", table.get("args"))
+    _hide_marked(table)
+
+
+def _hide_marked(table: dict[str, Any]) -> None:
+    """Arguments that are marked: a workload's own, and those among the parameters of its step."""
+    _hide(table.get("argv", table.get("args")), table.get("secret_args", ()))
+    _hide(table.get("parameters"), _marked_in_step(table))
+
+
+def _marked_in_step(table: dict[str, Any]) -> Sequence[int | str]:
+    workload = table.get("workload")
+    marked = workload.get("secret_args") if isinstance(workload, dict) else None
+    return marked if isinstance(marked, list) else ()
+
+
+def _hide(arguments: Any, marked: Iterable[int | str]) -> None:
     known: Any = range(len(arguments)) if isinstance(arguments, list) else arguments
-    for at in table.get("secret_args", ()):
+    for at in marked:
         if arguments is not None and at in known:
             arguments[at] = HIDDEN

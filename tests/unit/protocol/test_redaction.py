@@ -72,6 +72,14 @@ def test_the_steps_of_a_pipeline_are_seen_to_as_well() -> None:
     assert "A_KEY" not in for_others(spec).model_dump_json()
 
 
+def test_a_marked_argument_is_hidden_among_the_parameters_of_a_step_too() -> None:
+    work = {"kind": "call", "target": "a:b", "secret_args": ["token"]}
+    step = {"name": "a", "workload": work, "parameters": {"user": "ann", "token": "t0ps"}}
+    spec = RunSpec.model_validate({"workload": {"kind": "pipeline", "steps": [step]}})
+    assert '"parameters":{"user":"ann","token":"***"}' in for_others(spec).model_dump_json()
+    assert "t0ps" in for_owner(spec).model_dump_json()
+
+
 def test_a_spec_without_secrets_is_shown_as_it_is() -> None:
     spec = command()
     assert for_owner(spec) is spec
