@@ -8,7 +8,7 @@ sees no environment at all, and of the arguments none that is marked in `secret_
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from intendant.protocol.specs import RunSpec, Submission
@@ -81,18 +81,22 @@ def _hide_all(table: dict[str, Any]) -> None:
 
 def _hide_marked(table: dict[str, Any]) -> None:
     """Arguments that are marked: a workload's own, and those among the parameters of its step."""
-    _hide(table.get("argv", table.get("args")), table.get("secret_args", ()))
+    _hide(table.get("argv", table.get("args")), table.get("secret_args"))
     _hide(table.get("parameters"), _marked_in_step(table))
 
 
-def _marked_in_step(table: dict[str, Any]) -> Sequence[int | str]:
+def _marked_in_step(table: dict[str, Any]) -> object:
     workload = table.get("workload")
-    marked = workload.get("secret_args") if isinstance(workload, dict) else None
-    return marked if isinstance(marked, list) else ()
+    return workload.get("secret_args") if isinstance(workload, dict) else None
 
 
-def _hide(arguments: Any, marked: Iterable[int | str]) -> None:
-    known: Any = range(len(arguments)) if isinstance(arguments, list) else arguments
-    for at in marked:
-        if arguments is not None and at in known:
-            arguments[at] = HIDDEN
+def _hide(arguments: object, marked: object) -> None:
+    """Those at these positions or of these names; what is no such thing is a user's own data."""
+    for at in marked if isinstance(marked, list) else ():
+        match arguments, at:
+            case list(), int() if 0 <= at < len(arguments):
+                arguments[at] = HIDDEN
+            case dict(), str() if at in arguments:
+                arguments[at] = HIDDEN
+            case _:
+                pass

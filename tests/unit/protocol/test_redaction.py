@@ -80,6 +80,14 @@ def test_a_marked_argument_is_hidden_among_the_parameters_of_a_step_too() -> Non
     assert "t0ps" in for_owner(spec).model_dump_json()
 
 
+@pytest.mark.parametrize("own", [5, "x", [["x"]], {"x": 1}])
+def test_data_of_the_users_that_only_looks_like_a_mark_is_left_alone(own: object) -> None:
+    args = {"data": {"secret_args": own, "args": "xyz"}}
+    workload = {"kind": "call", "target": "a:b", "args": args}
+    spec = for_others(RunSpec.model_validate({"workload": workload}))
+    assert spec.model_dump()["workload"]["args"] == args
+
+
 def test_a_spec_without_secrets_is_shown_as_it_is() -> None:
     spec = command()
     assert for_owner(spec) is spec
