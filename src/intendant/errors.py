@@ -27,7 +27,8 @@ IntendantError
 │   ├── HelperLost
 │   └── TreeSurvived
 ├── StoreError             the disk or the database
-│   └── FolderLocked       another daemon owns the folder
+│   ├── FolderLocked       another daemon owns the folder
+│   └── RunUnreadable      a stored run that this version can't read
 └── WorkloadError          the user's code or command
     ├── WorkloadNotStarted
     ├── ReportRefused       a trial's report that makes no sense
@@ -186,6 +187,10 @@ class StoreError(IntendantError):
 
 class FolderLocked(StoreError):
     """Another daemon owns the folder."""
+
+
+class RunUnreadable(StoreError):
+    """A stored run that this version can't read. It stays as it is; nothing is done with it."""
 
 
 class WorkloadError(IntendantError):

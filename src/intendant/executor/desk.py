@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from intendant.errors import LeftToRecovery
+from intendant.errors import LeftToRecovery, RunUnreadable
 from intendant.executor.access import Audit
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
@@ -38,6 +38,8 @@ class Desk:
     started_at: datetime
     live: dict[int, Supervision] = field(default_factory=dict)
     """By run the attempts that are not over; all but those that only wait hold a slot."""
+    put_aside: set[int] = field(default_factory=set)
+    """Runs that this daemon can do nothing with."""
     queues: dict[str, QueueState] = field(default_factory=dict)
     queue_changes: int = 0
     """How many have been noted."""
@@ -90,6 +92,11 @@ class Desk:
         self.queues_doubtful = True
         self.schedule_wanted.set()
 
+    def put_run_aside(self, run_id: int, error: RunUnreadable) -> None:
+        """Do nothing more with a run: it, or one that depends on it, can't be read."""
+        self.put_aside.add(run_id)
+        log.critical("run_put_aside", run_id=run_id, error=str(error))
+
     async def follow_stops(self) -> None:
         """Tell live runs of wishes that only the store knows of, until cancelled.
 
@@ -109,6 +116,8 @@ class Desk:
             await life
         except LeftToRecovery as error:
             log.critical("run_left_to_recovery", run_id=supervision.run_id, error=str(error))
+        except RunUnreadable as error:
+            self.put_run_aside(supervision.run_id, error)
         finally:
             del self.live[supervision.run_id]
             self.slot_freed.set()

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from intendant.errors import RunUnreadable
 from intendant.executor.desk import Desk
 from intendant.executor.ending import Claim, Ending, loss
 from intendant.executor.stop import stop_of
@@ -47,6 +48,14 @@ async def recover(desk: Desk) -> list[Inherited]:
 
 
 async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
+    try:
+        return await _inherit(desk, live)
+    except RunUnreadable as error:
+        desk.put_run_aside(live.run.id, error)
+        return None
+
+
+async def _inherit(desk: Desk, live: LiveAttempt) -> Inherited | None:
     ending = _ending(desk, live)
     found = await ending.find(by="recovery: not claimed")
     if isinstance(found, ExitRecord | TombstoneRecord):

@@ -91,7 +91,7 @@ class Scheduler:
         state = desk.lifecycle.state
         candidates = await store.candidates(
             room.limits,
-            exclude=desk.live.keys(),
+            exclude=desk.live.keys() | desk.put_aside,
             parents=room.parents,
             of=[*desk.live] if state is ExecutorState.DRAINING else None,
         )

@@ -273,7 +273,7 @@ class Store(Protocol):
         """When the next back-off ends."""
 
     async def live(self) -> list[LiveAttempt]:
-        """Every run that has an attempt, by id."""
+        """Every run that has an attempt, by id; who can't be read is left out, and logged."""
 
     async def grant_info(self, run_id: int) -> Grant:
         """What a live run's start request needs, once more."""

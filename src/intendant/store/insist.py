@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import structlog
 
-from intendant.errors import Busy, StoreError
+from intendant.errors import Busy, RunUnreadable, StoreError
 
 log = structlog.get_logger()
 
@@ -32,12 +32,14 @@ async def insist(
     """What `act` gives, tried again and again while the disk refuses, ever more slowly.
 
     The run keeps its state and its slot until then; nothing is lost, and nothing is claimed.
-    `pause` may end it with an error of its own.
+    `pause` may end it with an error of its own; a run that is `RunUnreadable` stays so.
     """
     delay_s = _RETRY_FIRST_S
     while True:
         try:
             return await act()
+        except RunUnreadable:
+            raise
         except (StoreError, Busy, OSError) as error:
             log.error("not_recorded", what=what, error=str(error), retry_in_s=delay_s)
             on_error(error)

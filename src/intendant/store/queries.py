@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from intendant.errors import InvalidRequest, RunNotFound, StaleAttempt
+import structlog
+
+from intendant.errors import InvalidRequest, RunNotFound, RunUnreadable, StaleAttempt
 from intendant.protocol.pipelines import children_keys
 from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunState
@@ -24,6 +26,8 @@ from intendant.store.rows import (
     event_record,
     run_row,
 )
+
+log = structlog.get_logger()
 
 MAX_LOGGED = 10_000
 """The most runs whose events can be asked for by name."""
@@ -102,10 +106,14 @@ def attempts(execute: Execute, run_id: int) -> list[AttemptRecord]:
 
 
 def live(execute: Execute) -> list[LiveAttempt]:
-    """Every run that has an attempt, by id."""
+    """Every run that has an attempt, by id; who can't be read is left out, and logged."""
     found = []
     for run_id in sorted(_in_states(execute, LIVE)):
-        row = row_of(execute, run_id)
+        try:
+            row = row_of(execute, run_id)
+        except RunUnreadable as error:
+            log.critical("run_put_aside", run_id=run_id, error=str(error))
+            continue
         token = execute(
             "SELECT token_sha256 FROM attempt WHERE run_id = ? AND attempt = ?",
             (row.id, row.attempt),
@@ -307,7 +315,7 @@ def _last_given(execute: Execute, table: str) -> int:
 
 
 def row_of(execute: Execute, run_id: int) -> RunRow:
-    """The row of a run, or `RunNotFound`."""
+    """The row of a run, or `RunNotFound`, or `RunUnreadable`."""
     values = execute(f"{SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
     if values is None:
         raise RunNotFound(f"no run {run_id}")

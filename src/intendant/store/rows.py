@@ -9,9 +9,9 @@ from datetime import datetime
 from threading import Lock
 from typing import Any, NamedTuple
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from intendant.errors import StoreError
+from intendant.errors import RunUnreadable, StoreError
 from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.records import AttemptRecord, EventRecord, RunRecord
 from intendant.protocol.run_states import Outcome, RunEvent, RunNote, RunState, after
@@ -80,10 +80,19 @@ _SHOWN = tuple(name for name in RunRecord.model_fields if name not in _TIMES)
 
 
 def run_row(values: Iterable[Any]) -> RunRow:
-    """A row from its columns, in the order of `SELECT_RUN`."""
+    """A row from its columns, in the order of `SELECT_RUN`; or `RunUnreadable`."""
     cells = RunRow._make(values)
-    typed: dict[str, Any] = {name: read(getattr(cells, name)) for name, read in _READ.items()}
+    try:
+        typed: dict[str, Any] = {name: read(getattr(cells, name)) for name, read in _READ.items()}
+    except ValidationError as error:
+        raise RunUnreadable(f"run {cells.id} can't be read: its spec: {_told(error)}") from None
     return cells._replace(**typed)
+
+
+def _told(error: ValidationError) -> str:
+    """Where a spec is wrong, without what stands there."""
+    wrong = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, wrong['loc']))}: {wrong['type']}"
 
 
 def new_row(columns: Mapping[str, Any], *, run_id: int, state: RunState, spec: RunSpec) -> RunRow:

@@ -266,7 +266,7 @@ class SqliteStore:
         return await self._reader.read(queries.next_eligible_at, now=self._now())
 
     async def live(self) -> list[LiveAttempt]:
-        """Every run that has an attempt, by id."""
+        """Every run that has an attempt, by id; who can't be read is left out, and logged."""
         return await self._reader.read(queries.live)
 
     async def grant_info(self, run_id: int) -> Grant:

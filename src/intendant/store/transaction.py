@@ -35,7 +35,7 @@ class Transaction:
         return micros(self._now())
 
     def run(self, run_id: int) -> RunRow:
-        """The run as it is now, or `RunNotFound`."""
+        """The run as it is now, or `RunNotFound`, or `RunUnreadable`."""
         values = self.execute(f"{SELECT_RUN} WHERE id = ?", (run_id,)).fetchone()
         if values is None:
             raise RunNotFound(f"no run {run_id}")

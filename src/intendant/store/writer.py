@@ -24,7 +24,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from intendant.errors import Busy, RunNotFound, StoreError
+from intendant.errors import Busy, RunNotFound, RunUnreadable, StoreError
 from intendant.process.crashpoints import crash_point
 from intendant.process.diskpoints import disk_point
 from intendant.store.database import close_quietly, database_errors, store_error
@@ -181,7 +181,7 @@ class Writer:
         transaction = Transaction(connection, self._now)
         found = []
         for run_id in sorted(self._doubtful):
-            with suppress(RunNotFound):
+            with suppress(RunNotFound, RunUnreadable):
                 found.append(transaction.run(run_id))
         return found
 
