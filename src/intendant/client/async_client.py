@@ -230,14 +230,12 @@ class AsyncClient:
         So it does when it was read too slowly, or when the daemon ends and another one comes.
         """
         limit = reading.limit
-        now_s = asyncio.get_running_loop().time
-        deadline = None if limit is None else now_s() + limit.timeout_s
-        resumption = Resumption(reading, self.endpoint)
+        resumption = Resumption(reading, self.endpoint, asyncio.get_running_loop().time)
         while True:
             try:
                 async with aclosing(self._read_once(reading)) as parts:
                     while True:
-                        async with asyncio.timeout_at(deadline):
+                        async with asyncio.timeout_at(resumption.deadline):
                             one = await anext(parts)
                         resumption.went_on()
                         yield one

@@ -247,11 +247,10 @@ class Client:
         So it does when it was read too slowly, or when the daemon ends and another one comes.
         """
         limit = reading.limit
-        deadline = None if limit is None else time.monotonic() + limit.timeout_s
         resumption = Resumption(reading, self.endpoint)
         while True:
             try:
-                with closing(self._read_once(reading, deadline)) as parts:
+                with closing(self._read_once(reading, resumption.deadline)) as parts:
                     for one in parts:
                         resumption.went_on()
                         yield one

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from intendant.client.conversations import Reading
 from intendant.errors import (
     DaemonLost,
@@ -17,7 +20,8 @@ BEREFT = (WorkerLost, ServiceUnknown)
 CUT_OFF = (SlowReader, Unreachable, *BEREFT)
 """How a stream ends too soon."""
 
-_LOSSES_IN_A_ROW = 5
+COMES_BACK_S = 10.0
+"""How long a daemon may be away that ended while it was read: it may be restarted."""
 _PAUSE_S = 0.2
 
 
@@ -29,26 +33,37 @@ def gone(endpoint: str) -> DaemonLost:
 class Resumption:
     """Decides for one reading. A daemon that ends takes leave of its streams one by one."""
 
-    def __init__(self, reading: Reading[object], endpoint: str) -> None:
+    def __init__(
+        self,
+        reading: Reading[object],
+        endpoint: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._keeps_place = reading.keeps_place
+        self._limit = reading.limit
         self._endpoint = endpoint
-        self._losses = 0
+        self._clock = clock
+        self._lost_at: float | None = None
+        # When the stream must have ended, by the clock.
+        self.deadline = None if self._limit is None else clock() + self._limit.timeout_s
 
     def went_on(self) -> None:
         """Something came."""
-        self._losses = 0
+        self._lost_at = None
 
     def pause_s(self, error: RequestRefused | Unreachable) -> float:
         """How long to wait before asking again; raises if there is no use in that."""
-        if isinstance(error, Unreachable):
-            if not self._losses:
-                raise error
-            raise gone(self._endpoint) from error
         if isinstance(error, SlowReader):
             if not self._keeps_place:
                 raise error
             return 0.0
-        self._losses += 1
-        if self._losses > _LOSSES_IN_A_ROW:
+        if self._lost_at is None and isinstance(error, Unreachable):
+            raise error
+        now = self._clock()
+        if self._limit and self.deadline is not None and now >= self.deadline:
+            raise self._limit.passed() from error
+        if self._lost_at is None:
+            self._lost_at = now
+        if now - self._lost_at > COMES_BACK_S:
             raise gone(self._endpoint) from error
         return _PAUSE_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from intendant import AsyncClient, Call, Client, Command
 from intendant.client.async_client import AsyncRun
 from intendant.client.run import Run
-from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound
+from intendant.errors import Busy, DaemonLost, RunFailed, RunNotFound, Unreachable, WorkerLost
 from intendant.protocol import messages as m
 from intendant.protocol.environment import decode_environment
 from intendant.protocol.messages import ErrorResponse, RunSubmitRequest
@@ -223,6 +223,32 @@ async def test_a_broker_that_has_lost_its_daemon_is_no_daemon_to_an_async_client
 
     with pytest.raises(DaemonLost, match="gone"):
         await Asked("ipc:///nowhere").show([1])
+
+
+def test_a_stream_waits_for_a_daemon_that_is_restarted() -> None:
+    executor = FakeExecutor(log={"stdout": b"all"})
+    run = client_of(executor).submit(["true"])
+    restart = iter([Bereft(executor, "worker_lost", iter([1])), None, FakeConnection(executor)])
+
+    def connection() -> FakeConnection:
+        if (found := next(restart)) is None:
+            raise Unreachable("no socket")
+        return found
+
+    assert b"".join(client_of(executor, connection=connection).logs(run.id)) == b"all"
+
+
+async def test_a_stream_of_an_async_client_waits_for_a_daemon_that_is_restarted() -> None:
+    troubles = iter([WorkerLost("nobody"), Unreachable("no socket")])
+
+    class Restarted(AsyncClient):
+        async def _read_once(self, _reading: Any) -> AsyncGenerator[Any, None]:
+            if trouble := next(troubles, None):
+                raise trouble
+            yield b"all"
+
+    read = Restarted("ipc:///nowhere").logs("1", follow=True)
+    assert [piece async for piece in read] == [b"all"]
 
 
 def test_stderr_is_a_stream_of_its_own() -> None:
