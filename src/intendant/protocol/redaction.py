@@ -47,6 +47,26 @@ def for_others(spec: RunSpec) -> RunSpec:
     return _changed(spec, _hide_all)
 
 
+def hide_secrets(table: dict[str, Any]) -> dict[str, Any]:
+    """The same table of a spec, which keeps no value that looks secret and no marked argument."""
+    for each in _tables(table):
+        _hide_values(each)
+        _hide_marked(each)
+    return table
+
+
+def hide_arguments(arguments: object, marked: object) -> None:
+    """Those at these positions or of these names; what is no such thing is a user's own data."""
+    for at in marked if isinstance(marked, list) else ():
+        match arguments, at:
+            case list(), int() if 0 <= at < len(arguments):
+                arguments[at] = HIDDEN
+            case dict(), str() if at in arguments:
+                arguments[at] = HIDDEN
+            case _:
+                pass
+
+
 def _changed(spec: RunSpec, change: Callable[[dict[str, Any]], None]) -> RunSpec:
     """The spec with every table of it that has an environment changed, steps and all."""
     found = spec.model_dump(mode="json", exclude_defaults=True)
@@ -81,22 +101,10 @@ def _hide_all(table: dict[str, Any]) -> None:
 
 def _hide_marked(table: dict[str, Any]) -> None:
     """Arguments that are marked: a workload's own, and those among the parameters of its step."""
-    _hide(table.get("argv", table.get("args")), table.get("secret_args"))
-    _hide(table.get("parameters"), _marked_in_step(table))
+    hide_arguments(table.get("argv", table.get("args")), table.get("secret_args"))
+    hide_arguments(table.get("parameters"), _marked_in_step(table))
 
 
 def _marked_in_step(table: dict[str, Any]) -> object:
     workload = table.get("workload")
     return workload.get("secret_args") if isinstance(workload, dict) else None
-
-
-def _hide(arguments: object, marked: object) -> None:
-    """Those at these positions or of these names; what is no such thing is a user's own data."""
-    for at in marked if isinstance(marked, list) else ():
-        match arguments, at:
-            case list(), int() if 0 <= at < len(arguments):
-                arguments[at] = HIDDEN
-            case dict(), str() if at in arguments:
-                arguments[at] = HIDDEN
-            case _:
-                pass

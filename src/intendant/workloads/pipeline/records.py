@@ -8,6 +8,8 @@ exception.log    of each attempt that failed the last lines of its stderr
 reports.jsonl    of each attempt that has ended a line of JSON: when it ran, how it ended and why,
                  its parameters, what it left and what it has used
 status.svg       the graph, coloured by how each step is; drawn anew while it runs
+
+Arguments that are marked as secret, and variables that look so, are hidden in all of them.
 """
 
 from __future__ import annotations
@@ -21,14 +23,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from intendant import __version__
 from intendant.protocol.graph_svg import GraphPicture, too_much
 from intendant.protocol.records_text import yaml_of
-from intendant.protocol.redaction import looks_secret
+from intendant.protocol.redaction import hide_arguments, hide_secrets, looks_secret
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import FAILURES, StepEvent
+from intendant.protocol.workloads import CallSpec
 from intendant.store.steps import StepChange, StepStore
 from intendant.workloads.pipeline.graph_executor import PipelineRun
 
@@ -56,6 +59,11 @@ class Records:
         self._run = run
         self._store = store
         self._folder = run.folder
+        self._marked = {
+            step.name: step.workload.secret_args
+            for step in run.pipeline.steps
+            if isinstance(step.workload, CallSpec) and step.workload.secret_args
+        }
         self._begun: dict[str, StepChange] = {}
         self._is_begun = False
         self._changes: list[StepChange] = []
@@ -119,16 +127,23 @@ class Records:
         steps = {step.name: step for step in pipeline.steps}
         rows = (
             {
-                **info.model_dump(mode="json", exclude_defaults=True),
+                **self._shown_info(info),
                 "parents": list(pipeline.graph.parents[info.name]),
-                "spec": steps[info.name].model_dump(
-                    mode="json", exclude_defaults=True, exclude={"name"}
+                "spec": hide_secrets(
+                    steps[info.name].model_dump(
+                        mode="json", exclude_defaults=True, exclude={"name"}
+                    )
                 ),
             }
             for info in infos
         )
         head = {**_circumstances(self._run), **ending, "pipeline": spec}
         self._replace(RECORD_FILE, yaml_of(head, "steps", rows))
+
+    def _shown_info(self, info: StepInfo) -> dict[str, Any]:
+        shown = info.model_dump(mode="json", exclude_defaults=True)
+        hide_arguments(shown.get("report", {}).get("parameters"), self._marked.get(info.name))
+        return shown
 
     def _replace(self, name: str, text: str) -> None:
         with suppress(OSError):  # missed by somebody, but stops nothing
@@ -159,12 +174,14 @@ class Records:
     def _report(self, change: StepChange) -> str:
         columns = change.columns
         begun = self._begun.get(change.step)
+        said = json.loads(str(columns.get("report") or "{}"))
+        hide_arguments(said.get("parameters"), self._marked.get(change.step))
         report = {
             "step": change.step,
             "attempt": None if begun is None else begun.columns["attempt"],
             "started_at": None if begun is None else _stamp(begun.at),
             "finished_at": _stamp(change.at),
-            **json.loads(str(columns.get("report") or "{}")),
+            **said,
             "outcome": columns.get("outcome"),
             "reason": columns.get("reason"),
         }
