@@ -24,7 +24,8 @@ class TrialOutcome(StrEnum):
     """How a trial ended.
 
     `COMPLETED`: it returned, or met a stop condition. `PRUNED`: the scheduler stopped it.
-    `STOPPED`: a person did. `CANCELLED`: it was in the way of the study's end, and is unfinished.
+    `STOPPED`: a person did, or had the study go on without it.
+    `CANCELLED`: it was in the way of the study's end, and is unfinished.
     """
 
     COMPLETED = "completed"
