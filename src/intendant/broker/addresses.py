@@ -10,6 +10,7 @@ from pathlib import Path
 from intendant.errors import SettingsError
 
 MAX_IPC_PATH_BYTES = 107
+MAX_PORT = 65_535
 
 
 def check_address(uri: str, *, has_keys: bool = False) -> None:
@@ -18,8 +19,13 @@ def check_address(uri: str, *, has_keys: bool = False) -> None:
     if scheme == "ipc":
         _check_path(uri, rest)
     elif scheme == "tcp":
+        host, _, port = rest.rpartition(":")
+        if not host or not (port == "*" or (port.isdecimal() and int(port) <= MAX_PORT)):
+            raise SettingsError(
+                f"{uri!r}: expected tcp://HOST:PORT, a PORT of 0 to {MAX_PORT} or *"
+            )
         if not has_keys:
-            _check_loopback(uri, rest)
+            _check_loopback(uri, host)
     else:
         raise SettingsError(f"{uri!r} is no endpoint: expected ipc://PATH or tcp://HOST:PORT")
 
@@ -34,10 +40,9 @@ def _check_path(uri: str, path: str) -> None:
         )
 
 
-def _check_loopback(uri: str, rest: str) -> None:
-    host = rest.rpartition(":")[0].strip("[]")
+def _check_loopback(uri: str, host: str) -> None:
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        is_loopback = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         is_loopback = False
     if not is_loopback:
@@ -59,8 +64,12 @@ def check_free(uri: str) -> None:
         probe.setsockopt(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)  # as libzmq does
         try:
             probe.bind((host.strip("[]"), int(port)))
-        except unix.gaierror:  # the name of an interface, which libzmq knows how to read
-            return
+        except unix.gaierror as error:
+            if host in (name for _, name in unix.if_nameindex()):  # which libzmq knows how to read
+                return
+            raise SettingsError(
+                f"can't listen at {uri}: {host} is neither an address nor an interface of this host"
+            ) from error
         except (OSError, OverflowError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise SettingsError(f"can't listen at {uri}: {reason}") from error

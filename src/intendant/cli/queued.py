@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 
 import click
 
+from intendant.errors import DaemonLost
+
 
 @contextmanager
 def named_in_any_case(run_ids: Sequence[int]) -> Iterator[None]:
@@ -24,10 +26,10 @@ def named_in_any_case(run_ids: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def doubt_told() -> Iterator[None]:
-    """Say that runs may have been queued where Ctrl-C comes before the answer."""
+    """Say that runs may have been queued where Ctrl-C or the time limit comes before the answer."""
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TimeoutError, DaemonLost):
         click.echo(
             "intendant: no answer yet: it may be queued all the same; 'intendant ls' knows",
             err=True,

@@ -7,7 +7,7 @@ import pwd
 
 import pytest
 
-from intendant.broker.addresses import check_address
+from intendant.broker.addresses import check_address, check_free
 from intendant.broker.ports import identify
 from intendant.errors import SettingsError
 
@@ -39,7 +39,12 @@ def test_sockets_and_loopback_addresses_may_be_listened_at(uri: str) -> None:
         ("tcp://example.org:5555", "loopback"),
         ("tcp://127.0.0.1.example.org:5555", "loopback"),
         ("tcp://eth0:5555", "loopback"),
-        ("tcp://5555", "loopback"),
+        ("tcp://5555", "HOST:PORT"),
+        ("tcp://127.0.0.1", "HOST:PORT"),
+        ("tcp://127.0.0.1:", "HOST:PORT"),
+        ("tcp://:5555", "HOST:PORT"),
+        ("tcp://127.0.0.1:x", "HOST:PORT"),
+        ("tcp://127.0.0.1:65536", "HOST:PORT"),
         ("ipc://@abstract", "absolute"),
         ("ipc://relative", "absolute"),
         ("ipc://*", "absolute"),
@@ -53,6 +58,11 @@ def test_sockets_and_loopback_addresses_may_be_listened_at(uri: str) -> None:
 def test_anything_else_is_refused_with_a_reason(uri: str, reason: str) -> None:
     with pytest.raises(SettingsError, match=reason):
         check_address(uri)
+
+
+def test_a_host_that_is_no_address_and_no_interface_is_refused_with_a_reason() -> None:
+    with pytest.raises(SettingsError, match=r"999\.1\.1\.1 is neither an address nor an interface"):
+        check_free("tcp://999.1.1.1:5555")
 
 
 def test_an_ipc_address_names_account_and_process() -> None:

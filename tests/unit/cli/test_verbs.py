@@ -115,19 +115,24 @@ def test_ctrl_c_before_the_waiting_begins_is_ctrl_c_while_waiting(
 
 
 class Mute(FakeConnection):
-    """Ctrl-C is hit while no answer comes."""
+    """No answer comes: Ctrl-C is hit, or the time is up."""
+
+    end: BaseException = KeyboardInterrupt()
 
     def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
-        raise KeyboardInterrupt
+        raise self.end
 
 
-def test_ctrl_c_before_the_answer_says_that_the_run_may_be_queued(
-    capfd: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("end", "status"), [(KeyboardInterrupt(), 130), (TimeoutError("no answer in time"), 75)]
+)
+def test_who_gets_no_answer_is_told_that_the_run_may_be_queued(
+    capfd: pytest.CaptureFixture[str], end: BaseException, status: int
 ) -> None:
-    session = Session(
-        environ={"INTENDANT_ENDPOINT": "ipc:///nowhere"}, connect=lambda _: Mute(FakeExecutor())
-    )
-    assert run(["submit", "--", "sleep", "9"], session) == 130
+    mute = Mute(FakeExecutor())
+    mute.end = end
+    session = Session(environ={"INTENDANT_ENDPOINT": "ipc:///nowhere"}, connect=lambda _: mute)
+    assert run(["submit", "--", "sleep", "9"], session) == status
     out, err = capfd.readouterr()
     assert (out, "may be queued all the same" in err) == ("", True)
 
