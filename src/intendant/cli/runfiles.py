@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from intendant.errors import SettingsError
 
@@ -74,18 +75,41 @@ def _parse_toml(text: str, source: str) -> object:
 
 def _parse_json(text: str, source: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_table)
     except json.JSONDecodeError as error:
         raise SettingsError(f"{source}: line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{source}: {error}") from error
 
 
+def _table(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object with these keys; `ValueError` if one of them is there twice (RFC 8259, 4)."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        [(key, _), *_] = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"found the key {key!r} more than once in a table")
+    return table
+
+
 def _parse_yaml(text: str, source: str) -> object:
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that is in a table twice, as YAML does (1.2.2, 3.2.1.3)."""
+
+        def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            seen = set[str]()
+            for key, _ in node.value:
+                if key.tag == "tag:yaml.org,2002:str":
+                    if key.value in seen:
+                        problem = f"found the key {key.value!r} more than once in a table"
+                        raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+                    seen.add(key.value)
+            return node
+
     try:
-        return yaml.safe_load(text)
+        return Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
         raise SettingsError(f"{source}:{line} {error.problem or error.context}") from error

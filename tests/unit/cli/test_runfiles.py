@@ -31,6 +31,12 @@ def test_every_syntax_gives_the_same_run(tmp_path: Path, name: str) -> None:
         ("a.yaml", "name: a\nargv: [", "line 2"),
         ("a.yaml", "name: a\nargv: !!python/name:os.system", "line 2"),
         ("a.yaml", "a: \x00", "a.yaml"),
+        (
+            "a.yaml",
+            "argv: ['true']\nargv: ['false']",
+            "line 2: found the key 'argv' more than once",
+        ),
+        ("a.json", '{"argv": ["true"], "argv": ["false"]}', "found the key 'argv' more than once"),
         ("a.json", '{"name": "a",\n}', "line 2"),
         ("a.json", "[" * 100_000, "a.json"),
         ("a.toml", "argv = []", "argv"),
