@@ -120,6 +120,22 @@ async def test_a_study_that_has_done_nothing_begins_as_it_was_to_begin(tmp_path:
         ]  # fmt: skip
 
 
+async def test_a_submission_that_names_anothers_run_as_tried_again_has_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    steps = [{"name": "a", "workload": {"kind": "command", "argv": ["true"]}}]
+    work = {"kind": "pipeline", "execution": "runs", "steps": steps}
+    async with opened(tmp_path) as case:
+        store = case.store
+        await store.submit([submission(workload=work)], account="ada")
+        await case.start(1)
+        step = submission(key=child_key(1, "a", "1"))
+        await store.submit([step], account="ada", for_parents=True)
+        curious = submission(workload=work, retry_of=1, hold=True)
+        [run_id] = await store.submit([curious], account="bob")
+        assert (await store.circumstances(run_id, queues=["default"])).waits_for == []
+
+
 async def test_a_pipeline_that_goes_on_waits_for_the_end_of_the_steps_that_still_run(
     tmp_path: Path,
 ) -> None:

@@ -44,6 +44,7 @@ class Resumption:
         self._endpoint = endpoint
         self._clock = clock
         self._lost_at: float | None = None
+        self._failed_at = 0.0
         # When the stream must have ended, by the clock.
         self.deadline = None if self._limit is None else clock() + self._limit.timeout_s
 
@@ -62,8 +63,9 @@ class Resumption:
         now = self._clock()
         if self._limit and self.deadline is not None and now >= self.deadline:
             raise self._limit.passed() from error
-        if self._lost_at is None:
-            self._lost_at = now
+        if self._lost_at is None or now - self._failed_at > COMES_BACK_S:
+            self._lost_at = now  # it was there in between, and had nothing to say
+        self._failed_at = now
         if now - self._lost_at > COMES_BACK_S:
             raise gone(self._endpoint) from error
         return _PAUSE_S

@@ -48,7 +48,7 @@ def submit(
         run_id = _known_id(tx, submission, owner)
         if run_id is None:
             run_id = _insert(tx, submission, owner, environment)
-            fresh[run_id] = submission.spec
+            fresh[run_id] = _unbound(submission.spec)
             owners.add(owner)
         run_ids.append(run_id)
     for owner in owners:
@@ -190,6 +190,11 @@ def _parents(tx: Transaction, run: RunRow, *, among: Sequence[int]) -> list[RunR
     ).fetchall()
     found = [tx.run(parent_id) for (parent_id,) in rows if parent_id in among]
     return [parent for parent in found if not only_waits(run, parent)]
+
+
+def _unbound(spec: RunSpec) -> RunSpec:
+    """The spec, trying no run again: whose run that is, is asked of `retry` alone."""
+    return spec if spec.retry_of is None else spec.model_copy(update={"retry_of": None})
 
 
 def _known_id(tx: Transaction, submission: Submission, account: str) -> int | None:

@@ -39,9 +39,18 @@ def test_a_daemon_that_stays_away_is_gone_after_a_while(
     resumption.went_on()
     clock.now = 5 * COMES_BACK_S
     assert resumption.pause_s(WorkerLost("nobody")) > 0
+    clock.now = 5.6 * COMES_BACK_S
+    assert resumption.pause_s(Unreachable("no socket")) > 0
     clock.now = 6.1 * COMES_BACK_S
     with pytest.raises(DaemonLost, match="ipc:///bus is gone"):
         resumption.pause_s(Unreachable("no socket"))
+
+
+def test_a_daemon_that_is_restarted_again_later_is_waited_for_again(
+    resumption: Resumption, clock: Clock
+) -> None:
+    for clock.now in (0.0, COMES_BACK_S / 2, 100 * COMES_BACK_S, 100.5 * COMES_BACK_S):
+        assert resumption.pause_s(WorkerLost("nobody")) > 0  # and nothing new came meanwhile
 
 
 def test_a_daemon_that_never_answered_is_not_waited_for(resumption: Resumption) -> None:
