@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import optuna
 
 from intendant.cli.pages.importances import importances
 
 
 def test_importances_agree_with_optuna_about_the_order() -> None:
-    optuna = pytest.importorskip("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     study.optimize(
@@ -19,6 +18,6 @@ def test_importances_agree_with_optuna_about_the_order() -> None:
         study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
     )
     ours = importances(
-        [each.params for each in study.trials], [each.value for each in study.trials]
+        [each.params for each in study.trials], [each.values[0] for each in study.trials]
     )
     assert list(ours) == list(theirs) == ["a", "b", "c"]

@@ -318,7 +318,6 @@ def test_t3_and_t18_trials_are_listed_added_and_stopped_from_outside(daemon: Dae
 @pytest.mark.timeout(300)
 def test_three_kills_change_nothing_about_the_results_of_the_example(daemon: Daemon) -> None:
     """The study's process and all its trials die three times; each result is there once."""
-    pytest.importorskip("sklearn")
     study = {
         "call": "study:objective", "metric": "accuracy", "mode": "max", "trials": 6, "at_once": 2,
         "space": {"learning_rate": {"type": "loguniform", "low": 0.001, "high": 0.1},
@@ -402,7 +401,6 @@ def title(process: psutil.Process) -> str:
 
 @pytest.mark.timeout(300)
 def test_the_example_finds_better_parameters_than_the_default_ones(daemon: Daemon) -> None:
-    pytest.importorskip("sklearn")
     root = Path(__file__).parents[2]
     one_thread = {b"OPENBLAS_NUM_THREADS": b"1"}
     state = daemon.home / "embedded"
