@@ -31,15 +31,39 @@ ADA = Asker(Caller("ada", Role.ADMIN))
 
 
 class SlowStore(SqliteStore):
-    """Its answer to who may start waits until it `may_answer`."""
+    """Its answers to one question wait until it `may_answer`."""
 
     was_asked: asyncio.Event
     may_answer: asyncio.Event
 
-    async def candidates(self, *args: Any, **kwargs: Any) -> list[Candidate]:
-        found = await super().candidates(*args, **kwargs)
+    @staticmethod
+    def of(attempt: Supervised) -> SlowStore:
+        """The store of `attempt`, which answers nothing from now on."""
+        store = attempt.parts.store
+        assert isinstance(store, SlowStore)
+        store.was_asked, store.may_answer = asyncio.Event(), asyncio.Event()
+        return store
+
+    async def _until_it_may(self) -> None:
         self.was_asked.set()
         await self.may_answer.wait()
+
+
+class SlowCandidates(SlowStore):
+    """Who may start is what it is slow to say."""
+
+    async def candidates(self, *args: Any, **kwargs: Any) -> list[Candidate]:
+        found = await super().candidates(*args, **kwargs)
+        await self._until_it_may()
+        return found
+
+
+class SlowQueues(SlowStore):
+    """How the queues are is what it is slow to say."""
+
+    async def queues(self) -> list[QueueRecord]:
+        found = await super().queues()
+        await self._until_it_may()
         return found
 
 
@@ -73,10 +97,8 @@ def serving(attempt: Supervised) -> Desk:
 async def test_a_queue_that_closes_while_its_next_run_is_looked_up_starts_none(
     tmp_path: Path, changed: QueueRecord, starts: bool
 ) -> None:
-    async with supervised(tmp_path, kind=SlowStore, slots=1) as attempt:
-        store = attempt.parts.store
-        assert isinstance(store, SlowStore)
-        store.was_asked, store.may_answer = asyncio.Event(), asyncio.Event()
+    async with supervised(tmp_path, kind=SlowCandidates, slots=1) as attempt:
+        store = SlowStore.of(attempt)
         desk = serving(attempt)
         async with asyncio.TaskGroup() as tasks:
             scheduler = TellingScheduler(desk, tasks)
@@ -131,26 +153,11 @@ async def test_a_queue_whose_pause_is_on_disk_though_that_was_reported_failed_st
             assert attempt.launcher.born == []
 
 
-class SlowQueues(SqliteStore):
-    """What it says of the queues comes when it `may_answer`."""
-
-    was_asked: asyncio.Event
-    may_answer: asyncio.Event
-
-    async def queues(self) -> list[QueueRecord]:
-        found = await super().queues()
-        self.was_asked.set()
-        await self.may_answer.wait()
-        return found
-
-
 async def test_a_queue_that_is_resumed_while_the_queues_are_looked_at_again_is_not_paused(
     tmp_path: Path,
 ) -> None:
     async with supervised(tmp_path, kind=SlowQueues, slots=1) as attempt:
-        store = attempt.parts.store
-        assert isinstance(store, SlowQueues)
-        store.was_asked, store.may_answer = asyncio.Event(), asyncio.Event()
+        store = SlowStore.of(attempt)
         desk = serving(attempt)
         await store.queue_pause("default", True)
         desk.doubt_queues()
