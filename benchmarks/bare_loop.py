@@ -29,9 +29,7 @@ class BareCore(BrokerCore):
         self._unsent: deque[Frames] = deque()
         self._askers: dict[bytes, Peer] = {}
 
-    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:  # noqa: ARG002
-        if frames is None:
-            return []
+    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:  # noqa: ARG002
         out: list[Outgoing] = []
         if frames[0] == mdp.CLIENT:
             self._askers[peer.routing_id] = peer

@@ -66,13 +66,13 @@ class WrongCore(BrokerCore):
         self.names: set[object] = set()
         self.extra: deque[Outgoing] = deque(maxlen=100)
 
-    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:
-        words = None if frames is None else self._fault.hear(self, peer, list(frames))
-        if self.is_dead or (words is None and frames is not None):
+    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:
+        words = self._fault.hear(self, peer, list(frames))
+        if words is None or self.is_dead:
             return self._spoken([])
-        if words is not None and words[:2] == [mdp.WORKER, mdp.W_READY]:
+        if words[:2] == [mdp.WORKER, mdp.W_READY]:
             self.ready[peer] = words[2] if len(words) > 2 else b""
-        if words is not None and words[:1] == [mdp.CLIENT]:
+        if words[:1] == [mdp.CLIENT]:
             self.clients.append(peer)
         return self._spoken(super().receive(peer, words, now))
 

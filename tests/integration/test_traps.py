@@ -10,7 +10,7 @@ import os
 import socket as unix
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -242,6 +242,27 @@ async def test_s10_a_routing_id_is_nobodys_identity(door: Door) -> None:
     socket, monitor = open_dealer(door.endpoint, door.keys(door.bob))
     assert socket.routing_id == b""
     close_dealer(socket, monitor)
+
+
+async def test_s10_who_had_the_routing_id_of_a_newcomer_before_is_gone(tmp_path: Path) -> None:
+    async with opened(tmp_path, heartbeat_s=60.0) as door:
+        with door.raw(door.ann, routing_id=b"same") as ann:
+            ann.send_multipart([mdp.WORKER, mdp.W_READY, b"left"])
+            async with asyncio.timeout(60):
+                while await _mmi(door, door.bob, b"left") != b"200":
+                    pass
+        async with asyncio.timeout(60):
+            while (said := await _mmi(door, door.bob, b"left", routing_id=b"same")) is None:
+                pass  # her connection is not closed yet
+        assert said == b"404"
+
+
+async def _mmi(door: Door, pair: KeyPair, service: bytes, **options: object) -> bytes | None:
+    """What the broker says of a service; nothing, to who gets no answer within half a second."""
+    with door.raw(pair, rcvtimeo=500, **options) as socket, suppress(zmq.Again):
+        socket.send_multipart([mdp.CLIENT, mdp.C_REQUEST, b"mmi.service", service])
+        return (await asyncio.to_thread(socket.recv_multipart))[3]
+    return None
 
 
 async def test_s11_an_id_that_looks_like_one_of_the_brokers_own_is_served_as_any(

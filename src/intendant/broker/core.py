@@ -46,14 +46,7 @@ import structlog
 from intendant.broker.admission import OWN_PREFIX, Admission, without_token
 from intendant.broker.config import BrokerConfig
 from intendant.broker.refusals import error_frame
-from intendant.broker.services import (
-    Frames,
-    Outgoing,
-    Peer,
-    Request,
-    Service,
-    Worker,
-)
+from intendant.broker.services import Frames, Outgoing, Peer, Request, Service, Worker
 from intendant.errors import (
     AccessDenied,
     Busy,
@@ -122,16 +115,13 @@ class BrokerCore:
 
     # --- what the owner of the sockets calls ------------------------------------------------------
 
-    def receive(self, peer: Peer, frames: Frames | None, now: float) -> list[Outgoing]:
-        """Take in one message; none: the connection of `peer` is closed."""
+    def receive(self, peer: Peer, frames: Frames, now: float) -> list[Outgoing]:
+        """Take in one message."""
         self._pass_time(now)
-        if frames is None:
-            self._on_gone(peer)
-        elif not frames:
-            self._on_invalid(peer)
-        elif frames[0] == mdp.CLIENT:
+        header = frames[0] if frames else None
+        if header == mdp.CLIENT:
             self._on_client_message(peer, frames)
-        elif frames[0] == mdp.WORKER:
+        elif header == mdp.WORKER:
             self._on_worker_message(peer, frames)
         else:
             self._on_invalid(peer)

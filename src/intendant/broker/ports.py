@@ -193,10 +193,7 @@ class Port:
     def _known(self, routing_id: bytes, header: zmq.Frame) -> Peer | None:
         """Who has sent by the same connection before."""
         peer = self._peers.get(routing_id)
-        try:
-            if peer is None or peer.address != header.get("Peer-Address"):
-                return None
-        except zmq.ZMQError:  # as in _property
+        if peer is None or peer.address != _property(header, "Peer-Address"):
             return None
         if self._has_keys and (peer.key, peer.connection) != self._proven(header):
             return None

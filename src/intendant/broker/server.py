@@ -193,7 +193,10 @@ class Server:
         for peer, frames in messages:
             crash_point("broker.received")
             try:
-                self._deliver(self.core.receive(peer, frames, now))
+                if frames is None:
+                    self._deliver(self.core.peer_gone(peer, now))
+                else:
+                    self._deliver(self.core.receive(peer, frames, now))
             except Exception:  # the top of the process: one bad message must not end it
                 log.exception("message_failed", account=peer.account, pid=peer.pid)
 
