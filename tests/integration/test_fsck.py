@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from intendant.errors import FolderLocked, StoreError
-from intendant.executor.fsck import Report, examine, find_processes, fsck
+from intendant.executor.fsck import Report, examine, fsck
+from intendant.executor.fsck_processes import find_processes
 from intendant.process.identity import boot_id, start_time
 from intendant.protocol.folders import DATABASE
 from intendant.protocol.records import ClaimRecord, ExitRecord
@@ -29,7 +30,10 @@ NOBODY = 2**22 + 1
 
 @dataclass
 class State:
-    """A state folder with one run that succeeded, one that is running and one that was burnt."""
+    """A state folder with one run that succeeded, one that is running and one that was burnt.
+
+    The governor of the one that runs is this very process.
+    """
 
     folder: Path
     spool: Spool
@@ -41,12 +45,19 @@ class State:
         return [(one.code, one.run_id, one.is_fault) for one in self.examine().findings]
 
     def claim(
-        self, run_id: int, *, pid: int = NOBODY, started: int = 1, token: str = TOKEN
+        self,
+        run_id: int,
+        *,
+        pid: int = NOBODY,
+        started: int = 1,
+        token: str = TOKEN,
+        boot: str | None = None,
     ) -> None:
         """Link a claim in the place of what is there."""
         folder = self.spool.attempt(run_id, 1)
         folder.claim_path.unlink(missing_ok=True)
-        record = ClaimRecord(pid=pid, start_time=started, boot_id=boot_id(), token_sha256=token)
+        boot = boot or boot_id()
+        record = ClaimRecord(pid=pid, start_time=started, boot_id=boot, token_sha256=token)
         descriptor = folder.claim(record)
         assert descriptor is not None
         os.close(descriptor)
@@ -72,8 +83,11 @@ async def state(tmp_path: Path) -> State:
         for run_id in ids:
             state.spool.make_attempt(run_id, 1)
             await grant(case, run_id)
+        started = start_time(os.getpid())
+        assert started is not None
+        state.claim(1)
+        state.claim(2, pid=os.getpid(), started=started)
         for run_id in ids[:2]:
-            state.claim(run_id)
             await case.store.started(run_id, 1, at=case.clock(), pid=NOBODY)
         state.write_exit(1)
         await case.end(1, Outcome.SUCCEEDED, exit_code=0)
@@ -234,6 +248,53 @@ def test_a_governor_of_a_live_attempt_is_as_it_should_be(state: State) -> None:
         one.kill()
 
     assert found == []
+
+
+def test_a_run_whose_governor_is_gone_is_noted_with_what_becomes_of_it(state: State) -> None:
+    state.claim(2)
+
+    assert state.codes() == [("governor_gone", 2, False)]
+    report = state.examine()
+    assert report.is_sound
+    assert report.findings[0].text == (
+        "run 2 is running, and the governor of attempt 2.1 is gone; the next daemon ends what is "
+        "left of it and records it as interrupted"
+    )
+
+
+def test_a_governor_of_another_boot_is_gone_whoever_has_its_number_now(state: State) -> None:
+    state.claim(2, pid=os.getpid(), started=start_time(os.getpid()) or 0, boot="another")
+
+    assert state.codes() == [("governor_gone", 2, False)]
+
+
+@pytest.mark.parametrize(
+    ("is_claimed", "is_cancelled", "text"),
+    [
+        (False, False, "nobody has claimed attempt 1.1; the next daemon gives that up and queues"),
+        (False, True, "nobody has claimed attempt 1.1; the next daemon gives that up and ends"),
+        (True, False, "governor of attempt 1.1 is gone; the next daemon ends what is left of it"),
+        (True, True, "records it as cancelled"),
+    ],
+)
+async def test_a_run_that_was_starting_is_noted_with_what_becomes_of_it(
+    tmp_path: Path, is_claimed: bool, is_cancelled: bool, text: str
+) -> None:
+    state = State(tmp_path, Spool(tmp_path / "spool"))
+    state.spool.root.mkdir()
+    async with opened(tmp_path) as case:
+        run_id = await case.add()
+        state.spool.make_attempt(run_id, 1)
+        await grant(case, run_id)
+        if is_cancelled:
+            await case.store.request_stop([run_id], outcome=Outcome.CANCELLED, reason="test")
+    case.path.rename(tmp_path / DATABASE)
+    if is_claimed:
+        state.claim(run_id)
+
+    [found] = state.examine().findings
+    assert (found.code, found.is_fault) == ("governor_gone" if is_claimed else "starting", False)
+    assert text in found.text
 
 
 def test_a_folder_in_use_is_left_alone(state: State) -> None:

@@ -98,15 +98,6 @@ def test_what_was_broken_is_found(database: Path, statement: str, code: str, wor
     assert any(one.code == code and word in one.text and one.is_fault for one in found), found
 
 
-async def test_a_run_that_is_starting_is_only_noted(tmp_path: Path) -> None:
-    async with opened(tmp_path) as case:
-        await case.grant(await case.add())
-
-    [found] = findings(case.path)
-
-    assert (found.code, found.run_id, found.is_fault) == ("starting", 1, False)
-
-
 def test_a_damaged_page_is_found(database: Path) -> None:
     damage(database, "PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM")
     connection = apsw.Connection(str(database))

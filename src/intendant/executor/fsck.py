@@ -17,6 +17,7 @@ What has to be true of a state folder at any time, and the findings that say it 
 | a submission key stands for one run | `keys` |
 | what waits for others counts them right, and they exist | `dependencies`, `references` |
 | no run is `starting` for ever | `starting` (a note) |
+| somebody governs what is live | `governor_gone` (a note) |
 | an end that was written down is recorded | `not_recorded` (a note) |
 | the database is that of the spool | `database_lost` |
 | nothing is left behind in the spool, nothing planted | `stray_folder`, `stray_file`, `link` |
@@ -30,21 +31,20 @@ who was held or paused), and that logs hold every byte.
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from pydantic import ValidationError
 
 from intendant.errors import FolderLocked, StoreError
+from intendant.executor.fsck_processes import find_processes, lives
 from intendant.process.cgroup import Cgroup
 from intendant.process.identity import boot_id, process_stat
 from intendant.protocol.folders import DATABASE
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
-from intendant.protocol.run_states import Outcome
+from intendant.protocol.run_states import Outcome, RunState
 from intendant.store.check import DAMAGE, Finding, KeptAttempt, KeptRecords, kept_records
 from intendant.store.lock import lock_folder
 from intendant.store.spool import AttemptFolder, DamagedClaim, Spool
@@ -66,27 +66,6 @@ class Report:
     def is_sound(self) -> bool:
         """Whether nothing is wrong."""
         return not any(finding.is_fault for finding in self.findings)
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """Every live process that may belong to an attempt, seen in one pass over /proc."""
-
-    sessions: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """By the session's number, its members."""
-    in_folders: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
-    """By run and attempt, those that work in the attempt's folder: its governor does."""
-    told_so: dict[tuple[int, int], list[int]] = field(default_factory=lambda: defaultdict(list))
-    """By run and attempt, those whose environment says that they belong to it."""
-
-    def left_in(self, session: int) -> list[int]:
-        """Who is still in the session of a leader that is dead.
-
-        A leader that was seen alive has died since, or was another's: the kernel gives a number out
-        again only when its session has no members (credentials(7)).
-        """
-        members = self.sessions.get(session, [])
-        return [] if session in members else [pid for pid in members if is_in(session, pid)]
 
 
 def fsck(state_dir: Path) -> Report:
@@ -159,18 +138,36 @@ class Examination:
         yield from _claim_fits(attempt, claim)
         yield from _exit_fits(attempt, record, has_file=folder.exit_path.exists())
         yield from _left_behind(attempt, folder)
-        if isinstance(claim, ClaimRecord) and claim.boot_id == self._boot_id:
+        if attempt.is_live and not _is_own(record, attempt):
+            yield from self._goes_on(attempt, claim)
+        elif isinstance(claim, ClaimRecord) and claim.boot_id == self._boot_id:
             yield from self._processes_fit(attempt, claim)
+
+    def _goes_on(
+        self, attempt: KeptAttempt, claim: ClaimRecord | TombstoneRecord | None
+    ) -> Iterator[Finding]:
+        """Somebody sees to what is not over; where nobody does, the next daemon will."""
+        if not _claims(claim, attempt):
+            if not attempt.has_started:
+                yield Finding("starting", _not_claimed(attempt), attempt.run_id, is_fault=False)
+            return
+        is_there = claim.boot_id == self._boot_id and lives(claim)
+        if not is_there:
+            yield Finding("governor_gone", _gone(attempt), attempt.run_id, is_fault=False)
+        elif attempt.state is RunState.STARTING:
+            text = (
+                f"{attempt.is_in}, its governor lives: pid {claim.pid}; the next daemon adopts it"
+            )
+            yield Finding("starting", text, attempt.run_id, is_fault=False)
 
     def _processes_fit(self, attempt: KeptAttempt, claim: ClaimRecord) -> Iterator[Finding]:
         """Nothing of an attempt lives once it is over."""
         if attempt.is_live:
             return
-        leader = process_stat(claim.pid)
-        if leader is not None and leader.start_time == claim.start_time and leader.state != "Z":
+        if lives(claim):
             text = f"{attempt.name} is over, its governor lives: pid {claim.pid}"
             yield Finding("survivor", text, attempt.run_id)
-        elif leader is None and (members := self._processes.left_in(claim.pid)):
+        elif process_stat(claim.pid) is None and (members := self._processes.left_in(claim.pid)):
             pids = ", ".join(map(str, members))
             text = f"{attempt.name} is over, processes of its session live: pid {pids}"
             is_fault = UNVERIFIED not in attempt.reason
@@ -213,47 +210,39 @@ class Examination:
                     yield Finding("survivor", text, run_id, is_fault=is_fault)
 
 
-def is_in(session: int, pid: int) -> bool:
-    """Whether this process lives, in this session."""
-    stat = process_stat(pid)
-    return stat is not None and stat.session == session and stat.state != "Z"
+def _claims(
+    claim: ClaimRecord | TombstoneRecord | None, attempt: KeptAttempt
+) -> TypeGuard[ClaimRecord]:
+    """Whether it is a claim, with this attempt's token."""
+    return isinstance(claim, ClaimRecord) and claim.token_sha256 == attempt.token_sha256
 
 
-def find_processes(spool: Path) -> Processes:
-    """The live processes, by session and by the attempt in whose folder they work."""
-    found = Processes()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or (stat := process_stat(pid := int(entry.name))) is None:
-            continue
-        if stat.state == "Z" or pid == os.getpid():
-            continue
-        found.sessions[stat.session].append(pid)
-        with suppress(OSError, ValueError):  # gone, another user's, or somewhere else
-            inside = (entry / "cwd").readlink().relative_to(spool.resolve()).parts
-            found.in_folders[int(inside[0]), int(inside[1])].append(pid)
-        if (attempt := _attempt_in_environment(entry / "environ", spool.parent)) is not None:
-            found.told_so[attempt].append(pid)
-    return found
+def _is_own(record: ExitRecord | None, attempt: KeptAttempt) -> TypeGuard[ExitRecord]:
+    """Whether it is an exit record, with this attempt's token."""
+    return record is not None and record.token_sha256 == attempt.token_sha256
 
 
-def _attempt_in_environment(environ: Path, state_dir: Path) -> tuple[int, int] | None:
-    """The attempt whose workload, or what that started, has this environment."""
-    try:
-        pairs = (pair.partition(b"=") for pair in environ.read_bytes().split(b"\0"))
-        variables = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
-        if not Path(variables["INTENDANT_STATE_DIR"]).samefile(state_dir):
-            return None
-        return int(variables["INTENDANT_RUN_ID"]), int(variables["INTENDANT_ATTEMPT"])
-    except (OSError, KeyError, ValueError):  # gone, another user's, or none of ours
-        return None
+def _not_claimed(attempt: KeptAttempt) -> str:
+    end = "queues" if attempt.stop_outcome is None else "ends"
+    return (
+        f"{attempt.is_in}, and nobody has claimed {attempt.name}; the next daemon gives that up "
+        f"and {end} the run"
+    )
+
+
+def _gone(attempt: KeptAttempt) -> str:
+    outcome = attempt.stop_outcome or Outcome.INTERRUPTED
+    return (
+        f"{attempt.is_in}, and the governor of {attempt.name} is gone; the next daemon ends what "
+        f"is left of it and records it as {outcome}"
+    )
 
 
 def _claim_fits(
     attempt: KeptAttempt, claim: ClaimRecord | TombstoneRecord | None
 ) -> Iterator[Finding]:
     """What started was claimed with this attempt's token; what never did was given up."""
-    is_claimed = isinstance(claim, ClaimRecord) and claim.token_sha256 == attempt.token_sha256
-    if attempt.has_started and not is_claimed:
+    if attempt.has_started and not _claims(claim, attempt):
         text = f"{attempt.name} has started, and nobody had claimed it"
         yield Finding("claim", text, attempt.run_id)
     if attempt.reason.startswith(NOT_STARTED) and not isinstance(claim, TombstoneRecord):
@@ -265,7 +254,7 @@ def _exit_fits(
     attempt: KeptAttempt, record: ExitRecord | None, *, has_file: bool
 ) -> Iterator[Finding]:
     """How an attempt ended is what its governor wrote down."""
-    if record is None or record.token_sha256 != attempt.token_sha256:
+    if not _is_own(record, attempt):
         if attempt.outcome in _PROVEN:
             text = f"{attempt.name} {attempt.outcome}, and no exit record of its own proves it"
             yield Finding("exit_record", text, attempt.run_id)

@@ -62,6 +62,8 @@ class KeptAttempt:
     exit_code: int | None
     signal: int | None
     has_started: bool
+    stop_outcome: Outcome | None
+    """What the run is to end as, if somebody wants its end."""
 
     @property
     def is_live(self) -> bool:
@@ -72,6 +74,11 @@ class KeptAttempt:
     def name(self) -> str:
         """As people call it."""
         return f"attempt {self.run_id}.{self.attempt}"
+
+    @property
+    def is_in(self) -> str:
+        """Where its run is, in words."""
+        return f"run {self.run_id} is {self.state}"
 
 
 class KeptRecords:
@@ -100,11 +107,11 @@ class KeptRecords:
         rows = self._execute(
             "SELECT run_id, attempt.attempt, token_sha256, state, run.attempt, attempt.outcome, "
             "coalesce(attempt.reason, ''), attempt.exit_code, attempt.signal, "
-            "attempt.started_at IS NOT NULL "
+            "attempt.started_at IS NOT NULL, stop_outcome "
             "FROM attempt JOIN run ON run.id = run_id ORDER BY run_id, attempt.attempt"
         )
         for run_id, attempt, token, state, newest, outcome, *rest in rows:
-            reason, exit_code, signal, has_started = rest
+            reason, exit_code, signal, has_started, stop_outcome = rest
             yield KeptAttempt(
                 run_id=run_id,
                 attempt=attempt,
@@ -116,6 +123,7 @@ class KeptRecords:
                 exit_code=exit_code,
                 signal=signal,
                 has_started=bool(has_started),
+                stop_outcome=None if stop_outcome is None else Outcome(stop_outcome),
             )
 
 
@@ -259,12 +267,6 @@ def _keys_are_unique(execute: Execute) -> Iterator[Finding]:
         yield Finding("keys", f"the key {key!r} of {account} belongs to the runs {runs}")
 
 
-def _nothing_is_under_way(execute: Execute) -> Iterator[Finding]:
-    for run_id, state in execute("SELECT id, state FROM run WHERE state = 'starting' ORDER BY id"):
-        text = f"run {run_id} is {state}; the next daemon finds out what became of it"
-        yield Finding("starting", text, run_id, is_fault=False)
-
-
 RULES: tuple[Callable[[Execute], Iterator[Finding]], ...] = (
     _references_are_sound,
     _events_are_whole,
@@ -275,5 +277,4 @@ RULES: tuple[Callable[[Execute], Iterator[Finding]], ...] = (
     _counts_are_true,
     _waiting_is_counted,
     _keys_are_unique,
-    _nothing_is_under_way,
 )
