@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -59,15 +60,36 @@ class Verbs(click.Group):
             ctx.fail(f"found {args[0]!r}, expected {_meant(args[0])}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the command line, which prints what `--help` asks for."""
+        with _quiet_without_reader():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Carry out the verb; when its reader has gone (`intendant logs 17 | head`), be quiet."""
-        try:
+        """Carry out the verb."""
+        with _quiet_without_reader():
             status = super().invoke(ctx)
             sys.stdout.flush()  # while it can still be said that nobody takes it
-        except BrokenPipeError:
-            give_up_stdout()
-            return exit_status.READER_GONE
         return status
+
+
+@contextmanager
+def _quiet_without_reader() -> Iterator[None]:
+    """When the reader has gone (`intendant logs 17 | head`), end without a word, as coreutils do.
+
+    click itself would end the process, and with another status.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        give_up_stdout()
+        raise click.exceptions.Exit(exit_status.READER_GONE) from None
 
 
 def _meant(word: str) -> str:
@@ -98,6 +120,14 @@ def intendant() -> None:
 
 def run(args: Sequence[str], session: Session) -> int:
     """Carry out a command line; the exit status."""
+    try:
+        return _carry_out(args, session)
+    except BrokenPipeError:  # of stderr, or of what a shell reads to complete a word
+        give_up_stdout()
+        return exit_status.READER_GONE
+
+
+def _carry_out(args: Sequence[str], session: Session) -> int:
     if _ASKS_FOR_COMPLETION in session.environ:
         from intendant.cli import shells  # most command lines come from a person
 
@@ -113,6 +143,8 @@ def run(args: Sequence[str], session: Session) -> int:
         return exit_status.CANCELLED
     except (IntendantError, TimeoutError) as error:
         return _report(error, str(error) or type(error).__name__, wants_json=wants_json)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         with suppress(OSError):  # stderr may be as full as stdout
             _report(error, exit_status.text_of(error), wants_json=wants_json)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -450,3 +452,26 @@ def test_show_tells_what_a_run_was_asked_besides(shell: Shell) -> None:
     assert "timeout    1m30s\nretry      2 times at most\nrestart    after an interr" in out
     shell("submit", "--", "make")
     assert "retry" not in shell("show", "2")[1]
+
+
+@pytest.mark.parametrize(
+    ("stream", "args"),
+    [
+        ("stdout", ["--help"]),
+        ("stdout", ["--version"]),
+        ("stdout", ["ls", "--help"]),
+        ("stdout", ["queue", "--help"]),
+        ("stdout", ["ls"]),
+        ("stderr", ["frobnicate"]),
+        ("stderr", ["show", "9"]),
+    ],
+)
+def test_who_writes_to_a_reader_that_has_gone_ends_without_a_word_as_by_sigpipe(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, stream: str, args: list[str]
+) -> None:
+    shell("submit", "--", "true")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with suppress(BrokenPipeError), os.fdopen(write_end, "w") as unread:
+        monkeypatch.setattr(sys, stream, unread)
+        assert shell(*args) == (128 + signal.SIGPIPE, "", "")
