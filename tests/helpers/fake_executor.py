@@ -286,11 +286,12 @@ class FakeExecutor:
         yield True, [m.encode(m.LogResponse(attempt=request.attempt or 1, size=len(log)))]
 
     def _events(self, request: m.EventListRequest) -> Iterator[tuple[bool, Body]]:
-        wanted = [event for event in self.events if event.id > request.after_id]
+        after_id = len(self.events) if request.from_now else request.after_id
+        wanted = [event for event in self.events if event.id > after_id]
         for event in wanted:
             yield False, [m.encode(m.EventBatch())]
             yield False, [m.encode(m.EventBatch(events=[event]))]
-        last_id = wanted[-1].id if wanted else request.after_id
+        last_id = wanted[-1].id if wanted else after_id
         yield True, [m.encode(m.EventListResponse(last_id=last_id))]
 
     def _system_log(self, request: m.SystemLogRequest) -> Iterator[tuple[bool, Body]]:
@@ -351,8 +352,10 @@ class FakeConnection:
 
     def request(self, service: bytes, body: Body, *, timeout_s: float) -> Body:
         """The FINAL's body."""
-        assert service == b"executor"
         assert timeout_s > 0
+        if service == b"stream":
+            return next(answer for is_final, answer in self._executor.stream(body) if is_final)
+        assert service == b"executor"
         return self._executor.answer(body)
 
     def stream(

@@ -43,7 +43,7 @@ def test_run_says_in_a_line_that_its_output_found_no_room(folders: Daemon) -> No
     assert done.stderr == "intendant: No space left on device\n"
 
 
-@pytest.mark.parametrize("verb", ["events -f", "logs -f last"])
+@pytest.mark.parametrize("verb", ["events -f --all", "logs -f last"])
 def test_who_follows_ends_with_the_reader_though_nothing_more_is_written(
     served: Daemon, verb: str
 ) -> None:

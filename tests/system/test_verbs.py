@@ -120,7 +120,7 @@ def test_a_paused_queue_and_a_draining_daemon_are_reasons(daemon: Daemon) -> Non
 def test_followed_events_keep_their_place_when_the_broker_is_killed(daemon: Daemon) -> None:
     out = daemon.home / "events"
     with out.open("wb") as file:
-        following = daemon.popen("events", "-f", "--json", stdout=file, text=False)
+        following = daemon.popen("events", "-f", "--all", "--json", stdout=file, text=False)
     first = daemon.submit("true")
     daemon.run("wait", str(first))
     wait_for("its end is told", lambda: b'"ended"' in out.read_bytes())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import endpoint_option, json_option, selection_argument
+from intendant.cli.parameters import ALL_RUNS, endpoint_option, json_option, selection_argument
 from intendant.cli.session import Session
 
 
-@click.command("cancel")
+@click.command("cancel", epilog=ALL_RUNS)
 @selection_argument
 @click.option("--reason", metavar="TEXT", help="Why; kept with the run.")
 @click.option("--now", is_flag=True, help="Kill at once, without any grace.")

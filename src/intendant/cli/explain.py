@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import endpoint_option, json_option, run_argument
+from intendant.cli.parameters import ONE_RUN, endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 
 
-@click.command("explain")
+@click.command("explain", epilog=ONE_RUN)
 @run_argument
 @json_option
 @endpoint_option

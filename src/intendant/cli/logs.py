@@ -10,12 +10,7 @@ import click
 from intendant.cli import completion, render
 from intendant.cli.await_runs import gone
 from intendant.cli.events import print_each
-from intendant.cli.parameters import (
-    endpoint_option,
-    json_option,
-    one_run,
-    runs_argument,
-)
+from intendant.cli.parameters import ALL_RUNS, endpoint_option, json_option, one_run, runs_argument
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
 from intendant.cli.standard_streams import end_with_the_reader
@@ -29,7 +24,7 @@ _OF_ONE_RUN = {"of_stderr": "--stderr", "attempt": "--attempt", "step": "--step"
 _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 
 
-@click.command("logs")
+@click.command("logs", epilog=ALL_RUNS)
 @runs_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _ARGV = "intendant.argv"
 _MAX_DURATION_S = 10 * 365 * 86400.0
 
+ONE_RUN = "A run is named by its id, or as last: the one that was queued last."
+SEVERAL_RUNS = "Runs are named by their ids, 17 or 1,3,5-8; last is the one that was queued last."
+ALL_RUNS = f"{SEVERAL_RUNS[:-1]}, all are those that the verb can be about."
+"""How verbs that take runs say it in their help; `protocol.selectors` reads it."""
+
 PRIORITY = click.IntRange(-(2**31), 2**31 - 1)
 
 Verb = TypeVar("Verb", bound=Callable[..., object])

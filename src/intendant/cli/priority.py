@@ -5,12 +5,12 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import PRIORITY, endpoint_option, json_option, run_argument
+from intendant.cli.parameters import ONE_RUN, PRIORITY, endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 
 
 # Without `ignore_unknown_options` a negative number is taken for an option.
-@click.command("priority", context_settings={"ignore_unknown_options": True})
+@click.command("priority", context_settings={"ignore_unknown_options": True}, epilog=ONE_RUN)
 @run_argument
 @click.argument("priority", metavar="N", type=PRIORITY)
 @json_option

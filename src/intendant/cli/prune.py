@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import Duration, endpoint_option, json_option, runs_argument
+from intendant.cli.parameters import ALL_RUNS, Duration, endpoint_option, json_option, runs_argument
 from intendant.cli.session import Session
 
 
-@click.command("prune")
+@click.command("prune", epilog=ALL_RUNS)
 @runs_argument
 @click.option("--older", "older_s", type=Duration(may_be_zero=True), required=True,
               help="Only runs that ended at least this long ago.")  # fmt: skip

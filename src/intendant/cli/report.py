@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import endpoint_option, run_argument
+from intendant.cli.parameters import ONE_RUN, endpoint_option, run_argument
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
 
@@ -19,7 +19,7 @@ PAGES = {
 """By the kind of a run: the module whose `write_page` makes the page about it."""
 
 
-@click.command("report")
+@click.command("report", epilog=ONE_RUN)
 @run_argument
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path),
               help="The file to write: one page of HTML.")  # fmt: skip

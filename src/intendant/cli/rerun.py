@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from intendant.cli import completion
-from intendant.cli.parameters import Parameter, endpoint_option, json_option, run_argument
+from intendant.cli.parameters import ONE_RUN, Parameter, endpoint_option, json_option, run_argument
 from intendant.cli.retry import continuing, queue_anew
 
 
-@click.command("rerun")
+@click.command("rerun", epilog=ONE_RUN)
 @run_argument
 @click.option("--from", "steps", multiple=True, required=True, metavar="STEP",
               shell_complete=completion.step,

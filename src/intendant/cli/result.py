@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import endpoint_option, json_option, run_argument
+from intendant.cli.parameters import ONE_RUN, endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
 from intendant.client.result import RunResult
 from intendant.errors import InvalidRequest
 
 
-@click.command("result")
+@click.command("result", epilog=ONE_RUN)
 @run_argument
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Write it to a file, as it is; also a pickle.")  # fmt: skip

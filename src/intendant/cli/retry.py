@@ -7,13 +7,19 @@ from collections.abc import Sequence
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import Parameter, endpoint_option, json_option, selection_argument
+from intendant.cli.parameters import (
+    SEVERAL_RUNS,
+    Parameter,
+    endpoint_option,
+    json_option,
+    selection_argument,
+)
 from intendant.cli.queued import doubt_told, named_in_any_case
 from intendant.cli.session import Session
 from intendant.client.shapes import Continuing
 
 
-@click.command("retry")
+@click.command("retry", epilog=SEVERAL_RUNS)
 @selection_argument
 @click.option("--continue", "goes_on", is_flag=True,
               help="Of pipelines: keep the steps that were done.")  # fmt: skip

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import endpoint_option, json_option, run_argument
+from intendant.cli.parameters import ONE_RUN, endpoint_option, json_option, run_argument
 from intendant.cli.session import Session
 
 
-@click.command("show")
+@click.command("show", epilog=ONE_RUN)
 @run_argument
 @click.option("--steps", "only_steps", is_flag=True,
               help="The steps of a pipeline alone, with --json all about them.")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from intendant.cli import completion, render
-from intendant.cli.parameters import endpoint_option, json_option
+from intendant.cli.parameters import ONE_RUN, endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
 
@@ -33,7 +33,7 @@ def verb() -> None:
     """
 
 
-@verb.command("ls")
+@verb.command("ls", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
 @click.option("--by-number", is_flag=True, help="In the order of their numbers.")
 @click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True)
@@ -91,7 +91,7 @@ def _front(page: TrialPage) -> list[TrialInfo]:
     return on_front(page)
 
 
-@verb.command("add")
+@verb.command("add", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
 @click.argument("values", nargs=-1, metavar="[NAME=VALUE]...")
 @endpoint_option
@@ -110,7 +110,7 @@ def add_trial(session: Session, *, run: str, values: tuple[str, ...]) -> None:
         client.trial_add([run], params)
 
 
-@verb.command("stop")
+@verb.command("stop", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
 @click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
 @endpoint_option
@@ -127,7 +127,7 @@ def stop_trials(session: Session, *, run: str, numbers: tuple[int, ...]) -> None
         client.trial_stop([run], numbers)
 
 
-@verb.command("export")
+@verb.command("export", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
 @click.argument("storage")
 @click.option("--name", help="Of the study there; the run's name or id when left out.")

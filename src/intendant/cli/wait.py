@@ -6,11 +6,17 @@ import click
 
 from intendant.cli import render
 from intendant.cli.await_runs import await_runs, say_why
-from intendant.cli.parameters import Duration, endpoint_option, json_option, selection_argument
+from intendant.cli.parameters import (
+    ALL_RUNS,
+    Duration,
+    endpoint_option,
+    json_option,
+    selection_argument,
+)
 from intendant.cli.session import Session
 
 
-@click.command("wait")
+@click.command("wait", epilog=ALL_RUNS)
 @selection_argument
 @click.option("--any", "any_of_them", is_flag=True, help="The first that ends is enough.")
 @click.option("--timeout", "timeout_s", type=Duration(), help="Give up after this long (75).")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from intendant.cli.parameters import ALL_RUNS, ONE_RUN, SEVERAL_RUNS
 from intendant.protocol import messages as m
 from intendant.protocol.records import EventRecord, LogLine
 from intendant.protocol.run_states import RunState
@@ -90,6 +91,15 @@ def test_events_json_is_one_array_and_following_one_object_a_line(shell: Shell) 
     assert [json.loads(line)["id"] for line in followed] == [2, 3]
 
 
+@pytest.mark.parametrize(("args", "after_id"), [([], 3), (["--all"], 0), (["--after", "1"], 1)])
+def test_events_are_followed_from_now_on_unless_the_place_is_named(
+    shell: Shell, args: list[str], after_id: int
+) -> None:
+    shell.executor.events = [event(number) for number in (1, 2, 3)]
+    shell("events", "-f", *args)
+    assert shell.executor.requests[-1] == m.EventListRequest(after_id=after_id, follow=True)
+
+
 def test_prune_counts_what_is_gone_over_all_pages(shell: Shell) -> None:
     for run_id in (1, 2):
         shell.executor.end(run_id, Ending())
@@ -140,6 +150,7 @@ def test_ls_takes_several_states_and_outcomes(shell: Shell) -> None:
         (["events", "x"], "'x'", "an id"),
         (["events", "--after", "-1"], "-1", "0<=x"),
         (["events", "--after", "9" * 20], "9" * 20, "0<=x"),
+        (["events", "-f", "--all", "--after", "1"], "--all and --after", "one of them"),
         (["submit", "-n", "a\nb", "--", "true"], "'a\\nb'", "on one line"),
         (["submit", "-n", "", "--", "true"], "''", "1 to 200 characters"),
         (["submit", "--secret-arg", "2", "--", "cp", "a"], "--secret-arg 2", "1 is the first"),
@@ -175,3 +186,20 @@ def test_the_help_says_how_to_have_completion(shell: Shell) -> None:
     for name in ("bash", "zsh", "fish"):
         assert f"_INTENDANT_COMPLETE={name}_source intendant" in out
     assert out.index("compinit") < out.index("zsh_source"), "zsh's needs it"
+
+
+@pytest.mark.parametrize(
+    ("verbs", "named"),
+    [
+        (["cancel", "events", "hold", "logs", "prune", "release", "wait"], ALL_RUNS),
+        (["retry"], SEVERAL_RUNS),
+        (["explain", "priority", "report", "rerun", "result", "show"], ONE_RUN),
+        (["trial ls", "trial add", "trial stop", "trial export"], ONE_RUN),
+    ],
+)
+def test_the_help_of_a_verb_says_how_runs_are_named(
+    shell: Shell, verbs: list[str], named: str
+) -> None:
+    for verb in verbs:
+        _, out, _ = shell(*verb.split(), "--help")
+        assert named in " ".join(out.split()), verb
