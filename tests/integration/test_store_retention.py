@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,21 @@ async def test_old_runs_go_with_all_their_rows_and_the_events_stay(tmp_path: Pat
         await prune(case, case.clock())
         assert [kept(case, table) for table in ("attempt", "secret", "environment")] == [0, 0, 0]
         assert await case.add() == young + 1
+
+
+async def test_what_never_was_is_refused_and_what_is_gone_already_is_not(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        run_id, later = await ended(case), case.clock()
+        for strange in ("9999", f"{run_id},9999", "7-9"):
+            with pytest.raises(RunNotFound, match=r"no run (9999|in 7-9)"):
+                await prune(case, later, strange)
+
+        assert await prune(case, later, f"{run_id},1-7") == [run_id]
+        assert await prune(case, later, f"{run_id},1-7") == []
+        again = partial(case.store.prunable, parse_selection(["1"]), before=later, after_id=0)
+        assert (await again(owner="ada")).run_ids == []
+        with pytest.raises(RunNotFound):
+            await again(owner="eve")
 
 
 async def test_what_has_not_ended_or_not_long_enough_ago_stays(tmp_path: Path) -> None:

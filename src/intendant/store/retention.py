@@ -13,6 +13,7 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
+from intendant.errors import RunNotFound
 from intendant.protocol.run_states import RunNote
 from intendant.protocol.selectors import Selection
 from intendant.store.base import PrunePage
@@ -27,6 +28,10 @@ _MAY_GO = """state = 'ended' AND finished_at <= :before AND NOT EXISTS (
     SELECT 1 FROM dependency JOIN run AS child ON child.id = run_id
     WHERE on_run_id = run.id AND child.state <> 'ended')"""
 
+_STRANGE = """SELECT value ->> 0, value ->> 1 FROM json_each(:parts) WHERE NOT EXISTS (
+    SELECT 1 FROM event WHERE run_id BETWEEN value ->> 0 AND value ->> 1
+    AND (:owner IS NULL OR (seq = 1 AND detail ->> 'account' = :owner))) LIMIT 1"""
+
 _LOOK = f"""SELECT id, {_MAY_GO} FROM run WHERE id BETWEEN :low AND :high AND id > :after_id
     AND (:owner IS NULL OR account = :owner) ORDER BY id LIMIT :limit"""  # noqa: S608  a constant of this module is put in
 
@@ -39,7 +44,12 @@ def prunable(
     after_id: int,
     owner: str | None = None,
 ) -> PrunePage:
-    """The next page of runs, and those among them that may go."""
+    """The next page of runs, and those among them that may go; `RunNotFound` before the first.
+
+    A run that is gone already is known from its events: asked twice, it is refused neither time.
+    """
+    if selection is not None and after_id == 0:
+        _require_known(execute, selection, owner)
     seen: list[int] = []
     may_go: list[int] = []
     for low, high in sorted(intervals(execute, selection, owner)):
@@ -52,6 +62,14 @@ def prunable(
         if len(seen) == PAGE:
             return PrunePage(may_go, seen[-1])
     return PrunePage(may_go, None)
+
+
+def _require_known(execute: Execute, selection: Selection, owner: str | None) -> None:
+    parts = [*((run_id, run_id) for run_id in selection.ids), *selection.ranges]
+    found = execute(_STRANGE, {"parts": json.dumps(parts), "owner": owner}).fetchone()
+    if found is not None:
+        low, high = found
+        raise RunNotFound(f"no run {low}" if low == high else f"no run in {low}-{high}")
 
 
 def prune(
