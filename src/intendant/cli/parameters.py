@@ -55,7 +55,7 @@ class Duration(click.ParamType[float]):
 class Parameter(click.ParamType[tuple[str | None, str, object]]):
     """A parameter of a pipeline, `NAME=VALUE`, or of one of its steps, `STEP:NAME=VALUE`.
 
-    The value is JSON; what is no JSON is a text.
+    The value is JSON; a text needs no quotes, unless it begins like JSON.
     """
 
     name = "NAME=VALUE"
@@ -71,7 +71,9 @@ class Parameter(click.ParamType[tuple[str | None, str, object]]):
             self.fail(f"found {value!r}, expected NAME=VALUE or STEP:NAME=VALUE", param, ctx)
         try:
             return step or None, name, json.loads(text)
-        except ValueError:
+        except ValueError as error:
+            if text.startswith(("[", "{", '"')):
+                self.fail(f"found {value!r}, expected JSON, or a text: {error}", param, ctx)
             return step or None, name, text
 
 

@@ -15,7 +15,8 @@ from intendant.cli.retry import continuing, queue_anew
               shell_complete=completion.step,
               help="A step to run again, with all after it; may be repeated.")  # fmt: skip
 @click.option("--set", "parameters", multiple=True, type=Parameter(),
-              help="A parameter of the pipeline, or STEP:NAME=JSON.")  # fmt: skip
+              help="A parameter of the pipeline, or STEP:NAME=VALUE. The value is JSON; a text "
+                   "needs no quotes unless it begins like JSON.")  # fmt: skip
 @json_option
 @endpoint_option
 @click.pass_context

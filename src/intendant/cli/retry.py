@@ -24,7 +24,8 @@ from intendant.client.shapes import Continuing
 @click.option("--continue", "goes_on", is_flag=True,
               help="Of pipelines: keep the steps that were done.")  # fmt: skip
 @click.option("--set", "parameters", multiple=True, type=Parameter(),
-              help="With --continue, a parameter of the pipeline, or STEP:NAME=JSON.")  # fmt: skip
+              help="With --continue, a parameter of the pipeline, or STEP:NAME=VALUE. The "
+                   "value is JSON; a text needs no quotes unless it begins like JSON.")  # fmt: skip
 @json_option
 @endpoint_option
 @click.pass_context

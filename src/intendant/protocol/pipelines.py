@@ -259,6 +259,8 @@ def continued(
 ) -> PipelineSpec:
     """The pipeline of run `run_id` as it goes on; `ValueError` names a step that it has not.
 
+    Or a parameter without effect: of the pipeline, or of a step that is a command, any new one is.
+
     Where that run has not done anything (`has_done`), from where it should have gone on.
     """
     known = {step.name for step in pipeline.steps}
@@ -292,6 +294,12 @@ def _passed_on(continuation: Continuation | None, rerun: list[str]) -> Continuat
 def _with_parameters(step: StepSpec, parameters: Parameters | None) -> StepSpec:
     if parameters is None:
         return step
+    unknown = [name for name in parameters if name not in step.parameters]
+    if unknown and isinstance(step.workload, CommandSpec):  # of which nothing there can speak
+        expected = ", ".join(step.parameters) or "none: the step has no parameters"
+        raise ValueError(
+            f"step {step.name!r}: parameters: found {unknown[0]!r}, expected {expected}"
+        )
     return step.model_copy(update={"parameters": {**step.parameters, **parameters}})
 
 

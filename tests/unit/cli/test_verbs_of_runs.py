@@ -147,6 +147,8 @@ def test_ls_takes_several_states_and_outcomes(shell: Shell) -> None:
         (["priority", "1-2", "3"], "'1-2'", "one run"),
         (["hold"], "Missing argument", "ID..."),
         (["retry", "x"], "'x'", "an id"),
+        (["retry", "--continue", "--set", "top=[1,", "1"], "'top=[1,'", "JSON, or a text"),
+        (["rerun", "--from", "a", "--set", "a:x={y}", "1"], "'a:x={y}'", "JSON, or a text"),
         (["events", "x"], "'x'", "an id"),
         (["events", "--after", "-1"], "-1", "0<=x"),
         (["events", "--after", "9" * 20], "9" * 20, "0<=x"),

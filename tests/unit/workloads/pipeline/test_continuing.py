@@ -26,7 +26,11 @@ def pipeline(**argv: str) -> PipelineSpec:
             "kind": "pipeline",
             "parameters": {"top": 1, "low": 2},
             "steps": [
-                {"name": name, "workload": {"kind": "command", "argv": ["do", text]}}
+                {
+                    "name": name,
+                    "workload": {"kind": "command", "argv": ["do", text]},
+                    "parameters": {"x": 0, "y": 0},
+                }
                 for name, text in argv.items()
             ],
         }
@@ -84,6 +88,15 @@ def test_a_parameter_that_the_pipeline_has_not_is_refused() -> None:
     made_of_own = ContinueOrder(step_parameters={"d": {"x": 1, "y": "${parameters.x}"}})
     with pytest.raises(ValueError, match="found one of the parameters"):
         continued(SPEC, 17, made_of_own)
+
+
+def test_a_parameter_that_a_command_has_not_is_refused_while_a_function_may_take_it() -> None:
+    order = ContinueOrder(step_parameters={"d": {"z": 1}})
+    with pytest.raises(ValueError, match=r"step 'd': parameters: found 'z', expected x, y"):
+        continued(SPEC, 17, order)
+    call = {"name": "d", "workload": {"kind": "call", "target": "lab:fit"}}
+    calls = PipelineSpec.model_validate({"kind": "pipeline", "steps": [call]})
+    assert continued(calls, 17, order).steps[0].parameters == {"z": 1}
 
 
 def test_of_a_run_that_has_done_nothing_what_it_was_to_go_on_from_counts() -> None:
