@@ -246,6 +246,9 @@ class FakeExecutor:
     def _on_queue_resume_request(self, request: m.QueueResumeRequest) -> m.Message:
         return m.QueueResponse(queue=_queue(request.name, None))
 
+    def _on_queue_remove_request(self, request: m.QueueRemoveRequest) -> m.Message:
+        return m.QueueResponse(queue=_queue(request.name, None))
+
     def _on_status_request(self, request: m.StatusRequest) -> m.Message:
         return m.StatusResponse(
             daemon=DaemonRecord(

@@ -13,10 +13,11 @@ import pytest
 from intendant.errors import StoreError
 from intendant.executor.access import Asker
 from intendant.executor.desk import Desk
-from intendant.executor.handlers import on_queue_pause, on_run_cancel
+from intendant.executor.handlers import on_run_cancel
 from intendant.executor.hub import Hub
 from intendant.executor.lifecycle import Lifecycle
 from intendant.executor.parts import utc_now
+from intendant.executor.queues import on_queue_pause
 from intendant.executor.scheduler import Scheduler
 from intendant.protocol.executor_states import ExecutorEvent
 from intendant.protocol.messages import QueuePauseRequest, RunCancelRequest

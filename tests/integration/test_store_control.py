@@ -245,6 +245,40 @@ async def test_queues_are_made_changed_and_paused(tmp_path: Path) -> None:
         assert not (await case.store.queue_pause("gpu", False)).paused
 
 
+async def test_a_queue_has_all_slots_again_and_goes_when_it_has_no_runs(tmp_path: Path) -> None:
+    async with opened(tmp_path) as case:
+        await case.store.queue_set("gpu", slots=2)
+        assert (await case.store.queue_set("gpu", slots=None)).slots is None
+        run_id = await case.add(queue="gpu")
+        with pytest.raises(InvalidRequest, match="queue gpu has runs: 1 queued; expected none"):
+            await case.store.queue_remove("gpu")
+        await case.complete(run_id, Outcome.SUCCEEDED)
+        with pytest.raises(InvalidRequest, match="1 ended"):
+            await case.store.queue_remove("gpu")
+        await case.store.prune([run_id], before=case.clock(), detail={"by": "ada"})
+
+        assert (await case.store.queue_remove("gpu")).name == "gpu"
+
+        assert [queue.name for queue in await case.store.queues()] == ["default"]
+        with pytest.raises(QueueNotFound):
+            await case.add(queue="gpu")
+        for name, error in (("gpu", QueueNotFound), ("default", InvalidRequest)):
+            with pytest.raises(error):
+                await case.store.queue_remove(name)
+
+
+async def test_a_queue_that_steps_of_a_live_pipeline_go_to_stays(tmp_path: Path) -> None:
+    step = {"name": "a", "workload": {"kind": "command", "argv": ["true"]}, "queue": "gpu"}
+    pipeline = {"kind": "pipeline", "execution": "runs", "steps": [step]}
+    async with opened(tmp_path) as case:
+        await case.store.queue_set("gpu", slots=2)
+        run_id = await case.add(workload=pipeline)
+        with pytest.raises(InvalidRequest, match=f"needed by steps of run {run_id}"):
+            await case.store.queue_remove("gpu")
+        await case.complete(run_id, Outcome.FAILED)
+        await case.store.queue_remove("gpu")
+
+
 async def test_an_unknown_queue_can_not_be_paused(tmp_path: Path) -> None:
     async with opened(tmp_path) as case:
         with pytest.raises(QueueNotFound, match="no queue 'gpu'; there are default"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from intendant.cli import completion, render
@@ -22,7 +24,17 @@ def verb() -> None:
       intendant queue ls
       intendant queue set gpu --slots 2
       intendant queue pause gpu
+      intendant queue rm gpu
     """
+
+
+class _Slots(click.IntRange):
+    """A number of slots; 0 stands for `all` that the daemon has."""
+
+    name = "number or all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return 0 if value == "all" else int(super().convert(value, param, ctx))
 
 
 @verb.command("ls")
@@ -43,8 +55,8 @@ def list_queues(session: Session, *, as_json: bool) -> None:
 
 @verb.command("set")
 @click.argument("name", shell_complete=completion.queue)
-@click.option("--slots", type=click.IntRange(1, 100_000), required=True,
-              help="How many of its runs may be live at once.")  # fmt: skip
+@click.option("--slots", metavar="N|all", type=_Slots(1, 100_000), required=True,
+              help="How many of its runs may be live at once; all: as many as in all.")  # fmt: skip
 @json_option
 @endpoint_option
 @click.pass_obj
@@ -54,9 +66,10 @@ def set_queue(session: Session, *, name: str, slots: int, as_json: bool) -> None
     \b
     Examples:
       intendant queue set gpu --slots 2
+      intendant queue set gpu --slots all
     """
     with session.client() as client:
-        _print(client.queue_set(name, slots=slots), as_json=as_json)
+        _print(client.queue_set(name, slots=slots or None), as_json=as_json)
 
 
 @verb.command("pause")
@@ -89,6 +102,23 @@ def resume_queue(session: Session, *, name: str, as_json: bool) -> None:
     """
     with session.client() as client:
         _print(client.queue_resume(name), as_json=as_json)
+
+
+@verb.command("rm")
+@click.argument("name", shell_complete=completion.queue)
+@json_option
+@endpoint_option
+@click.pass_obj
+def remove_queue(session: Session, *, name: str, as_json: bool) -> None:
+    """Remove a queue that has no runs, not even ended ones: 'intendant prune' forgets those.
+
+    \b
+    Examples:
+      intendant queue rm gpu
+    """
+    with session.client() as client:
+        queue = client.queue_remove(name)
+    click.echo(render.as_json(queue) if as_json else f"{queue['name']}: removed")
 
 
 def _print(found: QueueInfo | list[QueueInfo], *, as_json: bool) -> None:

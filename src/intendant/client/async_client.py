@@ -119,6 +119,7 @@ class AsyncClient:
     queue_set = asked(talk.queue_set)
     queue_pause = asked(talk.queue_pause)
     queue_resume = asked(talk.queue_resume)
+    queue_remove = asked(talk.queue_remove)
     shutdown = asked(talk.shutdown)
     last_event_id = asked(talk.last_event_id, service=wire.STREAM)
     watch = streamed(talk.watch)

@@ -352,8 +352,8 @@ def queues() -> Conversation[list[QueueInfo]]:
     return cast("list[QueueInfo]", (yield from _ask("queue_list"))["queues"])
 
 
-def queue_set(name: str, *, slots: int) -> Conversation[QueueInfo]:
-    """Make a queue, or change its slots."""
+def queue_set(name: str, *, slots: int | None) -> Conversation[QueueInfo]:
+    """Make a queue, or change its slots; `None`: as many as the daemon has."""
     return _queue("queue_set_request", name=name, slots=slots)
 
 
@@ -365,6 +365,11 @@ def queue_pause(name: str) -> Conversation[QueueInfo]:
 def queue_resume(name: str) -> Conversation[QueueInfo]:
     """Start runs from this queue again."""
     return _queue("queue_resume_request", name=name)
+
+
+def queue_remove(name: str) -> Conversation[QueueInfo]:
+    """Remove a queue that has no runs; the queue as it was."""
+    return _queue("queue_remove_request", name=name)
 
 
 def shutdown(policy: str = "stop") -> Conversation[str]:

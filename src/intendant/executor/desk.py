@@ -87,6 +87,11 @@ class Desk:
         self.queue_changes += 1
         self.schedule_wanted.set()
 
+    def forget_queue(self, name: str) -> None:
+        """A queue has been removed."""
+        self.queues.pop(name, None)
+        self.queue_changes += 1
+
     def doubt_queues(self) -> None:
         """Have the queues looked at again before anything starts."""
         self.queues_doubtful = True

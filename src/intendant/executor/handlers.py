@@ -36,6 +36,13 @@ from intendant.executor.desk import Desk
 from intendant.executor.explain import Surroundings, explain
 from intendant.executor.lifecycle import Order
 from intendant.executor.parts import utc_now
+from intendant.executor.queues import (
+    on_queue_list,
+    on_queue_pause,
+    on_queue_remove,
+    on_queue_resume,
+    on_queue_set,
+)
 from intendant.executor.results import read_result
 from intendant.executor.retention import forget, sweep
 from intendant.executor.selecting import select, select_one, selection_of
@@ -52,9 +59,8 @@ from intendant.protocol.messages import (
     ErrorResponse,
     Message,
     QueueListRequest,
-    QueueListResponse,
     QueuePauseRequest,
-    QueueResponse,
+    QueueRemoveRequest,
     QueueResumeRequest,
     QueueSetRequest,
     RunCancelRequest,
@@ -91,7 +97,7 @@ from intendant.protocol.messages import (
     TrialStopRequest,
     encode,
 )
-from intendant.protocol.records import DaemonRecord, HelperRecord, QueueRecord, RunRecord
+from intendant.protocol.records import DaemonRecord, HelperRecord, RunRecord
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.step_records import cut_off
@@ -343,37 +349,6 @@ async def on_run_retry(desk: Desk, request: RunRetryRequest, who: Asker) -> Mess
     return RunRetryResponse(run_ids=new_ids)
 
 
-async def on_queue_list(desk: Desk, _request: QueueListRequest, _: Asker) -> Message:
-    """Every queue."""
-    return QueueListResponse(queues=await desk.parts.store.queues())
-
-
-async def on_queue_set(desk: Desk, request: QueueSetRequest, _: Asker) -> Message:
-    """Make a queue or change its slots."""
-    return await _changed(desk, desk.parts.store.queue_set(request.name, slots=request.slots))
-
-
-async def on_queue_pause(desk: Desk, request: QueuePauseRequest, _: Asker) -> Message:
-    """Start nothing more from a queue."""
-    return await _changed(desk, desk.parts.store.queue_pause(request.name, True))
-
-
-async def on_queue_resume(desk: Desk, request: QueueResumeRequest, _: Asker) -> Message:
-    """Start runs from a queue again."""
-    return await _changed(desk, desk.parts.store.queue_pause(request.name, False))
-
-
-async def _changed(desk: Desk, change: Awaitable[QueueRecord]) -> Message:
-    """The queue as it is now. A change that failed may be on disk all the same."""
-    try:
-        queue = await change
-    except StoreError:
-        desk.doubt_queues()
-        raise
-    desk.note_queue(queue)
-    return QueueResponse(queue=queue)
-
-
 async def on_status(desk: Desk, _request: StatusRequest, who: Asker) -> Message:
     """What the daemon is doing, and how many runs it knows that the asker may know of."""
     parts = desk.parts
@@ -457,6 +432,7 @@ HANDLERS: dict[type[Message], Handler] = {
     QueueSetRequest: on_queue_set,
     QueuePauseRequest: on_queue_pause,
     QueueResumeRequest: on_queue_resume,
+    QueueRemoveRequest: on_queue_remove,
     StatusRequest: on_status,
     ShutdownRequest: on_shutdown,
     RunFinishedRequest: on_run_finished,

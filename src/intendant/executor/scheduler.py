@@ -80,6 +80,8 @@ class Scheduler:
         if desk.queue_changes != changes:  # one has changed meanwhile, and this may be older
             desk.doubt_queues()
             return
+        for name in desk.queues.keys() - {record.name for record in records}:
+            desk.forget_queue(name)
         for record in records:
             desk.note_queue(record)
 

@@ -54,6 +54,7 @@ RULES: dict[type[m.Message], Rule] = {
     m.QueueSetRequest: Rule(Role.OPERATE),
     m.QueuePauseRequest: Rule(Role.OPERATE),
     m.QueueResumeRequest: Rule(Role.OPERATE),
+    m.QueueRemoveRequest: Rule(Role.OPERATE),
     m.SystemLogRequest: Rule(Role.OPERATE),
     m.ShutdownRequest: Rule(Role.ADMIN),
     m.RunFinishedRequest: Rule(Role.GOVERN),

@@ -356,7 +356,9 @@ class QueueSetRequest(Message):
 
     kind: Literal["queue_set_request"] = "queue_set_request"
     name: QueueName
-    slots: int = Field(ge=1, le=100_000)
+    slots: int | None = Field(
+        default=None, ge=1, le=100_000, description="null: as many as the daemon has"
+    )
 
 
 class QueuePauseRequest(Message):
@@ -373,8 +375,15 @@ class QueueResumeRequest(Message):
     name: QueueName
 
 
+class QueueRemoveRequest(Message):
+    """Remove a queue that has no runs, not even ended ones, and that no live pipeline needs."""
+
+    kind: Literal["queue_remove_request"] = "queue_remove_request"
+    name: QueueName
+
+
 class QueueResponse(Message):
-    """The queue as it is now."""
+    """The queue as it is now, or as it was when it was removed."""
 
     kind: Literal["queue_response"] = "queue_response"
     queue: QueueRecord
@@ -651,6 +660,7 @@ ExecutorRequest = Annotated[
     | TrialListRequest | TrialAddRequest | TrialStopRequest | RunExplainRequest | RunCancelRequest
     | RunHoldRequest | RunReleaseRequest | RunPriorityRequest | RunPruneRequest | RunRetryRequest
     | QueueListRequest | QueueSetRequest | QueuePauseRequest | QueueResumeRequest
+    | QueueRemoveRequest
     | StatusRequest | ShutdownRequest | RunFinishedRequest | RunNoteRequest,
     Field(discriminator="kind"),
 ]  # fmt: skip

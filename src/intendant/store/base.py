@@ -209,11 +209,14 @@ class Store(Protocol):
     async def take_end(self) -> RunRecord | None:
         """Of the runs that have ended since, the one that has waited longest; each comes once."""
 
-    async def queue_set(self, name: str, *, slots: int) -> QueueRecord:
-        """Make a queue, or change its slots."""
+    async def queue_set(self, name: str, *, slots: int | None) -> QueueRecord:
+        """Make a queue, or change its slots; `None`: as many as the daemon has."""
 
     async def queue_pause(self, name: str, paused: bool) -> QueueRecord:
         """Pause or resume a queue."""
+
+    async def queue_remove(self, name: str) -> QueueRecord:
+        """Remove a queue that has no runs and is not needed; the queue as it was."""
 
     async def queues(self) -> list[QueueRecord]:
         """Every queue, by name."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 
 from pydantic import JsonValue
 
 from intendant.errors import IllegalTransition, InvalidRequest, StaleAttempt, unknown_queue
+from intendant.protocol.pipelines import PipelineSpec
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.run_states import LIVE, Outcome, RunEvent, RunNote, RunState
 from intendant.store.base import Changed
@@ -89,8 +91,8 @@ def note(
     tx.note(row, event, detail=detail)
 
 
-def queue_set(tx: Transaction, name: str, *, slots: int) -> QueueRecord:
-    """Make a queue, or change its slots."""
+def queue_set(tx: Transaction, name: str, *, slots: int | None) -> QueueRecord:
+    """Make a queue, or change its slots; `None`: as many as the daemon has."""
     tx.execute(
         "INSERT INTO queue (name, slots) VALUES (?, ?) "
         "ON CONFLICT DO UPDATE SET slots = excluded.slots",
@@ -103,6 +105,39 @@ def queue_pause(tx: Transaction, name: str, paused: bool) -> QueueRecord:
     """Pause or resume a queue, or `QueueNotFound`."""
     tx.execute("UPDATE queue SET paused = ? WHERE name = ?", (paused, name))
     return _queue(tx, name)
+
+
+def queue_remove(tx: Transaction, name: str) -> QueueRecord:
+    """Remove a queue and give it as it was; `InvalidRequest` says who needs it."""
+    queue = _queue(tx, name)
+    if name == "default":
+        raise InvalidRequest(f"the queue {name} is always there")
+    counts = tx.execute(
+        "SELECT state, runs FROM run_count WHERE queue = ? AND runs > 0 ORDER BY state", (name,)
+    ).fetchall()
+    if counts:
+        told = ", ".join(f"{runs} {state}" for state, runs in counts)
+        raise InvalidRequest(
+            f"queue {name} has runs: {told}; expected none ('intendant prune' forgets ended ones)"
+        )
+    _require_unneeded(tx, name)
+    tx.execute("DELETE FROM run_count WHERE queue = ?", (name,))
+    tx.execute("DELETE FROM queue WHERE name = ?", (name,))
+    return queue
+
+
+def _require_unneeded(tx: Transaction, name: str) -> None:
+    """`InvalidRequest` if steps of a pipeline that has not ended are to be runs of this queue."""
+    waiting = json.dumps([state for state in RunState if state is not RunState.ENDED])
+    named = tx.execute(
+        "SELECT id FROM run WHERE state IN (SELECT value FROM json_each(?)) "
+        "AND kind = 'pipeline' AND instr(spec, ?)",
+        (waiting, json.dumps(name)),
+    ).fetchall()
+    for (run_id,) in named:
+        workload = tx.run(run_id).spec.workload
+        if isinstance(workload, PipelineSpec) and name in workload.queues():
+            raise InvalidRequest(f"queue {name} is needed by steps of run {run_id}, not ended yet")
 
 
 def _queue(tx: Transaction, name: str) -> QueueRecord:

@@ -178,13 +178,17 @@ class SqliteStore:
         """Of the runs that have ended since, the one that has waited longest; each comes once."""
         return await self._writer.write(on_end.take_end)
 
-    async def queue_set(self, name: str, *, slots: int) -> QueueRecord:
-        """Make a queue, or change its slots."""
+    async def queue_set(self, name: str, *, slots: int | None) -> QueueRecord:
+        """Make a queue, or change its slots; `None`: as many as the daemon has."""
         return await self._writer.write(control.queue_set, name, slots=slots)
 
     async def queue_pause(self, name: str, paused: bool) -> QueueRecord:
         """Pause or resume a queue."""
         return await self._writer.write(control.queue_pause, name, paused)
+
+    async def queue_remove(self, name: str) -> QueueRecord:
+        """Remove a queue that has no runs and is not needed; the queue as it was."""
+        return await self._writer.write(control.queue_remove, name)
 
     # --- questions -------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ def test_the_runs_that_a_verb_can_be_about(asked: Asked, words: list[str], expec
         (["submit", "-q", ""], "default gpu"),
         (["ls", "--queue", "g"], "gpu"),
         (["queue", "resume", ""], "default gpu"),
-        (["queue", ""], "ls pause resume set"),
+        (["queue", ""], "ls pause resume rm set"),
         (["logs", "4", "--step", "co"], "collect count"),
         (["rerun", "1", "--from", "cou"], "count"),
         (["ls", "--state", "st"], "starting stopping"),

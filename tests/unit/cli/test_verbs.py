@@ -286,6 +286,9 @@ def test_cancel_now_says_so_to_the_daemon(shell: Shell) -> None:
 def test_queues_are_listed_and_changed(shell: Shell) -> None:
     assert shell("queue", "ls")[1].split()[:5] == ["QUEUE", "SLOTS", "LIVE", "QUEUED", "STATE"]
     assert json.loads(shell("queue", "set", "gpu", "--slots", "2", "--json")[1])["slots"] == 2
+    assert "gpu    all" in shell("queue", "set", "gpu", "--slots", "all")[1]
+    assert shell.executor.requests[-1] == m.QueueSetRequest(name="gpu", slots=None)
+    assert shell("queue", "rm", "gpu") == (0, "gpu: removed\n", "")
     assert "paused" in shell("queue", "pause", "gpu")[1]
     assert "open" in shell("queue", "resume", "gpu")[1]
 
@@ -311,6 +314,7 @@ def test_shutdown_passes_its_policy_on(shell: Shell, args: list[str], policy: st
         (["ls", "--limit", "0"], "0", "x>=1"),
         (["ls", "--limit", "1", "--all"], "--all", "one of them"),
         (["queue", "set", "a", "--slots", "-1"], "-1", "1<=x<=100000"),
+        (["queue", "set", "a", "--slots", "none"], "'none'", "a valid number or all"),
         (["submit", "--timeout", "0", "--", "true"], "0", "more than 0"),
         (["submit", "--timeout", "soon", "--", "true"], "soon", "1.5s"),
         (["submit", "--timeout", "9999999d", "--", "true"], "9999999d", "at most"),

@@ -286,6 +286,8 @@ def test_the_daemon_and_its_queues_can_be_asked_and_told() -> None:
     assert client.queue_set("gpu", slots=2)["slots"] == 2
     assert client.queue_pause("gpu")["paused"] is True
     assert client.queue_resume("gpu")["paused"] is False
+    assert client.queue_set("gpu", slots=None)["slots"] is None
+    assert client.queue_remove("gpu")["name"] == "gpu"
     assert client.shutdown("drain") == "draining"
 
 
