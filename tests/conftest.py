@@ -21,14 +21,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """A runner in the background ignores SIGINT, and what it starts would inherit that.
 
-    Examples of hypothesis may take their time, as on a busy machine they do; the same ones are
+    Examples of hypothesis may take their time, as on a busy machine they do; the same few are
     tried each time, but in the long form.
     """
+    is_long = config.getoption("--long")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     hypothesis.settings.register_profile(
         "any machine",
         deadline=None,
-        derandomize=not config.getoption("--long"),
+        max_examples=500 if is_long else 40,
+        derandomize=not is_long,
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("any machine")

@@ -14,6 +14,7 @@ SOURCES = Path(intendant.__file__).parent
 PACKAGES = ("broker", "cli", "executor", "governor", "launch", "protocol", "store")
 MODULES = {"pickle", "marshal", "shelve", "jsonpickle", "cloudpickle", "dill"}
 CALLS = {"eval", "exec", "recv_pyobj", "send_pyobj", "system", "popen"}
+WORDS = {*MODULES, *CALLS, "yaml", "shell"}
 
 
 def files() -> list[Path]:
@@ -22,7 +23,7 @@ def files() -> list[Path]:
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(SOURCES)))
 def test_nothing_is_unpickled_evaluated_or_given_to_a_shell(path: Path) -> None:
-    assert list(offences(ast.parse(path.read_text(encoding="utf-8")))) == []
+    assert list(offences(path.read_text(encoding="utf-8"))) == []
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,14 @@ def test_nothing_is_unpickled_evaluated_or_given_to_a_shell(path: Path) -> None:
              "f(shell=True)", "yaml.load(x)"],
 )  # fmt: skip
 def test_offences_are_found(text: str) -> None:
-    assert list(offences(ast.parse(text)))
+    assert list(offences(text))
 
 
-def offences(tree: ast.AST) -> Iterator[str]:
+def offences(text: str) -> Iterator[str]:
     """Each thing that must not be there, by its line."""
-    for node in ast.walk(tree):
+    if text.isascii() and not any(word in text for word in WORDS):
+        return  # each of them needs one of the words, which only other alphabets write otherwise
+    for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Import(names=names):
                 found = {name.name.partition(".")[0] for name in names} & MODULES

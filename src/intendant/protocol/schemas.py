@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,16 +59,17 @@ def unions() -> dict[str, TypeAdapter[Any]]:
 
 def kinds() -> dict[str, TypeAdapter[Any]]:
     """Every kind of message, and of what lies in a claim file, with what parses it."""
-    discriminated = [*unions().values(), RECORDS["claim"]]
+    discriminated = {**unions(), "claim": RECORDS["claim"]}
     return {
         kind: adapter
-        for adapter in discriminated
-        for kind in adapter.json_schema()["discriminator"]["mapping"]
+        for name, adapter in discriminated.items()
+        for kind in schemas()[name]["discriminator"]["mapping"]
     }
 
 
-def schemas() -> dict[str, Schema]:
-    """Every schema, by the name of its file."""
+@cache
+def schemas() -> Mapping[str, Schema]:
+    """Every schema, by the name of its file; made once, so leave them as they are."""
     adapters = {**unions(), **RECORDS}
     return {name: _schema(name, adapter) for name, adapter in sorted(adapters.items())}
 

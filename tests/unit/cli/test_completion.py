@@ -10,18 +10,18 @@ import pytest
 
 from intendant.cli.main import VERBS, run
 from intendant.cli.session import Session
+from intendant.client.client import Client
 from intendant.client.endpoint import Address
 from intendant.errors import Unreachable
 from intendant.protocol.records import QueueRecord
 from intendant.protocol.step_records import StepInfo
 from tests.helpers.fake_executor import Ending, FakeConnection, FakeExecutor
-from tests.helpers.shell import Shell
 
 Asked = Callable[..., list[str]]
 
 
 @pytest.fixture
-def executor(capfd: pytest.CaptureFixture[str]) -> FakeExecutor:
+def executor() -> FakeExecutor:
     """Run 1 has ended, 2 is held, 3 and 4 are queued."""
     executor = FakeExecutor()
     executor.queues.append(QueueRecord(name="gpu", slots=1, paused=True, queued=2, live=0))
@@ -29,11 +29,11 @@ def executor(capfd: pytest.CaptureFixture[str]) -> FakeExecutor:
         StepInfo(name="collect", state="running"),
         StepInfo(name="count", state="pending"),
     ]
-    shell = Shell(capfd, executor)
-    shell("submit", "-n", "build", "--", "true")
-    shell("submit", "--hold", "--", "true")
-    shell("submit", "-n", "odd, name:\u202e", "--", "true")
-    shell("submit", "--", "true")
+    with Client("ipc:///nowhere", connect=lambda _: FakeConnection(executor)) as client:
+        client.submit(["true"], name="build")
+        client.submit(["true"], hold=True)
+        client.submit(["true"], name="odd, name:\u202e")
+        client.submit(["true"])
     executor.end(1, Ending())
     return executor
 

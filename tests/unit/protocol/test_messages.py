@@ -25,7 +25,7 @@ from intendant.protocol.messages import (
 )
 from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.schemas import kinds, unions
+from intendant.protocol.schemas import kinds, schemas, unions
 from intendant.protocol.specs import RunSpec, Secrets, Submission
 from intendant.protocol.version import PROTOCOL_VERSION
 from intendant.protocol.workloads import CommandSpec
@@ -55,11 +55,7 @@ def test_a_message_is_called_what_its_kind_says(message: type[Message]) -> None:
 
 
 def test_every_message_belongs_to_one_union() -> None:
-    members = [
-        kind
-        for union in unions().values()
-        for kind in union.json_schema()["discriminator"]["mapping"]
-    ]
+    members = [kind for name in unions() for kind in schemas()[name]["discriminator"]["mapping"]]
 
     assert sorted(members) == sorted(kind_of(message) for message in MESSAGES)
     assert set(members) | {"claim", "tombstone"} == set(kinds())

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import random
-
-import optuna
-import pytest
-from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
-
-from intendant.protocol.pareto import as_losses, dominates, front
-from intendant.protocol.study import Mode
+from intendant.protocol.pareto import dominates, front
 
 
 def test_what_is_nowhere_worse_and_somewhere_better_dominates() -> None:
@@ -19,17 +11,6 @@ def test_what_is_nowhere_worse_and_somewhere_better_dominates() -> None:
     assert not dominates((1.0, 2.0), (1.0, 2.0))
 
 
-@pytest.mark.parametrize("modes", [("min", "max"), ("max", "max", "min")])
-def test_the_front_is_that_of_optuna(modes: tuple[Mode, ...]) -> None:
-    dice = random.Random(3)
-    directions = [
-        StudyDirection.MINIMIZE if mode == "min" else StudyDirection.MAXIMIZE for mode in modes
-    ]
-    study = optuna.create_study(directions=directions)
-    values = [[float(dice.randrange(40)) for _ in modes] for _ in range(60)]
-    study.add_trials([create_trial(state=TrialState.COMPLETE, values=each) for each in values])
-
-    found = front({number: as_losses(each, modes) for number, each in enumerate(values)})
-
-    assert sorted(found) == sorted(trial.number for trial in study.best_trials)
-    assert len(found) > 2
+def test_on_the_front_is_what_nothing_dominates_and_each_of_equals() -> None:
+    points = {1: (0.0, 2.0), 2: (1.0, 1.0), 3: (1.0, 2.0), 4: (1.0, 1.0), 5: (2.0, 0.0)}
+    assert sorted(front(points)) == [1, 2, 4, 5]

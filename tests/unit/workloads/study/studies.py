@@ -24,6 +24,17 @@ from intendant.workloads.study.trials import (
 
 A = TypeVar("A")
 
+SPACE: dict[str, dict[str, Any]] = {
+    "lr": {"type": "loguniform", "low": 1e-5, "high": 1.0},
+    "momentum": {"type": "uniform", "low": 0.0, "high": 0.99},
+    "rung": {"type": "uniform", "low": -1.0, "high": 1.0, "step": 0.3},
+    "layers": {"type": "integer", "low": 3, "high": 20, "step": 4},
+    "width": {"type": "integer", "low": 1, "high": 1000, "log": True},
+    "kind": {"type": "choice", "values": ["a", "b", 3, None]},
+    "only": {"type": "uniform", "low": 1.0, "high": 1.0},
+}
+"""Parameters of every kind."""
+
 
 def make_spec(**fields: Any) -> StudySpec:
     """A study of `x` between 0 and 1, to be minimised."""

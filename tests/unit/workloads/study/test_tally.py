@@ -4,7 +4,8 @@ import pytest
 
 from intendant.protocol.study import Mode
 from intendant.workloads.results import to_json
-from intendant.workloads.study.tally import MAX_FRONT, MAX_FRONT_METRICS, Best, Tally
+from intendant.workloads.study import tally as module
+from intendant.workloads.study.tally import MAX_FRONT_METRICS, Best, Tally
 from intendant.workloads.study.trials import Metric, Result
 
 
@@ -41,11 +42,14 @@ def test_what_is_complete_beats_whatever_was_cut_short() -> None:
     assert [each.number for each in tally.front] == [1]
 
 
-def test_a_front_has_an_end_and_what_beats_it_comes_in_all_the_same() -> None:
+def test_a_front_has_an_end_and_what_beats_it_comes_in_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_FRONT", 20)
     tally = Tally({"loss": "min", "size": "min"})
-    for number in range(MAX_FRONT + 10):
+    for number in range(30):
         tally.consider(several(number, (float(number), float(-number))))
-    assert len(tally.front) == MAX_FRONT
+    assert len(tally.front) == 20
     tally.consider(several(9999, (-1.0, -5000.0)))
     assert [each.number for each in tally.front] == [9999]
 
