@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from intendant.protocol.records_text import yaml_of
@@ -18,7 +18,6 @@ VALUE = st.recursive(
 )
 
 
-@settings(max_examples=40)
 @given(VALUE, st.lists(st.dictionaries(TEXT, VALUE, max_size=3), min_size=1, max_size=3))
 def test_whatever_is_recorded_is_read_again(value: object, rows: list[dict[str, object]]) -> None:
     text = yaml_of({"head": value}, "rows", rows)
