@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 )
 
 from intendant.errors import IntendantError
-from intendant.protocol.records import RunRecord
+from intendant.protocol.records import RunRecord, UnreadableRun
 from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.specs import Submission
 from intendant.store.base import AttemptEnd
@@ -97,7 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.clock = CrashClock(database=Path(self.folder.name) / "store.db")
         self.ledger = Ledger()
-        self.ended_records: dict[int, RunRecord] = {}
+        self.ended_records: dict[int, RunRecord | UnreadableRun] = {}
         self.lives = 0
         self.crashes_next = False
         self.store = self.opened()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +11,15 @@ from pathlib import Path
 import apsw
 import pytest
 
+from intendant.cli import render
 from intendant.errors import RunUnreadable
+from intendant.executor.handlers import on_run_list
 from intendant.executor.recover import recover
+from intendant.protocol.messages import RunListRequest, encode
 from intendant.protocol.run_states import Outcome
 from tests.helpers.stores import StoreCase, submission
 from tests.helpers.supervised import supervised
-from tests.integration.test_scheduler import scheduling, serving, until
+from tests.integration.test_scheduler import ADA, scheduling, serving, until
 
 SECRET = "canary-5171"
 OF_ANOTHER_VERSION = f'{{"workload": {{"kind": "later", "env": "{SECRET}"}}}}'
@@ -46,6 +50,23 @@ async def test_who_asks_for_it_is_told_which_run_and_where_it_is_wrong(tmp_path:
             await attempt.case.store.run(attempt.run_id)
 
     assert SECRET not in str(told.value)
+
+
+async def test_a_page_of_runs_lists_it_among_the_others_and_says_where_it_is_wrong(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt:
+        await attempt.case.add(name="other")
+        with unreadable(attempt.case, attempt.run_id):
+            page = await on_run_list(serving(attempt), RunListRequest(), ADA)
+
+    other, odd = json.loads(encode(page))["runs"]
+    assert (other["id"], other["name"], render.command(other)) == (2, "other", "true")
+    assert (odd["id"], odd["kind"], odd["state"]) == (1, "command", "queued")
+    problem = "workload: union_tag_invalid"
+    assert odd["spec"] == {"workload": {"kind": "unreadable", "problem": problem}}
+    assert render.command(odd) == f"unreadable: {problem}"
+    assert SECRET not in str(odd)
 
 
 async def test_queued_it_stays_queued_and_the_next_one_starts(tmp_path: Path) -> None:

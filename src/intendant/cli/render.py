@@ -295,12 +295,15 @@ def _called(run: RunInfo) -> str:
 
 def command(run: RunInfo) -> str:
     """What the run does, as a line that a shell would take."""
-    workload = run["spec"].get("workload")
-    argv = workload.get("argv") if isinstance(workload, dict) else None
-    if argv:
-        return shlex.join(map(str, argv))
-    target = workload.get("target") if isinstance(workload, dict) else None
-    return str(target or run["kind"])
+    match run["spec"].get("workload"):
+        case {"argv": [*argv]} if argv:
+            return shlex.join(map(str, argv))
+        case {"kind": "unreadable", "problem": problem}:
+            return f"unreadable: {problem}"
+        case {"target": target} if target:
+            return str(target)
+        case _:
+            return run["kind"]
 
 
 def when(text: str | None, now: datetime) -> str | None:

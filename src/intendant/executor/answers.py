@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from intendant.protocol.mdp import MAX_FRAME_BYTES
-from intendant.protocol.records import RunRecord
+from intendant.protocol.records import RunRecord, UnreadableRun
+
+Run = TypeVar("Run", bound=RunRecord | UnreadableRun)
 
 MAX_RUNS = 1000
 _MAX_BYTES = MAX_FRAME_BYTES // 2
 """Of runs in one answer, unless one alone is larger: a spec has at most so many."""
 
 
-def fitting(runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[RunRecord]]:
+def fitting(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
     """As many runs as one answer holds, at least one of them, and the rest."""
     size_bytes = 0
     for count, run in enumerate(runs):

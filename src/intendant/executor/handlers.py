@@ -97,7 +97,7 @@ from intendant.protocol.messages import (
     TrialStopRequest,
     encode,
 )
-from intendant.protocol.records import DaemonRecord, HelperRecord, RunRecord
+from intendant.protocol.records import DaemonRecord, HelperRecord, RunRecord, UnreadableRun
 from intendant.protocol.redaction import with_secrets_apart
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.step_records import cut_off
@@ -188,8 +188,12 @@ async def on_run_list(desk: Desk, request: RunListRequest, who: Asker) -> Messag
         before_id=request.before_id,
         owner=who.owner,
     )
-    shown, rest = fitting([*map(who.shown, runs)])
+    shown, rest = fitting([_listed(run, who) for run in runs])
     return RunListResponse(runs=shown, has_more=has_more or bool(rest))
+
+
+def _listed(run: RunRecord | UnreadableRun, who: Asker) -> RunRecord | UnreadableRun:
+    return run if isinstance(run, UnreadableRun) else who.shown(run)
 
 
 async def on_run_show(desk: Desk, request: RunShowRequest, who: Asker) -> Message:

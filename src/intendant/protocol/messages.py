@@ -31,6 +31,7 @@ from intendant.protocol.records import (
     LogLine,
     QueueRecord,
     RunRecord,
+    UnreadableRun,
 )
 from intendant.protocol.run_states import Outcome, RunNote, RunState, Situation
 from intendant.protocol.specs import (
@@ -98,10 +99,10 @@ class RunListRequest(Message):
 
 
 class RunListResponse(Message):
-    """One page."""
+    """One page; a run that can't be read is in it all the same, with its `workload` unreadable."""
 
     kind: Literal["run_list_response"] = "run_list_response"
-    runs: list[RunRecord]
+    runs: list[RunRecord | UnreadableRun]
     has_more: bool
 
 

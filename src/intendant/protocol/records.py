@@ -14,8 +14,8 @@ from intendant.protocol.specs import RunSpec
 from intendant.protocol.version import PROTOCOL_VERSION
 
 
-class RunRecord(Model):
-    """One run, as `show --json` prints it. Times are UTC."""
+class _Run(Model):
+    """What a run's row says beside its spec."""
 
     id: int
     name: str | None
@@ -32,7 +32,31 @@ class RunRecord(Model):
     submitted_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+class RunRecord(_Run):
+    """One run, as `show --json` prints it. Times are UTC."""
+
     spec: RunSpec
+
+
+class UnreadableWorkload(Model):
+    """Stands for a workload of which this version can't say what it is."""
+
+    kind: Literal["unreadable"]
+    problem: str = Field(description="where the spec is wrong")
+
+
+class UnreadableSpec(Model):
+    """Stands for a spec that this version can't read."""
+
+    workload: UnreadableWorkload
+
+
+class UnreadableRun(_Run):
+    """A run in a list whose stored spec can't be read: all the rest of it."""
+
+    spec: UnreadableSpec
 
 
 class AttemptRecord(Model):

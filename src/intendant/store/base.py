@@ -21,6 +21,7 @@ from intendant.protocol.records import (
     QueueRecord,
     RunRecord,
     StepRecord,
+    UnreadableRun,
 )
 from intendant.protocol.run_states import Outcome, RunNote, RunState
 from intendant.protocol.selectors import Selection
@@ -237,7 +238,7 @@ class Store(Protocol):
         limit: int = 100,
         before_id: int | None = None,
         owner: str | None = None,
-    ) -> tuple[list[RunRecord], bool]:
+    ) -> tuple[list[RunRecord | UnreadableRun], bool]:
         """A page, newest first, and whether there are more; an empty filter means any.
 
         Here and below: with an `owner`, there are no runs but those of this account.

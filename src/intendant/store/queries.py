@@ -11,7 +11,13 @@ import structlog
 
 from intendant.errors import InvalidRequest, RunNotFound, RunUnreadable, StaleAttempt
 from intendant.protocol.pipelines import children_keys
-from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
+from intendant.protocol.records import (
+    AttemptRecord,
+    EventRecord,
+    QueueRecord,
+    RunRecord,
+    UnreadableRun,
+)
 from intendant.protocol.run_states import LIVE, Outcome, RunState
 from intendant.protocol.selectors import MAX_RUN_ID, Selection
 from intendant.protocol.specs import Secrets
@@ -24,6 +30,7 @@ from intendant.store.rows import (
     AttemptRow,
     RunRow,
     event_record,
+    listed_run,
     run_row,
 )
 
@@ -55,19 +62,19 @@ def runs(
     limit: int = 100,
     before_id: int | None = None,
     owner: str | None = None,
-) -> tuple[list[RunRecord], bool]:
+) -> tuple[list[RunRecord | UnreadableRun], bool]:
     """A page, newest first, and whether there are more."""
     pages = _page_query(states, outcomes, queue, owner)
     if pages is None:
         return [], False
-    found: list[RunRow] = []
+    found: list[RunRecord | UnreadableRun] = []
     for low, high in intervals(execute, selection, owner):
         bounds = {"low": low, "high": min(high, (before_id or MAX_RUN_ID + 1) - 1)}
         wanted = {"queue": queue, "owner": owner, "limit": limit + 1 - len(found)}
-        found += [run_row(values) for values in execute(pages, bounds | wanted).fetchall()]
+        found += [listed_run(values) for values in execute(pages, bounds | wanted).fetchall()]
         if len(found) > limit:
             break
-    return [row.record() for row in found[:limit]], len(found) > limit
+    return found[:limit], len(found) > limit
 
 
 def select(

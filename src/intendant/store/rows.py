@@ -13,7 +13,14 @@ from pydantic import JsonValue, ValidationError
 
 from intendant.errors import RunUnreadable, StoreError
 from intendant.protocol.bulk import LARGE, uncollected_if
-from intendant.protocol.records import AttemptRecord, EventRecord, RunRecord
+from intendant.protocol.records import (
+    AttemptRecord,
+    EventRecord,
+    RunRecord,
+    UnreadableRun,
+    UnreadableSpec,
+    UnreadableWorkload,
+)
 from intendant.protocol.run_states import Outcome, RunEvent, RunNote, RunState, after
 from intendant.protocol.specs import RunSpec
 from intendant.store.cells import Cell, micros, moment, optional_moment
@@ -59,13 +66,15 @@ class RunRow(NamedTuple):
 
     def record(self) -> RunRecord:
         """What is shown of it."""
-        shown = {name: getattr(self, name) for name in _SHOWN}
-        return RunRecord(
-            **shown,
-            submitted_at=moment(self.submitted_at),
-            started_at=optional_moment(self.started_at),
-            finished_at=optional_moment(self.finished_at),
-        )
+        return RunRecord(**self.shown())
+
+    def shown(self) -> dict[str, Any]:
+        """The fields of its record."""
+        return {name: getattr(self, name) for name in _SHOWN} | {
+            "submitted_at": moment(self.submitted_at),
+            "started_at": optional_moment(self.started_at),
+            "finished_at": optional_moment(self.finished_at),
+        }
 
 
 SELECT_RUN = """SELECT id, account, submission_key, name, kind, queue, priority, state, outcome,
@@ -83,9 +92,23 @@ def run_row(values: Iterable[Any]) -> RunRow:
     """A row from its columns, in the order of `SELECT_RUN`; or `RunUnreadable`."""
     cells = RunRow._make(values)
     try:
-        typed: dict[str, Any] = {name: read(getattr(cells, name)) for name, read in _READ.items()}
+        return _typed(cells)
     except ValidationError as error:
         raise RunUnreadable(f"run {cells.id} can't be read: its spec: {_told(error)}") from None
+
+
+def listed_run(values: Iterable[Any]) -> RunRecord | UnreadableRun:
+    """What a list of runs shows of a row, be its spec readable or not."""
+    cells = RunRow._make(values)
+    try:
+        return _typed(cells).record()
+    except ValidationError as error:
+        workload = UnreadableWorkload(kind="unreadable", problem=_told(error))
+        return UnreadableRun(**{**cells.shown(), "spec": UnreadableSpec(workload=workload)})
+
+
+def _typed(cells: RunRow) -> RunRow:
+    typed: dict[str, Any] = {name: read(getattr(cells, name)) for name, read in _READ.items()}
     return cells._replace(**typed)
 
 

@@ -15,7 +15,13 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from intendant.protocol.pipelines import ContinueOrder
-from intendant.protocol.records import AttemptRecord, EventRecord, QueueRecord, RunRecord
+from intendant.protocol.records import (
+    AttemptRecord,
+    EventRecord,
+    QueueRecord,
+    RunRecord,
+    UnreadableRun,
+)
 from intendant.protocol.run_states import Outcome, RunNote, RunState
 from intendant.protocol.selectors import Selection
 from intendant.protocol.specs import Submission
@@ -214,7 +220,7 @@ class SqliteStore:
         limit: int = 100,
         before_id: int | None = None,
         owner: str | None = None,
-    ) -> tuple[list[RunRecord], bool]:
+    ) -> tuple[list[RunRecord | UnreadableRun], bool]:
         """A page, newest first, and whether there are more; an empty filter means any."""
         return await self._reader.read(
             queries.runs,
