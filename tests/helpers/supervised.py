@@ -37,6 +37,7 @@ from intendant.protocol.records import ClaimRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import Settings
 from intendant.store.disk import Disk
+from intendant.store.reserve import Reserve
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
 from tests.helpers.stores import StoreCase, opened
@@ -245,5 +246,6 @@ def _parts(
         is_embedded=False,
         client_endpoint=endpoint,
         troubles=Troubles(utc_now),
+        reserve=Reserve(folder),
         slot_freed=lambda: None,
     )

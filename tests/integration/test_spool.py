@@ -17,6 +17,7 @@ import pytest
 
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome
+from intendant.store.reserve import RESERVE_NAME, SIZE_BYTES, Reserve
 from intendant.store.spool import AttemptFolder, Spool
 from tests.helpers.claimants import record
 from tests.helpers.waiting import wait_for
@@ -167,3 +168,61 @@ def test_an_exit_record_that_can_not_be_written_is_not_there(folder: AttemptFold
     with files_no_longer_than(10), pytest.raises(OSError, match="too large"):
         folder.write_exit(EXIT)
     assert folder.read_exit() is None
+
+
+# --- making room ---------------------------------------------------------------------------------
+
+
+def test_of_a_run_that_is_emptied_the_proofs_of_its_ends_stay_and_no_link_is_followed(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.root.mkdir()
+    mine, others = spool.make_attempt(1, 1), spool.make_attempt(2, 1)
+    for folder in (mine, others):
+        folder.log("stdout").write_bytes(bytes(5000))
+    descriptor = mine.claim(record())
+    assert descriptor is not None
+    os.close(descriptor)
+    mine.write_exit(EXIT)
+    step = mine.path.parent / "steps" / "one"
+    step.mkdir(parents=True)
+    (step / "stdout.log").write_bytes(bytes(5000))
+    (step / "elsewhere").symlink_to(others.path)
+    (mine.path.parent / "2").symlink_to(others.path)
+
+    spool.empty_run(1)
+
+    left = [
+        path for path in mine.path.parent.rglob("*") if path.is_file() and path.parent == mine.path
+    ]
+    assert sorted(left) == [mine.claim_path, mine.exit_path]
+    assert not (step / "stdout.log").exists()
+    assert others.log("stdout").exists()
+    assert mine.read_exit() == EXIT
+
+
+def test_a_run_without_a_folder_or_with_a_link_in_its_place_has_nothing_to_be_emptied(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "file").touch()
+    spool = Spool(tmp_path / "spool")
+    spool.root.mkdir()
+    (spool.root / "7").symlink_to(tmp_path / "elsewhere")
+
+    spool.empty_run(7)
+    spool.empty_run(8)
+
+    assert (tmp_path / "elsewhere" / "file").exists()
+
+
+def test_a_reserve_takes_its_room_and_gives_it_up(tmp_path: Path) -> None:
+    reserve, file = Reserve(tmp_path), tmp_path / RESERVE_NAME
+    reserve.give_up()
+    reserve.lay()
+    reserve.lay()
+    assert file.stat().st_blocks * 512 >= SIZE_BYTES
+    assert file.stat().st_mode & 0o777 == 0o600
+    reserve.give_up()
+    assert not file.exists()

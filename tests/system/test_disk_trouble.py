@@ -1,7 +1,7 @@
 """A disk that fails under a running daemon and its governors, and works again.
 
 The first tests let the store and the spool refuse by themselves, with each error that a disk has
-(`intendant.process.diskpoints`); the last one has a real file system, and fills it up.
+(`intendant.process.diskpoints`); the last ones have a real file system, and fill it up.
 """
 
 from __future__ import annotations
@@ -173,18 +173,26 @@ def namespace() -> list[str] | None:
     return None
 
 
-@pytest.mark.skipif(namespace() is None, reason="nobody here may mount anything")
-def test_a_file_system_that_is_full_loses_no_end(folders: Daemon, witness: Witness) -> None:
+needs_mounts = pytest.mark.skipif(namespace() is None, reason="nobody here may mount anything")
+
+
+def start_on_its_own_disk(daemon: Daemon) -> Path:
+    """Start it on a small file system that only it sees; its state folder, seen from here."""
     command = namespace()
     assert command is not None
-    with folders.log.open("ab") as log:
-        folders.process = subprocess.Popen(
+    with daemon.log.open("ab") as log:
+        daemon.process = subprocess.Popen(
             [*command, "sh", "-c", f"{MOUNT} && exec {INTENDANT} serve --slots 4"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=folders.environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=daemon.environment,
             start_new_session=True,
         )  # fmt: skip
-    wait_for("the daemon serves", folders.serves)
-    state = Path(f"/proc/{folders.pid}/root{folders.state_dir}")
+    wait_for("the daemon serves", daemon.serves)
+    return Path(f"/proc/{daemon.pid}/root{daemon.state_dir}")
+
+
+@needs_mounts
+def test_a_file_system_that_is_full_loses_no_end(folders: Daemon, witness: Witness) -> None:
+    state = start_on_its_own_disk(folders)
     with Gate(folders.home / "gate") as gate:
         [run_id] = folders.submit_scripts(witness.patient(gate, status=3))
         [pid] = witness.wait_started()
@@ -201,6 +209,31 @@ def test_a_file_system_that_is_full_loses_no_end(folders: Daemon, witness: Witne
         (state / "filler").unlink()
         run = folders.wait_state(run_id, "ended")
     assert (run["outcome"], run["exit_code"], run["attempt"]) == ("failed", 3, 1)
+    assert folders.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
+
+
+@needs_mounts
+def test_where_the_disk_is_full_a_run_can_be_ended_and_others_forgotten_which_makes_room(
+    folders: Daemon, witness: Witness
+) -> None:
+    state = start_on_its_own_disk(folders)
+    old = folders.submit_scripts("head -c 30000 /dev/zero", times=10)
+    for run_id in old:
+        folders.wait_state(run_id, "ended")
+    [live] = folders.submit_scripts(witness.cooperative())
+    [pid] = witness.wait_started()
+    folders.wait_state(live, "running")
+    fill(state / "filler")
+
+    refused = folders.run("cancel", str(live))
+    assert refused.returncode == 1
+    assert "full; 1 run that lives is told to end all the same" in refused.stderr
+    wait_for("it has ended", lambda: not is_alive(pid))
+    assert folders.run("prune", "--older", "0", f"{old[0]}-{old[-1]}").stdout == "pruned 10 runs\n"
+
+    run = folders.wait_state(live, "ended")
+    assert (run["outcome"], run["exit_code"], run["signal"]) == ("cancelled", None, 15)
+    assert [int(folder.name) for folder in (state / "spool").iterdir()] == [live]
     assert folders.run("submit", "--wait", "--", "sh", "-c", "exit 5").returncode == 5
 
 

@@ -63,6 +63,7 @@ from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
 from intendant.store.lock import lock_folder
+from intendant.store.reserve import Reserve
 from intendant.store.rows import RunRow
 from intendant.store.spool import Spool
 from intendant.store.sqlite import SqliteStore
@@ -154,6 +155,8 @@ class Executor:
         )
         await store.want_ends(of_all=self._settings.on_end is not None)
         inherited = await recover(desk)
+        if not parts.is_embedded:  # whose state goes with it, or is pruned by nobody
+            parts.reserve.lay()
         await self._apply_queues(desk)
         self._heed_signals(desk)
         try:
@@ -211,6 +214,7 @@ class Executor:
             is_embedded=self._life_line is not None,
             client_endpoint=client_endpoint(self._runtime_dir),
             troubles=Troubles(utc_now),
+            reserve=Reserve(self._state_dir),
             slot_freed=self._schedule_wanted.set,
         )
         return Desk(

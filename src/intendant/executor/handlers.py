@@ -263,26 +263,40 @@ async def on_run_explain(desk: Desk, request: RunExplainRequest, who: Asker) -> 
 
 
 async def on_run_cancel(desk: Desk, request: RunCancelRequest, who: Asker) -> Message:
-    """Record the wish, then pass it on to the runs that live."""
+    """Record the wish and pass it on to the runs that live: a disk that fails keeps none alive."""
     run_ids = await select(desk, request.selection, who)
     reason = f"cancelled: by {who.account}"
     if request.reason:
         reason += f": {request.reason[:MAX_REASON]}"
+    stop = Stop(Outcome.CANCELLED, reason, now=request.now, grace_s=request.grace_s)
     try:
         result = await desk.parts.store.request_stop(
             run_ids, outcome=Outcome.CANCELLED, reason=reason, only_waiting=request.only_waiting
         )
-    except StoreError:  # it may be on disk all the same
+    except StoreError as error:  # it may be on disk all the same
         desk.stops_wanted.set()
-        raise
+        told = [] if request.only_waiting else _tell(desk, run_ids, stop)
+        raise _not_recorded(error, told) from error
     crash_point("executor.stop_recorded")
-    stop = Stop(Outcome.CANCELLED, reason, now=request.now, grace_s=request.grace_s)
-    for run in result.runs:
-        supervision = desk.live.get(run.id)
-        if supervision is not None and run.state is RunState.STOPPING and not request.only_waiting:
-            supervision.stop(stop)
+    if not request.only_waiting:
+        _tell(desk, [run.id for run in result.runs if run.state is RunState.STOPPING], stop)
     shown, more = _shown(result, who)
     return RunCancelResponse(runs=shown, changed=result.changed, more=more)
+
+
+def _tell(desk: Desk, run_ids: Collection[int], stop: Stop) -> list[int]:
+    """Have those of the runs that live ended; which these are."""
+    live = [run_id for run_id in run_ids if run_id in desk.live]
+    for run_id in live:
+        desk.live[run_id].stop(stop)
+    return live
+
+
+def _not_recorded(error: StoreError, told: Collection[int]) -> StoreError:
+    if not told:
+        return error
+    runs = f"{len(told)} {'run that lives is' if len(told) == 1 else 'runs that live are'}"
+    return StoreError(f"{error}; {runs} told to end all the same")
 
 
 async def on_run_hold(desk: Desk, request: RunHoldRequest, who: Asker) -> Message:

@@ -16,6 +16,7 @@ from intendant.process.children import Children
 from intendant.protocol.order import cgroup_name, governor_service
 from intendant.settings import Settings
 from intendant.store.base import Store
+from intendant.store.reserve import Reserve
 from intendant.store.spool import Spool
 
 
@@ -41,6 +42,7 @@ class Parts:
     client_endpoint: str
     """Where runs find the daemon that carries them out."""
     troubles: Troubles
+    reserve: Reserve
     slot_freed: Callable[[], None]
     """To be called when a run that lives turns out to hold no slot."""
 

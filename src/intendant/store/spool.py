@@ -18,6 +18,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ _CLAIM: TypeAdapter[ClaimRecord | TombstoneRecord] = TypeAdapter(
     Annotated[ClaimRecord | TombstoneRecord, Field(discriminator="kind")],
     config=ConfigDict(defer_build=True),
 )
+_PROOFS = frozenset({"claim", "exit.json"})
 _RESERVED_BYTES = 8192
 """Room for an exit record, taken before the claim so that a full disk can't lose it."""
 
@@ -89,6 +91,16 @@ class Spool:
     def attempts(self, run_id: int) -> list[int]:
         """The attempts of a run that have a folder here."""
         return _numbers(self.run_folder(run_id))
+
+    def empty_run(self, run_id: int) -> None:
+        """Remove what a run has written, all but what proves how its attempts ended.
+
+        No link is followed: what stands behind one is nobody's business here.
+        """
+        with suppress(FileNotFoundError, NotADirectoryError):
+            for _, _, names, descriptor in os.fwalk(self.run_folder(run_id)):
+                for name in set(names) - _PROOFS:
+                    os.unlink(name, dir_fd=descriptor)
 
     def remove_run(self, run_id: int) -> None:
         """Remove a run's folder and all below it; of a planted link the link, never its target."""
