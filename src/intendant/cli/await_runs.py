@@ -55,8 +55,8 @@ def await_runs(
                 latest[run["id"]] = run
                 progress.show(latest.values())
                 look_at(run)
-    except KeyboardInterrupt:
-        return let_go(selection, latest)
+    except KeyboardInterrupt as interrupt:
+        raise let_go(interrupt, selection, latest) from None
     except TimeoutError as error:
         left = _left(selection, latest)
         raise TimeoutError(f"not ended within {timeout_s:g} s: {left}") from error
@@ -66,13 +66,16 @@ def await_runs(
     return Awaited(exit_status.of_runs(ended), ended)
 
 
-def let_go(selection: Selection, latest: Mapping[int, RunInfo]) -> Awaited:
-    """After Ctrl-C: say that the runs go on, and how to wait for them again.
+def let_go(
+    interrupt: KeyboardInterrupt, selection: Selection, latest: Mapping[int, RunInfo]
+) -> KeyboardInterrupt:
+    """The same Ctrl-C, noting that the runs go on, and how to wait for them again.
 
     `latest`: the runs that were seen, by id.
     """
-    click.echo(f"intendant: detached; {_go_on(selection, latest)}", err=True)
-    return Awaited(exit_status.CANCELLED)
+    if not getattr(interrupt, "__notes__", None):
+        interrupt.add_note(f"detached; {_go_on(selection, latest)}")
+    return interrupt
 
 
 def say_why(runs: Sequence[RunInfo]) -> None:

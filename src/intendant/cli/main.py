@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -68,28 +68,28 @@ class Verbs(click.Group):
         **extra: Any,
     ) -> click.Context:
         """Read the command line, which prints what `--help` asks for."""
-        with _quiet_without_reader():
+        with _past_click():
             return super().make_context(info_name, args, parent, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         """Carry out the verb."""
-        with _quiet_without_reader():
+        with _past_click():
             status = super().invoke(ctx)
             sys.stdout.flush()  # while it can still be said that nobody takes it
         return status
 
 
-@contextmanager
-def _quiet_without_reader() -> Iterator[None]:
-    """When the reader has gone (`intendant logs 17 | head`), end without a word, as coreutils do.
+class _ReaderGone(Exception):
+    """Nobody reads our stdout any more; its cause is the error that told so."""
 
-    click itself would end the process, and with another status.
-    """
+
+@contextmanager
+def _past_click() -> Iterator[None]:
+    """When the reader has gone, click would end the process by itself, and with another status."""
     try:
         yield
-    except BrokenPipeError:
-        give_up_stdout()
-        raise click.exceptions.Exit(exit_status.READER_GONE) from None
+    except BrokenPipeError as error:
+        raise _ReaderGone from error
 
 
 def _meant(word: str) -> str:
@@ -119,15 +119,10 @@ def intendant() -> None:
 
 
 def run(args: Sequence[str], session: Session) -> int:
-    """Carry out a command line; the exit status."""
-    try:
-        return _carry_out(args, session)
-    except BrokenPipeError:  # of stderr, or of what a shell reads to complete a word
-        give_up_stdout()
-        return exit_status.READER_GONE
+    """Carry out a command line; the exit status.
 
-
-def _carry_out(args: Sequence[str], session: Session) -> int:
+    Notes of an error (PEP 678) are for the user: they say what was done all the same.
+    """
     if _ASKS_FOR_COMPLETION in session.environ:
         from intendant.cli import shells  # most command lines come from a person
 
@@ -137,42 +132,51 @@ def _carry_out(args: Sequence[str], session: Session) -> int:
         status = intendant.main(
             list(args), prog_name="intendant", standalone_mode=False, obj=session
         )
-    except click.UsageError as error:
-        return _report_usage(error, wants_json=wants_json)
-    except (click.Abort, KeyboardInterrupt):
-        return exit_status.CANCELLED
-    except (IntendantError, TimeoutError) as error:
-        return _report(error, str(error) or type(error).__name__, wants_json=wants_json)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        with suppress(OSError):  # stderr may be as full as stdout
-            _report(error, exit_status.text_of(error), wants_json=wants_json)
-        give_up_stdout()
-        return exit_status.of_error(error)
+    except (_ReaderGone, click.Abort) as error:
+        return _ended(error.__cause__ or error, wants_json=wants_json)
+    except (click.UsageError, KeyboardInterrupt, IntendantError, OSError) as error:
+        return _ended(error, wants_json=wants_json)
     return status if isinstance(status, int) else exit_status.DONE
+
+
+def _ended(error: BaseException, *, wants_json: bool) -> int:
+    """Say what ended a verb, as text or as one object; its status."""
+    status, code, message = _meaning(error)
+    said = [*getattr(error, "__notes__", []), *([message] if message else [])]
+    try:
+        if wants_json and said:
+            told = {"error": {"code": code, "message": "; ".join(said)}}
+            click.echo(json.dumps(told), err=True)
+        elif isinstance(error, click.UsageError):
+            error.show()
+        else:
+            for text in said:
+                lines = "\n".join(map(visible, text.splitlines()))
+                click.echo(f"intendant: {lines}", err=True)
+    except BrokenPipeError:
+        status = exit_status.READER_GONE
+    except OSError:  # stderr is as full as stdout may be
+        pass
+    if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+        give_up_stdout()
+    return status
+
+
+def _meaning(error: BaseException) -> tuple[int, str, str]:
+    """The status, the stable word and what is said of an error; who was interrupted knows."""
+    match error:
+        case click.UsageError():
+            return exit_status.USAGE, "usage", error.format_message()
+        case BrokenPipeError():
+            return exit_status.READER_GONE, "reader_gone", ""
+        case IntendantError() | TimeoutError():
+            message = str(error) or type(error).__name__
+        case OSError():
+            message = exit_status.text_of(error)
+        case _:
+            return exit_status.CANCELLED, "interrupted", ""
+    return exit_status.of_error(error), exit_status.code_of_error(error), message
 
 
 def _before_argv(args: Sequence[str]) -> Sequence[str]:
     return args[: args.index("--")] if "--" in args else args
-
-
-def _report_usage(error: click.UsageError, *, wants_json: bool) -> int:
-    if wants_json:
-        _print_error("usage", error.format_message())
-    else:
-        error.show()
-    return exit_status.USAGE
-
-
-def _report(error: Exception, message: str, *, wants_json: bool) -> int:
-    if wants_json:
-        _print_error(exit_status.code_of_error(error), message)
-    else:
-        lines = "\n".join(map(visible, message.splitlines()))
-        click.echo(f"intendant: {lines}", err=True)
-    return exit_status.of_error(error)
-
-
-def _print_error(code: str, message: str) -> None:
-    click.echo(json.dumps({"error": {"code": code, "message": message}}), err=True)

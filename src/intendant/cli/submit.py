@@ -134,8 +134,8 @@ def _follow_up(
         if not as_json:
             click.echo("\n".join(map(str, ids)))
         awaited = await_runs(client, ids) if wait else Awaited(exit_status.DONE)
-    except KeyboardInterrupt:  # in the instant before the waiting begins
-        awaited = let_go(ids, {})
+    except KeyboardInterrupt as interrupt:  # in the instant before the waiting begins
+        raise let_go(interrupt, ids, {}) from None
     if not as_json:
         say_why(awaited.runs)
         return awaited.status

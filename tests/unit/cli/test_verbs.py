@@ -113,7 +113,7 @@ def test_ctrl_c_before_the_waiting_begins_is_ctrl_c_while_waiting(
 ) -> None:
     monkeypatch.setattr(sys, "stdout", Interrupting())
     status, _, err = shell(*verb, "--", "sleep", "9")
-    assert (status, err) == (130, "intendant: detached; run 1 goes on: intendant wait 1\n")
+    assert (status, err.lstrip()) == (130, "intendant: detached; run 1 goes on: intendant wait 1\n")
 
 
 class Mute(FakeConnection):
@@ -137,6 +137,9 @@ def test_who_gets_no_answer_is_told_that_the_run_may_be_queued(
     assert run(["submit", "--", "sleep", "9"], session) == status
     out, err = capfd.readouterr()
     assert (out, "may be queued all the same" in err) == ("", True)
+    assert run(["submit", "--json", "--", "sleep", "9"], session) == status
+    out, err = capfd.readouterr()
+    assert (out, "may be queued all the same" in json.loads(err)["error"]["message"]) == ("", True)
 
 
 def test_ctrl_c_while_retry_prints_its_ids_names_them(
@@ -145,16 +148,18 @@ def test_ctrl_c_while_retry_prints_its_ids_names_them(
     shell("submit", "--wait", "--", "true")
     monkeypatch.setattr(sys, "stdout", Interrupting())
     status, _, err = shell("retry", "1")
-    assert (status, err.rstrip()) == (130, "intendant: queued all the same: 2")
+    assert (status, err.strip()) == (130, "intendant: queued all the same: 2")
 
 
 def test_ctrl_c_on_wait_says_how_to_wait_again(shell: Shell) -> None:
     for _ in range(3):
         shell("submit", "--", "true")
     shell.interrupt_after = 1
-    assert shell("wait", "1,3", "2") == (
-        130, "", "intendant: detached; the runs go on: intendant wait 1,3 2\n",
-    )  # fmt: skip
+    status, out, err = shell("wait", "1,3", "2")
+    told = "detached; the runs go on: intendant wait 1,3 2"
+    assert (status, out, err.strip()) == (130, "", f"intendant: {told}")
+    _, out, err = shell("wait", "1,3", "2", "--json")
+    assert (out, json.loads(err)) == ("", {"error": {"code": "interrupted", "message": told}})
 
 
 def test_wait_gives_the_highest_status(shell: Shell) -> None:
