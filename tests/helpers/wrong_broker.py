@@ -80,10 +80,10 @@ class WrongCore(BrokerCore):
         self._fault.while_idle(self)
         return self._spoken(super().tick(now))
 
-    def send_failed(self, failed: Outgoing, now: float, *, gone: bool) -> list[Outgoing]:
-        if self._fault is FAULTS["it dies with a client"]:
+    def peer_gone(self, peer: Peer, now: float) -> list[Outgoing]:
+        if self._fault is FAULTS["it dies with a client"] and peer.requests:
             self.is_dead = True
-        return super().send_failed(failed, now, gone=gone)
+        return super().peer_gone(peer, now)
 
     def tell(self, peer: Peer, *frames: object) -> None:
         """Say something of its own."""

@@ -16,7 +16,7 @@ import zmq
 from structlog.testing import capture_logs
 
 from intendant.broker.client import Connection, ConnectionPool
-from intendant.broker.ports import CLIENT_HWM
+from intendant.broker.config import CLIENT_HWM
 from intendant.broker.sockets import Context, process_context
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request

@@ -23,8 +23,9 @@ from intendant.broker.client import Connection
 from intendant.broker.config import BrokerConfig, Endpoint, KeyPair
 from intendant.broker.connections import connection_at, shut_down
 from intendant.broker.keys import ClientKeys, make_pair
-from intendant.broker.ports import Port, Unsent
+from intendant.broker.ports import Port
 from intendant.broker.server import Server
+from intendant.broker.services import Unsent
 from intendant.broker.sockets import close_dealer, open_dealer, outdated_libzmq
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
@@ -205,15 +206,13 @@ def test_s7_a_connection_that_took_the_descriptor_of_one_cut_off_goes_on() -> No
         assert client.recv(4) == b""
 
 
-def test_s8_sockets_without_keys_are_in_a_folder_closed_to_others(tmp_path: Path) -> None:
+async def test_s8_sockets_without_keys_are_in_a_folder_closed_to_others(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         uri = f"ipc://{tmp_path}/run/b.sock"
-        with zmq.Context() as context:
-            config = BrokerConfig(endpoints=(Endpoint(uri),))
-            with closing(Port(context, 0, config, Keyring({}))) as port:
-                port.bind()
-                assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
+        with Server(BrokerConfig(endpoints=(Endpoint(uri),))) as server:
+            server.listen()
+            assert (tmp_path / "run").stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(before)
 

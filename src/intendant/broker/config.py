@@ -9,6 +9,10 @@ from pathlib import Path
 from intendant.protocol import mdp
 from intendant.protocol.roles import Caller
 
+PRIVATE_HWM = 1000
+CLIENT_HWM = 64
+"""Messages on their way to or from one client: of a log 64 KiB each."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -26,6 +30,16 @@ class Endpoint:
     private: bool = False
     earlier: str | None = None
     """Where an earlier broker listened when the system chose the port; tried first."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a socket of this machine, at a path."""
+        return self.uri.startswith("ipc:")
+
+    @property
+    def high_water_mark(self) -> int:
+        """How many messages may wait until one peer reads them."""
+        return PRIVATE_HWM if self.private else CLIENT_HWM
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ _ENDS = frozenset({zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED})
 class Connections:
     """The connections of one socket, at most `limit` of them."""
 
-    def __init__(self, socket: Socket, *, limit: int | None) -> None:
+    def __init__(self, socket: Socket, *, limit: int) -> None:
         self._socket = socket
         self._limit = limit
         self._open: dict[int, None] = {}
@@ -46,7 +46,7 @@ class Connections:
                 self._open.pop(descriptor, None)
             else:
                 self._open[descriptor] = None
-        if self._limit is not None and len(self._open) > self._limit:
+        if len(self._open) > self._limit:
             self._end_beyond(self._limit)
         return has_ended
 

@@ -1,43 +1,34 @@
-"""ROUTER sockets: binding them safely, messages in and out, and who sent them.
+"""ROUTER sockets for who comes from afar: binding, messages in and out, and who sent them.
 
-By ipc a peer is known by its socket's credentials, by tcp by its key (`auth`). A tcp socket is
-closed to what it can be closed to before anything is authenticated: a handshake that takes too
-long, more connections than there may be, frames that are too large, peers that went away without a
-word.
+A peer is known by its key (`auth`). A socket is closed to what it can be closed to before anything
+is authenticated: a handshake that takes too long, more connections than there may be, frames that
+are too large, peers that went away without a word.
 """
 
 from __future__ import annotations
 
 import errno
-import pwd
 from collections import OrderedDict
 from collections.abc import Callable, Collection
-from enum import Enum, auto
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import structlog
 import zmq
 from zmq.backend import Socket as FastSocket
 
-from intendant.broker.addresses import check_address, claim_path, path_of
+from intendant.broker.addresses import check_address
 from intendant.broker.auth import DOMAIN, Keyring
-from intendant.broker.config import BrokerConfig
+from intendant.broker.config import BrokerConfig, KeyPair
 from intendant.broker.connections import Connections, connection_at, shut_down
-from intendant.broker.services import Frames, Message, Peer
+from intendant.broker.services import Frames, Message, Peer, Unsent
 from intendant.broker.sockets import KEEPALIVE, Context
 from intendant.errors import SettingsError
 from intendant.protocol import mdp
-from intendant.protocol.roles import Caller, local
+from intendant.protocol.roles import local
 
 log = structlog.get_logger()
 
-PRIVATE_HWM = 1000
-CLIENT_HWM = 64
-"""Messages on their way to or from one client: of a log 64 KiB each."""
-HANDSHAKE_MS = 5000
-AFAR_HANDSHAKE_MS = 2000
+HANDSHAKE_MS = 2000
 MAX_PEERS = 32_768
 READ_FRAMES = 3
 """How many frames of a message the broker reads; what follows is passed on."""
@@ -48,13 +39,6 @@ _POLLIN = int(zmq.POLLIN)
 _receive: Callable[..., Any] = FastSocket.recv  # without the layer that reads unused options
 _send: Callable[..., Any] = FastSocket.send
 _get: Callable[..., Any] = FastSocket.get
-
-
-class Unsent(Enum):
-    """Why a message was not sent: its peer is gone, or does not read what it was sent before."""
-
-    GONE = auto()
-    FULL = auto()
 
 
 class Port:
@@ -68,34 +52,26 @@ class Port:
         self._keyring = keyring
         self._has_keys = False
         self._peers: OrderedDict[bytes, Peer] = OrderedDict()  # heard of longest ago first
-        hwm = PRIVATE_HWM if endpoint.private else CLIENT_HWM
         self.socket = context.socket(zmq.ROUTER)
         self.socket.router_mandatory = True  # a lost peer is an error, not silence
         self.socket.maxmsgsize = mdp.MAX_FRAME_BYTES + mdp.CURVE_OVERHEAD_BYTES
-        self.socket.sndhwm = self.socket.rcvhwm = hwm
+        self.socket.sndhwm = self.socket.rcvhwm = endpoint.high_water_mark
         self.socket.handshake_ivl = HANDSHAKE_MS
         self.socket.linger = 0
         self.socket.ipv6 = "[" in endpoint.uri
-        is_afar = endpoint.uri.startswith("tcp:")
-        self.connections = Connections(
-            self.socket, limit=config.max_connections if is_afar else None
-        )
-        self._path: Path | None = None
-        if is_afar:
-            self._guard(config)
-
-    def _guard(self, config: BrokerConfig) -> None:
-        """Set what is meant for peers from afar; with a server key, let in known keys alone."""
-        self.socket.handshake_ivl = AFAR_HANDSHAKE_MS
         for option, value in KEEPALIVE.items():
             setattr(self.socket, option, value)
+        self.connections = Connections(self.socket, limit=config.max_connections)
         if config.server_key is not None:
-            self._has_keys = True
-            self.socket.curve_server = True
-            self.socket.curve_secretkey = config.server_key.secret.encode()
-            self.socket.zap_domain = DOMAIN
-            # Or a socket whose questions nobody answers would let everybody in.
-            self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+            self._let_keys_in_alone(config.server_key)
+
+    def _let_keys_in_alone(self, server_key: KeyPair) -> None:
+        self._has_keys = True
+        self.socket.curve_server = True
+        self.socket.curve_secretkey = server_key.secret.encode()
+        self.socket.zap_domain = DOMAIN
+        # Or a socket whose questions nobody answers would let everybody in.
+        self.socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def bind(self) -> str:
         """Listen; the address as it really is (a port chosen by the system filled in)."""
@@ -122,12 +98,8 @@ class Port:
 
     def _bind_at(self, uri: str) -> None:
         try:
-            path = path_of(uri)
-            if path is not None:
-                claim_path(path)
             self.socket.bind(uri)
-            self._path = path
-        except (OSError, zmq.ZMQError) as error:
+        except zmq.ZMQError as error:
             raise SettingsError(f"can't listen at {uri}: {error}") from error
 
     def read(self, most: int) -> list[Message]:
@@ -179,12 +151,10 @@ class Port:
         _send(socket, frames[-1], _NOBLOCK)
         return None
 
-    def close(self) -> None:
-        """Close the sockets; what was sent has the linger time to leave. No file stays behind."""
-        if self._path is not None:  # before the socket goes: then the path may be another broker's
-            self._path.unlink(missing_ok=True)
+    def close(self, linger_ms: int = 0) -> None:
+        """Close the sockets; what was sent may take so long to leave, in the background."""
         self.connections.close()
-        self.socket.close()
+        self.socket.close(linger=linger_ms)
 
     def has_input(self) -> bool:
         """Whether a message can be read; takes back the descriptor's signal."""
@@ -208,12 +178,12 @@ class Port:
             messages.append((before, None))
         address = _property(header, "Peer-Address")
         key, connection = self._proven(header) if self._has_keys else (None, None)
-        caller, pid = self._caller(address, key)
+        caller = local("tcp") if key is None else self._keyring.caller(key)
         if caller is None:
             shut_down(connection)
             return None
         peer = Peer(
-            self.index, routing_id, caller, address, key, connection, pid, self.endpoint.private
+            self.index, routing_id, caller, address, key, connection, private=self.endpoint.private
         )
         self._peers[routing_id] = peer
         if len(self._peers) > MAX_PEERS:
@@ -232,15 +202,6 @@ class Port:
             shut_down(peer.connection)
         return found
 
-    def _caller(self, address: str, key: str | None) -> tuple[Caller | None, int | None]:
-        """Who is at this address, or comes with this key; and the process, where it is known."""
-        if key is not None:
-            return self._keyring.caller(key), None
-        if self.endpoint.uri.startswith("ipc:"):
-            account, pid = identify(address)
-            return local(account), pid
-        return local("tcp"), None
-
 
 def _property(frame: zmq.Frame, name: str) -> str:
     """What is known of a message; empty where the connection ended before anybody could ask."""
@@ -248,19 +209,3 @@ def _property(frame: zmq.Frame, name: str) -> str:
         return str(frame.get(name))
     except zmq.ZMQError:
         return ""
-
-
-def identify(address: str) -> tuple[str, int | None]:
-    """Account and pid of an ipc peer, from the address that libzmq gives: `host:uid:gid:pid`."""
-    parts = address.split(":")
-    if len(parts) != 4 or not all(part.isdigit() for part in parts[1:]):
-        return "unknown", None
-    return _account_of(int(parts[1])), int(parts[3])
-
-
-@lru_cache(maxsize=256)
-def _account_of(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

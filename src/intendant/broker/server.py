@@ -1,11 +1,14 @@
 """ROUTER sockets around the core.
 
-Each endpoint is one synchronous ROUTER socket whose descriptor the loop watches. The descriptor is
-edge-triggered and any call on the socket takes its signal back, so every wake-up asks all of them
-in turn and reads, until none has anything or a bound is reached; then the loop comes back here
-after it has given the others a turn. A timer, at least once a second,
-tells the core the time and looks at the sockets as well. When a connection is closed, the workers
-that have a request in hand are looked after at once.
+An endpoint on this machine has connections that the loop watches by itself (`unix_port`).
+
+Each endpoint for peers from afar is one synchronous ROUTER socket of libzmq's (`ports`) whose
+descriptor the loop watches. The descriptor is edge-triggered and any call on the socket takes its
+signal back, so every wake-up asks all of them in turn and reads, until none has anything or a bound
+is reached; then the loop comes back here after it has given the others a turn. When such a
+connection is closed, the workers that have a request in hand are looked after at once.
+
+A timer, at least once a second, tells the core the time and looks at the sockets as well.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from intendant.broker.admission import DAEMON_SERVICES
 from intendant.broker.auth import Gatekeeper, Keyring
 from intendant.broker.config import BrokerConfig
 from intendant.broker.core import BrokerCore
-from intendant.broker.ports import Port, Unsent
-from intendant.broker.services import Message, Outgoing
+from intendant.broker.ports import Port
+from intendant.broker.services import Message, Outgoing, Unsent
 from intendant.broker.sockets import MAX_SOCKETS, Context
+from intendant.broker.unix_port import UnixPort
 from intendant.process.crashpoints import crash_point
 from intendant.protocol.roles import Caller
 
@@ -54,12 +58,17 @@ class Server:
         self._context: Context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
         self._gatekeeper: Gatekeeper | None = None
-        self._ports: list[Port] = []
+        self._ports: list[Port | UnixPort] = []
+        """In the order of the endpoints."""
+        self._afar: list[Port] = []
+        """Those of them that libzmq listens at."""
+        self._near: list[UnixPort] = []
+        self._linger_ms = 0
         self._tick_s = min(TICK_S, config.heartbeat_s / 4)
         self._timer: asyncio.TimerHandle | None = None
         self._probing: asyncio.TimerHandle | None = None
         self._pump_is_due = False
-        self._pumped = asyncio.Event()
+        self._heard = asyncio.Event()
 
     def __enter__(self) -> Self:
         return self
@@ -81,12 +90,17 @@ class Server:
         """Bind every endpoint and start; the addresses."""
         if self._config.server_key is not None:
             self._gatekeeper = Gatekeeper(self._context, self._keyring)
-        for index in range(len(self._config.endpoints)):
-            self._ports.append(Port(self._context, index, self._config, self._keyring))
+        for index, endpoint in enumerate(self._config.endpoints):
+            if endpoint.is_local:
+                self._near.append(UnixPort(index, endpoint, self._on_messages))
+                self._ports.append(self._near[-1])
+            else:
+                self._afar.append(Port(self._context, index, self._config, self._keyring))
+                self._ports.append(self._afar[-1])
         bound = [port.bind() for port in self._ports]
         if self._gatekeeper is not None:
             self._loop.add_reader(self._gatekeeper.socket.fileno(), self._pump)
-        for port in self._ports:
+        for port in self._afar:
             self._loop.add_reader(port.socket.fileno(), self._pump)
             self._loop.add_reader(port.connections.monitor.fileno(), self._on_connections, port)
             self._on_connections(port)  # a descriptor tells of nothing before it was found empty
@@ -100,15 +114,14 @@ class Server:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_MS / 1000):
                 while self.core.has_workers(DAEMON_SERVICES):
-                    self._pumped.clear()
-                    await self._pumped.wait()
+                    self._heard.clear()
+                    await self._heard.wait()
 
     def say_goodbye(self) -> None:
         """Send DISCONNECT to every worker; what was sent has a moment to leave."""
         for peer, frames, _ in self.core.shut_down():
             self._ports[peer.endpoint].send(peer.routing_id, frames)
-        for port in self._ports:
-            port.socket.linger = FLUSH_MS
+        self._linger_ms = FLUSH_MS
 
     def send_all(self, messages: Sequence[Outgoing]) -> None:
         """Send what the core wants sent, and what comes of failures."""
@@ -135,11 +148,13 @@ class Server:
         for timer in (self._timer, self._probing):
             if timer is not None:
                 timer.cancel()
-        for port in self._ports:
+        for near in self._near:
+            near.close(self._linger_ms / 1000)
+        for port in self._afar:
             if not port.socket.closed:
                 self._loop.remove_reader(port.socket.fileno())
                 self._loop.remove_reader(port.connections.monitor.fileno())
-                port.close()
+                port.close(self._linger_ms)
         if self._gatekeeper is not None and not self._gatekeeper.socket.closed:
             self._loop.remove_reader(self._gatekeeper.socket.fileno())
             self._gatekeeper.socket.close()
@@ -147,7 +162,7 @@ class Server:
 
     def _cut_off(self, keys: Collection[str]) -> None:
         now = time.monotonic()
-        for port in self._ports:
+        for port in self._afar:
             for peer in port.cut_off(keys):
                 log.info("peer_cut_off", account=peer.account, key=peer.key)
                 self.send_all(self.core.peer_gone(peer, now))
@@ -159,7 +174,6 @@ class Server:
         is_waiting = self._gatekeeper is not None and self._gatekeeper.has_input()
         if self._read_ports(now) or is_waiting:
             self._schedule_pump()
-        self._pumped.set()
 
     def _read_ports(self, now: float) -> bool:
         """Read the ports in turn until none of them has input; whether the bound came first.
@@ -167,10 +181,10 @@ class Server:
         The first message of each is read alone: most often it is the only one, and to find that out
         by asking costs less than by the exception of reading another.
         """
-        count = len(self._ports)
+        count = len(self._afar)
         without_input = 0
         for turn in range(count * GULPS):
-            port = self._ports[turn % count]
+            port = self._afar[turn % count]
             if port.has_input():
                 without_input = 0
                 self._pass_on(port.read(1 if turn < count else GULP), now)
@@ -188,6 +202,9 @@ class Server:
         except Exception:  # the top of the process: who can't be judged is not let in
             log.exception("admission_failed")
 
+    def _on_messages(self, messages: Sequence[Message]) -> None:
+        self._pass_on(messages, time.monotonic())
+
     def _pass_on(self, messages: Sequence[Message], now: float) -> None:
         """One after another: what comes of a message is sent before the next one is judged."""
         for peer, frames in messages:
@@ -199,6 +216,7 @@ class Server:
                     self._deliver(self.core.receive(peer, frames, now))
             except Exception:  # the top of the process: one bad message must not end it
                 log.exception("message_failed", account=peer.account, pid=peer.pid)
+        self._heard.set()
 
     def _deliver(self, messages: Sequence[Outgoing]) -> None:
         while messages:
@@ -214,13 +232,13 @@ class Server:
 
     def _schedule_pump(self) -> None:
         """Pump soon: a descriptor does not tell again what it told before."""
-        if not self._pump_is_due and self._ports:
+        if not self._pump_is_due and self._afar:
             self._pump_is_due = True
             self._loop.call_soon(self._pump_when_due)
 
     def _pump_when_due(self) -> None:
         self._pump_is_due = False
-        if not self._ports[0].socket.closed:
+        if not self._afar[0].socket.closed:
             self._pump()
 
     def _on_connections(self, port: Port) -> None:
@@ -242,6 +260,8 @@ class Server:
     def _on_timer(self) -> None:
         try:
             self._pump()
+            for port in self._near:
+                port.tick(time.monotonic())
             self.send_all(self.core.tick(time.monotonic()))
         finally:
             self._schedule_tick()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
 from intendant.protocol.roles import Caller
@@ -72,6 +73,13 @@ class Request:
 
 Outgoing = tuple[Peer, Frames, Request | None]
 """To whom, what, and what it belongs to, for the case that it can't be sent."""
+
+
+class Unsent(Enum):
+    """Why a message was not sent: its peer is gone, or does not read what it was sent before."""
+
+    GONE = auto()
+    FULL = auto()
 
 
 @dataclass(slots=True, eq=False)

@@ -1,10 +1,11 @@
-"""ZMTP 3.0 (RFC 23) as a DEALER speaks it over a socket of this machine: bytes in, messages out.
+"""ZMTP 3.0 (RFC 23) as it is spoken over a socket of this machine: bytes in, messages out.
 
     greeting   signature, version, mechanism NULL        64 bytes, each side
     READY      a command frame with the socket's type    each side
     messages   frames: flags, size, body
 
-Greeting and READY of this side need no answer, so they leave in one piece.
+Greeting and READY of this side need no answer, so they leave in one piece. What a peer asks by
+PING, as libzmq may be told to (RFC 37), is answered, though that is younger than 3.0.
 """
 
 from __future__ import annotations
@@ -12,12 +13,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from intendant.errors import ProtocolError
+from intendant.protocol import mdp
 
 _GREETING_BYTES = 64
 _SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 _MECHANISM = b"NULL".ljust(20, b"\0")
 _MORE, _LONG, _COMMAND = 1, 2, 4
 _SHORT_BYTES = 255
+_SHORT_HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
+_PING_TTL_BYTES = 2
+MAX_MESSAGE_BYTES = (mdp.MAX_FRAMES + 4) * mdp.MAX_FRAME_BYTES
+"""A client's largest message, and what the broker puts before it."""
+_FRAME_BYTES = 64
+"""What a frame counts for besides its body: so none can have very many."""
 
 
 def _command(name: bytes, body: bytes) -> bytes:
@@ -29,22 +37,31 @@ def _property(name: bytes, value: bytes) -> bytes:
     return bytes([len(name)]) + name + len(value).to_bytes(4, "big") + value
 
 
-OPENING = (
-    _SIGNATURE + b"\x03\x00" + _MECHANISM + bytes(32)
-    + _command(b"READY", _property(b"Socket-Type", b"DEALER") + _property(b"Identity", b""))
-)  # fmt: skip
+def _opening(socket_type: bytes) -> bytes:
+    properties = _property(b"Socket-Type", socket_type) + _property(b"Identity", b"")
+    return _SIGNATURE + b"\x03\x00" + _MECHANISM + bytes(32) + _command(b"READY", properties)
+
+
+OPENING = _opening(b"DEALER")
 """What a DEALER says when it is connected."""
+ROUTER_OPENING = _opening(b"ROUTER")
+"""What a ROUTER says to who has connected."""
 
 
 def encode(frames: Sequence[bytes]) -> bytes:
     """One message."""
     parts: list[bytes] = []
-    for number, frame in enumerate(frames, start=1):
-        flags = _MORE if number < len(frames) else 0
-        if len(frame) <= _SHORT_BYTES:
-            parts += (bytes((flags, len(frame))), frame)
+    flags, left = _MORE, len(frames)
+    for frame in frames:
+        left -= 1
+        if not left:
+            flags = 0
+        size = len(frame)
+        if size <= _SHORT_BYTES:
+            parts.append(bytes((flags, size)))
         else:
-            parts += (bytes((flags | _LONG,)), len(frame).to_bytes(8, "big"), frame)
+            parts.append(bytes((flags | _LONG,)) + size.to_bytes(8, "big"))
+        parts.append(frame)
     return b"".join(parts)
 
 
@@ -54,62 +71,85 @@ class Decoder:
     def __init__(self, *, max_frame_bytes: int) -> None:
         self.is_ready = False
         """Whether the other side has said READY."""
+        self.answers = b""
+        """Commands to be sent back; who has sent them empties it."""
         self._max_frame_bytes = max_frame_bytes
         self._is_greeted = False
-        self._unread = bytearray()
+        self._unread: list[bytes] = []
+        self._unread_bytes = 0
+        self._wanted_bytes = _GREETING_BYTES
+        """Nothing can be made of fewer unread bytes; 0: there are none."""
         self._frames: list[bytes] = []
+        self._frames_bytes = 0
 
     def feed(self, data: bytes) -> list[list[bytes]]:
         """The messages that are complete with `data`."""
-        self._unread += data
-        if not self._is_greeted:
-            if len(self._unread) < _GREETING_BYTES:
+        if self._wanted_bytes:
+            self._unread.append(data)
+            self._unread_bytes += len(data)
+            if self._unread_bytes < self._wanted_bytes:
                 return []
-            self._greet(bytes(self._unread[:_GREETING_BYTES]))
-            del self._unread[:_GREETING_BYTES]
-        messages: list[list[bytes]] = []
-        end = 0
-        while (found := self._frame_at(end)) is not None:
-            flags, start, end = found
-            body = bytes(self._unread[start:end])
-            if flags & _COMMAND:
-                self._obey(body)
-                continue
-            if not self.is_ready:
-                raise ProtocolError("found a message before READY")
-            self._frames.append(body)
-            if not flags & _MORE:
-                messages.append(self._frames)
-                self._frames = []
-        del self._unread[:end]
+            data = b"".join(self._unread)
+        messages, end = self._take_apart(data, 0 if self._is_greeted else self._greet(data))
+        if self._wanted_bytes:
+            self._unread, self._unread_bytes = [data[end:]], len(data) - end
         return messages
 
-    def _greet(self, greeting: bytes) -> None:
-        is_ours = greeting[0] == 0xFF and greeting[9] & 1 and greeting[10] >= 3
-        if not is_ours or greeting[12:32] != _MECHANISM:
-            raise ProtocolError(f"expected a greeting of ZMTP 3 with NULL, found {greeting!r}")
+    def _greet(self, data: bytes) -> int:
+        """Check the greeting; where it ends."""
+        is_ours = data[0] == 0xFF and data[9] & 1 and data[10] >= 3
+        if not is_ours or data[12:32] != _MECHANISM:
+            raise ProtocolError(
+                f"expected a greeting of ZMTP 3 with NULL, found {data[:_GREETING_BYTES]!r}"
+            )
         self._is_greeted = True
+        return _GREETING_BYTES
+
+    def _take_apart(self, data: bytes, place: int) -> tuple[list[list[bytes]], int]:
+        """The messages from there on, and where the frame begins that is not complete."""
+        messages: list[list[bytes]] = []
+        size = len(data)
+        self._wanted_bytes = 0
+        while place < size:
+            flags = data[place]
+            start = place + (_LONG_HEAD_BYTES if flags & _LONG else _SHORT_HEAD_BYTES)
+            if start > size:
+                self._wanted_bytes = start - place
+                break
+            end = start + self._body_bytes(data[place + 1 : start])
+            if end > size:
+                self._wanted_bytes = end - place
+                break
+            if flags & _COMMAND:
+                self._obey(data[start:end])
+            elif self._is_last(flags, data[start:end]):
+                messages.append(self._frames)
+                self._frames, self._frames_bytes = [], 0
+            place = end
+        return messages, place
+
+    def _body_bytes(self, told: bytes) -> int:
+        size = int.from_bytes(told, "big")
+        if size > self._max_frame_bytes:
+            raise ProtocolError(f"expected at most {self._max_frame_bytes} bytes, found {size}")
+        return size
+
+    def _is_last(self, flags: int, frame: bytes) -> bool:
+        """Whether the message is complete with this frame."""
+        if not self.is_ready:
+            raise ProtocolError("found a message before READY")
+        self._frames.append(frame)
+        self._frames_bytes += len(frame) + _FRAME_BYTES
+        if self._frames_bytes > MAX_MESSAGE_BYTES:
+            raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes in all frames")
+        return not flags & _MORE
 
     def _obey(self, body: bytes) -> None:
-        """A command: READY; others say nothing to us who never asked for more than messages."""
+        """A command: READY, PING; others say nothing to us who never asked for more."""
         name = body[1 : 1 + body[0]] if body else b""
         if name == b"READY":
             self.is_ready = True
         elif name == b"ERROR" or not self.is_ready:
             raise ProtocolError(f"expected READY, found {body!r}")
-
-    def _frame_at(self, place: int) -> tuple[int, int, int] | None:
-        """Flags of the frame there, start and end of its body; `None` while it is not complete."""
-        unread = self._unread
-        if len(unread) < place + 2:
-            return None
-        flags, size, start = unread[place], unread[place + 1], place + 2
-        if flags & _LONG:
-            start = place + 9
-            if len(unread) < start:
-                return None
-            size = int.from_bytes(unread[place + 1 : start], "big")
-            if size > self._max_frame_bytes:
-                raise ProtocolError(f"expected at most {self._max_frame_bytes} bytes, found {size}")
-        end = start + size
-        return (flags, start, end) if end <= len(unread) else None
+        elif name == b"PING":
+            self.answers += _command(b"PONG", body[1 + len(name) + _PING_TTL_BYTES :])

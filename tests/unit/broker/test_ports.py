@@ -1,4 +1,4 @@
-"""Which addresses may be listened at, and what an address says of a peer."""
+"""Which addresses may be listened at, and whose a connection is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pwd
 import pytest
 
 from intendant.broker.addresses import check_address, check_free
-from intendant.broker.ports import identify
+from intendant.broker.unix_port import account_of
 from intendant.errors import SettingsError
 
 LONGEST = "/" + "a" * 106
@@ -65,15 +65,6 @@ def test_a_host_that_is_no_address_and_no_interface_is_refused_with_a_reason() -
         check_free("tcp://999.1.1.1:5555")
 
 
-def test_an_ipc_address_names_account_and_process() -> None:
-    account = pwd.getpwuid(os.getuid()).pw_name
-    assert identify(f"localhost:{os.getuid()}:{os.getgid()}:4711") == (account, 4711)
-
-
-def test_a_user_without_a_name_is_its_number() -> None:
-    assert identify("localhost:4294967290:0:1") == ("4294967290", 1)
-
-
-@pytest.mark.parametrize("address", ["", "127.0.0.1", "localhost:0:0", "localhost:a:b:c"])
-def test_an_address_of_another_form_names_nobody(address: str) -> None:
-    assert identify(address) == ("unknown", None)
+def test_a_user_is_known_by_name_and_one_without_a_name_by_its_number() -> None:
+    assert account_of(os.getuid()) == pwd.getpwuid(os.getuid()).pw_name
+    assert account_of(4294967290) == "4294967290"

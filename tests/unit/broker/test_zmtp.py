@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from intendant.broker.zmtp import OPENING, Decoder, encode
+from intendant.broker.zmtp import MAX_MESSAGE_BYTES, OPENING, Decoder, encode
 from intendant.errors import ProtocolError
 
 GREETING = OPENING[:64]
@@ -77,7 +77,23 @@ def test_what_is_no_zmtp_with_null_is_refused(data: bytes) -> None:
         list(Decoder(max_frame_bytes=LIMIT).feed(data))
 
 
+def test_a_message_of_too_many_bytes_in_all_is_refused() -> None:
+    decoder = ready()
+    frame = encode([bytes(LIMIT), b""])[:-2]
+
+    with pytest.raises(ProtocolError, match="in all frames"):
+        for _ in range(MAX_MESSAGE_BYTES // LIMIT + 1):
+            decoder.feed(frame)
+
+
 def test_a_command_that_is_not_known_is_passed_over() -> None:
     decoder = ready()
 
-    assert list(decoder.feed(b"\x04\x05\x04PING" + encode([b"x"]))) == [[b"x"]]
+    assert list(decoder.feed(b"\x04\x05\x04PONG" + encode([b"x"]))) == [[b"x"]]
+
+
+def test_a_ping_has_an_answer_with_its_context() -> None:
+    decoder = ready()
+
+    assert list(decoder.feed(b"\x04\x09\x04PING\x00\x0aab" + encode([b"x"]))) == [[b"x"]]
+    assert decoder.answers == b"\x04\x07\x04PONGab"

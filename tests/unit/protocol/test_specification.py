@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from intendant.broker.config import BrokerConfig
+from intendant.broker.config import CLIENT_HWM, BrokerConfig
 from intendant.broker.core import MAX_WAITING, MAX_WAITING_BYTES
-from intendant.broker.ports import CLIENT_HWM
 from intendant.errors import REFUSALS
 from intendant.executor.answers import MAX_RUNS
 from intendant.executor.results import PIECE_BYTES
