@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 import apsw
 import psutil
@@ -107,7 +108,7 @@ def test_the_database_keeps_secrets_apart_from_runs_attempts_and_events(
 
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_process_shows_a_secret_in_its_title(told: Daemon, secret: str) -> None:
-    titles = [" ".join(process.cmdline()) for process in processes(told)]
+    titles = [title_of(process) for process in processes(told)]
 
     assert secret not in "\n".join(titles)
 
@@ -115,9 +116,7 @@ def test_no_process_shows_a_secret_in_its_title(told: Daemon, secret: str) -> No
 def test_the_start_token_is_out_of_the_workloads_sight(told: Daemon) -> None:
     """It is found neither in its environment nor in its folder."""
     claim = told.claim(2)
-    workload = next(
-        process for process in processes(told) if ARGUMENT in " ".join(process.cmdline())
-    )
+    workload = next(process for process in processes(told) if ARGUMENT in title_of(process))
 
     seen = b"".join(path.read_bytes() for path in told.attempt_folder(2).rglob("*"))
     seen += repr(workload.environ()).encode()
@@ -131,7 +130,7 @@ def test_e6_titles_say_role_run_and_attempt_and_no_arguments(told: Daemon) -> No
     titles = {
         title
         for process in processes(told)
-        if (title := " ".join(process.cmdline()).strip()).startswith("intendant: ")
+        if (title := title_of(process).strip()).startswith("intendant: ")
     }
 
     assert {"intendant: broker", "intendant: zygote", "intendant: governor 2.1"} <= titles
@@ -170,6 +169,13 @@ def test_folders_that_others_could_enter_are_closed_to_them(folders: Daemon) -> 
 
     for folder in (folders.runtime_dir, folders.state_dir):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def title_of(process: psutil.Process) -> str:
+    """Its arguments; nothing of one that has ended since it was listed."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def processes(daemon: Daemon) -> list[psutil.Process]:
