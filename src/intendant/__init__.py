@@ -1,8 +1,9 @@
 """Intendant: an executor daemon for long runs.
 
 `Client`, `AsyncClient`, `Command`, `Call`, `Pipeline`, `step`, `Study` and `Run` are the interface
-for programs; `errors` holds what they raise. They are imported when first used: the daemon's
-processes carry none of it.
+for programs; `errors` holds what they raise. A step's function speaks through `this_step`, a
+trial's through `trial`; `space` is for the parameters of a study. All are imported when first used:
+the daemon's processes carry none of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from intendant import errors as errors
+    from intendant import space as space
+    from intendant import this_step as this_step
+    from intendant import trial as trial
     from intendant.client.async_client import AsyncClient as AsyncClient
+    from intendant.client.async_client import AsyncRun as AsyncRun
     from intendant.client.call import Call as Call
     from intendant.client.client import Client as Client
     from intendant.client.command import Command as Command
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "AsyncRun",
     "Call",
     "Client",
     "Command",
@@ -35,12 +41,17 @@ __all__ = [
     "StudyResult",
     "__version__",
     "errors",
+    "space",
     "step",
+    "this_step",
+    "trial",
 ]
 __version__ = "0.1.0"
 
+_MODULES = frozenset({"errors", "space", "this_step", "trial"})
 _HOMES = {
     "AsyncClient": "intendant.client.async_client",
+    "AsyncRun": "intendant.client.async_client",
     "Call": "intendant.client.call",
     "Client": "intendant.client.client",
     "Command": "intendant.client.command",
@@ -54,8 +65,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    if name == "errors":
-        return import_module("intendant.errors")
+    if name in _MODULES:
+        return import_module(f"intendant.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'intendant' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -17,6 +17,16 @@ def test_no_process_carries_what_only_a_terminal_or_a_sampler_needs(main: str) -
     assert done.stdout.strip() == ""
 
 
+def test_dir_knows_the_public_names_before_anything_is_loaded() -> None:
+    code = (
+        "import intendant, sys; missing = {*intendant.__all__} - {*dir(intendant)}; "
+        "print([*missing], [name for name in sys.modules if name.startswith('intendant.')], "
+        "[name for name in intendant.__all__ if not hasattr(intendant, name)])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] [] []"
+
+
 @pytest.mark.parametrize("main", ["executor.executor", "governor.preloaded"])
 def test_the_daemons_own_processes_look_for_no_plugins_of_pydantic(main: str) -> None:
     code = (

@@ -48,14 +48,20 @@ def asked(
     conversation: Callable[P, Conversation[T]], *, service: bytes = wire.EXECUTOR
 ) -> Carried[AsyncClient, P, Conversation[T], Coroutine[Any, Any, T]]:
     """A method that carries such a conversation to its end."""
-    return Carried(conversation, lambda client, said: client.converse(said, service=service))
+    return Carried(
+        conversation,
+        lambda client, said: client.converse(said, service=service),
+        gives="Coroutine[Any, Any, {}]",
+    )
 
 
 def streamed(
     reading: Callable[P, Reading[T]],
 ) -> Carried[AsyncClient, P, Reading[T], AsyncGenerator[T, None]]:
     """A method that reads such a stream."""
-    return Carried(reading, lambda client, place: client.read(place))
+    return Carried(
+        reading, lambda client, place: client.read(place), gives="AsyncGenerator[{}, None]"
+    )
 
 
 class AsyncClient:

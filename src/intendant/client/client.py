@@ -58,12 +58,14 @@ def asked(
     conversation: Callable[P, Conversation[T]], *, service: bytes = wire.EXECUTOR
 ) -> Carried[Client, P, Conversation[T], T]:
     """A method that carries such a conversation to its end."""
-    return Carried(conversation, lambda client, said: client._converse(said, service=service))
+    return Carried(
+        conversation, lambda client, said: client._converse(said, service=service), gives="{}"
+    )
 
 
 def streamed(reading: Callable[P, Reading[T]]) -> Carried[Client, P, Reading[T], Iterator[T]]:
     """A method that reads such a stream."""
-    return Carried(reading, lambda client, place: client._read(place))
+    return Carried(reading, lambda client, place: client._read(place), gives="Iterator[{}]")
 
 
 class Client:

@@ -422,7 +422,10 @@ def watch_steps(selection: Selection, *, timeout_s: float | None = None) -> Read
 def events(
     selection: Selection = (), *, after_id: int = 0, follow: bool = False
 ) -> Reading[EventInfo]:
-    """What happened, oldest first; `follow` for ever, without loss or repetition."""
+    """What happened, oldest first; `follow` for ever, without loss or repetition.
+
+    Only what came after the event `after_id`: `last_event_id()` leaves what is yet to come.
+    """
     from intendant.client.events import EventCursor
 
     return EventCursor(texts(selection), after_id=after_id, follow=follow)

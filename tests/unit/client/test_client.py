@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
+import pydoc
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 import pytest
 
+import intendant
 from intendant import AsyncClient, Call, Client, Command
 from intendant.client.async_client import AsyncRun
 from intendant.client.run import Run
@@ -338,3 +340,21 @@ def test_what_both_clients_have_is_documented_once(name: str) -> None:
     assert ours.__name__ == name
     assert ours.__doc__ == theirs.__doc__ == getattr(Client, name).__doc__
     assert ours.__doc__
+    its_own, of_class = inspect.signature(ours), inspect.signature(getattr(Client, name))
+    assert its_own.parameters == inspect.signature(theirs).parameters
+    assert list(of_class.parameters) == ["self", *its_own.parameters]
+
+
+@pytest.mark.parametrize(
+    ("thing", "lines"),
+    [
+        (Client, ["show(self, selection:", "events(self, selection:", "-> 'Iterator[EventInfo]'"]),
+        (AsyncClient, ["-> 'Coroutine[Any, Any, RunDetails]'", "-> 'AsyncGenerator[bytes, None]'"]),
+        (Client("ipc:///nowhere").status, ["() -> 'DaemonInfo'", "What the daemon is doing."]),
+        (intendant, ["class Client(", "class Study(", "    step(", "class AsyncRun("]),
+    ],
+)
+def test_help_says_what_can_be_called_and_how(thing: object, lines: list[str]) -> None:
+    told = pydoc.plain(pydoc.TextDoc().document(thing, "it"))
+    for line in lines:
+        assert line in told
