@@ -20,7 +20,7 @@ from intendant.broker.config import CLIENT_HWM
 from intendant.broker.sockets import Context, process_context
 from intendant.broker.sync_client import SyncConnection
 from intendant.broker.worker import Request
-from intendant.errors import SettingsError, Unreachable
+from intendant.errors import HelperLost, SettingsError, Unreachable
 from intendant.process.pidfd import Pidfd
 from intendant.protocol import mdp
 from tests.helpers.bus import broker, broker_alone, workers
@@ -465,6 +465,24 @@ def test_the_sync_client_looks_for_a_listener_no_longer_than_either_limit(
     with pytest.raises(Unreachable, match=r"no daemon answers at"):
         SyncConnection(uri, connect_s=connect_s).request(b"echo", [b"x"], timeout_s=timeout_s)
     assert time.monotonic() - began < 15.0
+
+
+async def test_the_sync_client_waits_for_nobody_whose_daemon_has_ended_for_good(ipc: str) -> None:
+    life, end_of_life = os.pipe()
+    connection = SyncConnection(ipc, connect_s=3600.0, life=life)
+    with broker(ipc):
+        async with workers(ipc, b"wait", wait_for_ever), workers(ipc, b"echo", echo):
+            answer = await asyncio.to_thread(connection.request, b"echo", [b"x"], timeout_s=60)
+            assert answer == [b"x"]
+            waiting = asyncio.create_task(
+                asyncio.to_thread(connection.request, b"wait", [b"x"], timeout_s=3600)
+            )
+            os.close(end_of_life)
+            with pytest.raises(HelperLost, match="has ended"):
+                await waiting
+    with pytest.raises(HelperLost, match="has ended"):
+        connection.request(b"echo", [b"x"], timeout_s=3600)
+    os.close(life)
 
 
 async def test_d10_the_sync_client_gives_up_after_its_time(ipc: str) -> None:

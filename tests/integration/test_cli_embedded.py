@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from intendant import Study, space
 from intendant.client.embedded import EmbeddedDaemon
 from intendant.errors import SupervisionError
 
@@ -140,6 +141,13 @@ async def test_a_daemon_that_dies_is_named_whatever_it_was_asked_at_that_moment(
     assert status == 125
     assert "ended before its runs, with status -9" in err
     assert f"to go on: intendant run --continue --state-dir {home / 'state'}\n" in err
+
+
+def test_a_study_whose_daemon_dies_says_so(tell: Tell) -> None:
+    tell(dies=True)
+    with pytest.raises(SupervisionError, match="ended before its runs, with status -9"):
+        Study("json:loads", {"s": space.choice(["1"])}, metric="loss").run()
+    assert left_behind() == []
 
 
 def test_an_embedded_daemon_answers_and_leaves_nothing(tell: Tell) -> None:

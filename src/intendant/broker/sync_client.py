@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import TYPE_CHECKING
 
 import zmq
 
 from intendant.broker import sockets
 from intendant.broker.sockets import ConnectionLost, LinkEvent, Socket
-from intendant.errors import DaemonLost, Unreachable
+from intendant.errors import DaemonLost, HelperLost, Unreachable
 
 if TYPE_CHECKING:
     from intendant.broker.keys import ClientKeys
@@ -24,14 +24,23 @@ class SyncConnection:
 
     Like `client.Connection`: a request whose broker is lost is sent again, and a connection that
     was left in the middle of a request (by Ctrl-C, say) is closed.
+
+    `life` is a descriptor that is readable once the daemon has ended for good (a pidfd, say):
+    nobody is waited for then, and a request fails with `HelperLost`.
     """
 
     def __init__(
-        self, endpoint: str, *, keys: ClientKeys | None = None, connect_s: float = CONNECT_S
+        self,
+        endpoint: str,
+        *,
+        keys: ClientKeys | None = None,
+        connect_s: float = CONNECT_S,
+        life: int | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._keys = keys
         self._connect_s = connect_s
+        self._life = life
         self._sockets: tuple[Socket, Socket] | None = None
 
     def request(self, service: bytes, body: list[bytes], *, timeout_s: float) -> list[bytes]:
@@ -96,7 +105,7 @@ class SyncConnection:
         while True:
             self._sockets = sockets.open_dealer(self._endpoint, self._keys)
             monitor = self._sockets[1]
-            if monitor.poll(_remaining_ms(deadline)) == 0:
+            if not self._ready([monitor], deadline):
                 self.close()
                 hung_up = event is LinkEvent.HUNG_UP
                 raise sockets.unreachable(self._endpoint, hung_up=hung_up)
@@ -112,17 +121,26 @@ class SyncConnection:
         """The next message; `ConnectionLost` when none can come any more."""
         assert self._sockets is not None  # noqa: S101 - only called after _send
         socket, monitor = self._sockets
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(monitor, zmq.POLLIN)
         while True:
-            ready = dict(poller.poll(_remaining_ms(deadline)))
+            ready = self._ready([socket, monitor], deadline)
             if (frames := sockets.receive_nowait(socket)) is not None:
                 return frames
             if not ready:
                 raise TimeoutError(f"no answer from {self._endpoint} in time")
             if monitor in ready and sockets.next_link_event(monitor) is not None:
                 raise ConnectionLost
+
+    def _ready(self, awaited: Sequence[Socket], deadline: float | None) -> Collection[Socket]:
+        """Those that can be read, once there is one; none at the `deadline`."""
+        poller = zmq.Poller()
+        for socket in awaited:
+            poller.register(socket, zmq.POLLIN)
+        if self._life is not None:
+            poller.register(self._life, zmq.POLLIN)
+        ready = dict(poller.poll(_remaining_ms(deadline)))
+        if self._life is not None and ready.keys() == {self._life}:
+            raise HelperLost(f"the daemon at {self._endpoint} has ended")
+        return [socket for socket in awaited if socket in ready]
 
 
 def _remaining_ms(deadline: float | None) -> int | None:

@@ -24,8 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from intendant.client.client import Client
-from intendant.errors import IntendantError, SupervisionError, Unreachable
+from intendant.client.client import Client, Connection
+from intendant.client.endpoint import Address
+from intendant.errors import HelperLost, IntendantError, SupervisionError, Unreachable
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, client_endpoint
 
 START_S = 30.0
@@ -55,6 +56,7 @@ class EmbeddedDaemon:
         self._log_start = 0
         self._life_line: FileIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._pidfd: FileIO | None = None
         self._is_ending = False
         self._was_shut_down = False
 
@@ -95,7 +97,14 @@ class EmbeddedDaemon:
 
     def client(self, *, timeout_s: float = 30.0) -> Client:
         """A new client of this daemon."""
-        return Client(self.endpoint, timeout_s=timeout_s)
+        return Client(self.endpoint, timeout_s=timeout_s, connect=self._connect)
+
+    def _connect(self, address: Address) -> Connection:
+        """A connection that ends with the daemon, at once: no other one comes in its place."""
+        from intendant.broker.sync_client import SyncConnection
+
+        life = None if self._pidfd is None else self._pidfd.fileno()
+        return SyncConnection(address.endpoint, life=life)
 
     def send_signal(self, number: int) -> None:
         """Pass a signal on: the first ends its runs in order, the second kills them at once."""
@@ -164,6 +173,7 @@ class EmbeddedDaemon:
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     pass_fds=(ready_end.fileno(), life_line_end.fileno()),
                 )  # fmt: skip
+            self._pidfd = FileIO(os.pidfd_open(self._process.pid))
             ready_end.close()  # or there would never be an end-of-file
             self._wait_ready(ready.fileno())
 
@@ -202,6 +212,8 @@ class EmbeddedDaemon:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        if self._pidfd is not None:
+            self._pidfd.close()
         keep = self.keep_state and self._named_state_dir is None
         shutil.rmtree(self._runtime_dir if keep else self._home, ignore_errors=True)
 
@@ -218,7 +230,7 @@ def death_explained(daemon: EmbeddedDaemon, *, go_on: str | None) -> Iterator[No
     """Whoever asks a daemon that has just died learns that first, and not that nobody answers."""
     try:
         yield
-    except Unreachable as error:
+    except (HelperLost, Unreachable) as error:
         status = daemon.ended(within_s=DYING_S)
         if status is None:
             raise

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, cast
 
-from intendant.client.embedded import EmbeddedDaemon
+from intendant.client.embedded import EmbeddedDaemon, death_explained
 from intendant.client.shapes import RunInfo, TrialInfo
 from intendant.errors import RunFailed
 
@@ -45,7 +45,11 @@ def run_embedded(study: Study, state_dir: Path | None, *, slots: int | None) -> 
 
     `RunFailed` says why it failed; its `results` are what there is all the same.
     """
-    with EmbeddedDaemon(state_dir, slots=slots) as daemon, daemon.client() as client:
+    with (
+        EmbeddedDaemon(state_dir, slots=slots) as daemon,
+        death_explained(daemon, go_on=None),
+        daemon.client() as client,
+    ):
         run = client.submit(study)
         info = run.wait()
         trials = client.trials(run.id)["trials"]
