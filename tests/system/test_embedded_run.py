@@ -307,13 +307,17 @@ def test_two_cannot_share_a_state_folder(home: Daemon) -> None:
     script = "echo $$ > pid; until test -e go; do sleep 0.05; done"
     first = start(home, "--state-dir", "kept", "--", "sh", "-c", script)
     read_pid(home)
+    holder = (home.home / "kept" / "daemon.lock").read_text().strip()
 
     second = run(home, "--state-dir", "kept", "--", "touch", "trace")
     (home.home / "go").touch()
     first.communicate(timeout=60)
 
     assert second.returncode == 125
-    assert "kept" in second.stderr
+    assert second.stderr == (
+        f"intendant: the embedded daemon did not start: {home.home / 'kept'} is in use by a daemon "
+        f"with pid {holder}\n"
+    )
     assert not (home.home / "trace").exists()
     assert first.returncode == 0
 

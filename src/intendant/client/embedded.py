@@ -185,7 +185,7 @@ class EmbeddedDaemon:
         return command if self._slots is None else [*command, "--slots", str(self._slots)]
 
     def _wait_ready(self, ready: int) -> None:
-        """Return at the line that says so; raise with the end of the log if it does not come."""
+        """Return at the line that says so; raise what it says instead, or else the log's end."""
         deadline = time.monotonic() + START_S
         said = b""
         while not said.endswith(b"\n"):
@@ -196,6 +196,9 @@ class EmbeddedDaemon:
             if not more:
                 raise SupervisionError(f"the embedded daemon did not start:\n{self._log_tail()}")
             said += more
+        told = json.loads(said)
+        if "failed" in told:
+            raise SupervisionError(f"the embedded daemon did not start: {told['failed']}")
 
     def _log_tail(self) -> str:
         """The last that this daemon logged."""

@@ -62,7 +62,6 @@ from intendant.protocol.folders import DAEMON_FILE, DATABASE, client_endpoint
 from intendant.settings import NEEDS_RESTART, Settings
 from intendant.store.base import Store
 from intendant.store.database import outdated_sqlite
-from intendant.store.lock import lock_folder
 from intendant.store.reserve import Reserve
 from intendant.store.rows import RunRow
 from intendant.store.spool import Spool
@@ -85,7 +84,7 @@ GOVERNOR_CONNECTIONS = 1024
 
 
 class Executor:
-    """One daemon. `run()` is its whole life and gives the exit status."""
+    """One daemon. `run()` is its whole life and gives the exit status; the folders are its own."""
 
     def __init__(
         self,
@@ -123,11 +122,7 @@ class Executor:
     async def run(self) -> int:
         """Serve until an order ends it."""
         become_subreaper()
-        with (
-            lock_folder(self._state_dir),
-            lock_folder(self._runtime_dir),
-            Children([] if self._broker is None else self._broker.pids) as children,
-        ):
+        with Children([] if self._broker is None else self._broker.pids) as children:
             self._write_daemon_file()
             store = await SqliteStore.open(
                 self._state_dir / DATABASE, now=utc_now, on_change=self._on_change

@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +21,7 @@ import structlog
 from intendant.broker.addresses import check_free
 from intendant.broker.config import BrokerConfig
 from intendant.broker.link import BrokerProcess
-from intendant.errors import SettingsError, StoreError
+from intendant.errors import IntendantError, SettingsError, StoreError
 from intendant.executor.configuration import (
     Configuration,
     broker_config,
@@ -34,6 +35,7 @@ from intendant.protocol import folders
 from intendant.protocol.folders import MAX_SOCKET_PATH_BYTES, configuration_dir
 from intendant.settings import read_settings
 from intendant.store.disk import DISK
+from intendant.store.lock import lock_folder
 
 log = structlog.get_logger()
 
@@ -44,7 +46,19 @@ _SETTINGS_FLAGS = ("slots", "on_signal", "launcher", "server_key_file", "authori
 
 
 def serve(flags: Mapping[str, Any]) -> NoReturn:
-    """Be the daemon, to the process's end. `SettingsError`, `StoreError`: it can't start."""
+    """Be the daemon, to the process's end. `SettingsError`, `StoreError`: it can't start.
+
+    Who waits at the other end of `ready_fd` is told that, too: one line of JSON either way.
+    """
+    ready = _Ready(flags.get("ready_fd"))
+    try:
+        _serve(flags, ready)
+    except IntendantError as error:
+        ready.say({"failed": str(error)})
+        raise
+
+
+def _serve(flags: Mapping[str, Any], ready: _Ready) -> NoReturn:
     umask = os.umask(0o077)
     signal.signal(signal.SIGHUP, lambda *_: None)  # it asks for what is about to be done anyway
     manager = ServiceManager.of(os.environ)
@@ -72,6 +86,8 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
         raise SettingsError(
             f"{runtime_dir}: the runtime folder's path is too long for a socket in it (unix(7))"
         )
+    # Held to the end of the process; who finds another daemon here has touched nothing of its.
+    locks = [lock_folder(folder) for folder in (state_dir, runtime_dir)]
     raise_file_limit()
     (state_dir / "spool").mkdir(exist_ok=True)
     setproctitle.setproctitle("intendant: executor")
@@ -81,9 +97,7 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
 
     def on_ready() -> None:
         log.info("daemon_ready", pid=os.getpid(), state_dir=str(state_dir))
-        if (descriptor := flags.get("ready_fd")) is not None:
-            os.write(descriptor, json.dumps({"ready": os.getpid()}).encode() + b"\n")
-            os.close(descriptor)
+        ready.say({"ready": os.getpid()})
 
     os.chdir("/")  # the folder that it was started in may go
     of_broker = broker_config(at_start, state_dir=state_dir, runtime_dir=runtime_dir)
@@ -105,11 +119,28 @@ def serve(flags: Mapping[str, Any]) -> NoReturn:
             life_line=_kept_private(flags.get("life_line")),
             umask=umask,
         )
-        _kept_private(flags.get("ready_fd"))
         return await executor.run()
 
     gc.set_threshold(_YOUNG)
-    leave(asyncio.run(run()))
+    status = asyncio.run(run())
+    for lock in locks:
+        lock.release()
+    leave(status)
+
+
+class _Ready:
+    """Whoever started us and waits to hear that we serve, or why we do not; once."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = _kept_private(descriptor)
+
+    def say(self, what: dict[str, object]) -> None:
+        """A line, if anybody waits for it."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(BrokenPipeError):  # they are gone; the life-line says so too
+                os.write(descriptor, json.dumps(what).encode() + b"\n")
+            os.close(descriptor)
 
 
 def _first_broker(config: BrokerConfig) -> BrokerProcess | None:
