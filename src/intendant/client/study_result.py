@@ -25,6 +25,8 @@ class Best(TypedDict):
     checkpoint: str | None
     metrics_left_out: NotRequired[int]
     """On a front: how many beside the study's own were too large to be told."""
+    params_left_out: NotRequired[int]
+    """On a front: how many were; the trial itself has them (`trials`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,4 +268,5 @@ def _as_json(best: Best, run_folder: Path) -> dict[str, object]:
         "metrics": dict(best.result.metrics),
         "checkpoint": None if best.checkpoint is None else str(run_folder / best.checkpoint),
     }
-    return found | ({"metrics_left_out": best.left_out} if best.left_out else {})
+    left_out = {"metrics_left_out": best.left_out, "params_left_out": best.params_left_out}
+    return found | {name: count for name, count in left_out.items() if count}

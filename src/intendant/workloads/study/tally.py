@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from intendant.protocol.pareto import Losses, as_losses, dominates
 from intendant.protocol.study import Mode
 from intendant.protocol.trial_states import FINISHED, TrialOutcome
 from intendant.workloads.results import to_json
-from intendant.workloads.study.trials import Metric, Params, Result
+from intendant.workloads.study.trials import Params, Result
 
 MAX_FRONT = 1000
 """Trials on the Pareto front that are kept in mind; beyond, only one that beats some comes in."""
-MAX_FRONT_METRICS = 16 * 1024
-"""Bytes, as JSON, of the metrics of one of them. The study's own are kept whatever they take."""
+MAX_FRONT_BYTES = 16 * 1024
+"""Bytes, as JSON, of the metrics of one of them, and as many of its parameters. The study's own
+metrics are kept whatever they take."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,8 @@ class Best:
     is_complete: bool
     left_out: int = 0
     """How many of its metrics are not kept in mind, for want of room."""
+    params_left_out: int = 0
+    """How many of its parameters."""
 
 
 @dataclass(slots=True)
@@ -89,15 +95,28 @@ class Tally:
 
 
 def _with_what_fits(best: Best, goals: Collection[str]) -> Best:
-    """The same with the study's metrics, and of the others, in their order, those that fit."""
-    room, kept = MAX_FRONT_METRICS, dict[str, Metric]()
-    for name, value in best.result.metrics.items():
+    """The same with those parameters, and beside the study's own those metrics, that fit."""
+    metrics, params = best.result.metrics, best.params
+    kept = _fitting(metrics, always=goals)
+    kept_params = _fitting(params)
+    return replace(
+        best,
+        params=kept_params,
+        result=replace(best.result, metrics=kept),
+        left_out=len(metrics) - len(kept),
+        params_left_out=len(params) - len(kept_params),
+    )
+
+
+def _fitting(values: Mapping[str, T], *, always: Collection[str] = ()) -> dict[str, T]:
+    """In their order those that fit into `MAX_FRONT_BYTES` together, and `always` some."""
+    room, kept = MAX_FRONT_BYTES, dict[str, T]()
+    for name, value in values.items():
         size = len(to_json({name: value}))
-        if name in goals or size <= room:
+        if name in always or size <= room:
             kept[name] = value
             room -= size
-    left_out = len(best.result.metrics) - len(kept)
-    return replace(best, result=replace(best.result, metrics=kept), left_out=left_out)
+    return kept
 
 
 def _beats(one: tuple[Losses, Best], other: tuple[Losses, Best]) -> bool:

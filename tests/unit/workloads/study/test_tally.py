@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import pytest
 
 from intendant.protocol.study import Mode
 from intendant.workloads.results import to_json
 from intendant.workloads.study import tally as module
-from intendant.workloads.study.tally import MAX_FRONT_METRICS, Best, Tally
-from intendant.workloads.study.trials import Metric, Result
+from intendant.workloads.study.keeping import found_as_json
+from intendant.workloads.study.tally import MAX_FRONT_BYTES, Best, Tally
+from intendant.workloads.study.trials import Metric, Params, Result
 
 
 def ended(number: int, value: float, *, is_complete: bool = True) -> Best:
@@ -68,8 +72,18 @@ def test_of_a_trial_on_the_front_the_studys_metrics_are_kept_and_what_fits_besid
     for best in tally.front:
         assert {"loss", "size", "note"} < set(best.result.metrics)
         assert "page" not in best.result.metrics
-        assert len(to_json(dict(best.result.metrics))) < MAX_FRONT_METRICS + 1000
+        assert len(to_json(dict(best.result.metrics))) < MAX_FRONT_BYTES + 1000
         assert best.left_out == len(metrics) - len(best.result.metrics) > 0
+
+
+def test_of_a_trial_on_the_front_those_parameters_are_kept_that_fit() -> None:
+    tally = Tally({"loss": "min", "size": "min"})
+    params: Params = {"rate": 0.1, "prompt": "x" * 60_000, "layers": 3}
+    tally.consider(Best(0, params, (1.0, 1.0), Result(1, 1, {}, 0.0), None, is_complete=True))
+    [best] = tally.front
+    assert (best.params, best.params_left_out) == ({"rate": 0.1, "layers": 3}, 1)
+    [told] = cast("list[dict[str, object]]", found_as_json(tally, Path("run"))["front"])
+    assert (told["params_left_out"], "metrics_left_out" in told) == (1, False)
 
 
 def test_a_trial_that_is_beaten_at_once_has_none_of_its_metrics_measured() -> None:
