@@ -9,13 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from intendant.errors import Busy
-from intendant.executor.trials import _key_of
+from intendant.executor.trials import _key_of, on_trial_list
+from intendant.protocol.mdp import MAX_FRAME_BYTES
+from intendant.protocol.messages import TrialListRequest, TrialListResponse, encode
 from intendant.protocol.trial_records import TrialOrder
+from intendant.protocol.trial_states import TrialState
 from intendant.store import trial_orders
 from intendant.store.trial_orders import leave_orders, waiting_orders
+from intendant.store.trials import TRIALS_FILE, StudyRow, TrialChanges, TrialRow, TrialStore
 from intendant.workloads.study.hearing import Hear, serve_reports
+from tests.helpers.supervised import supervised
+from tests.integration.test_scheduler import ADA, serving
+from tests.unit.workloads.study.studies import make_spec
 
 LIMIT_S = 60.0
 
@@ -29,6 +37,36 @@ def test_no_more_orders_wait_than_may(tmp_path: Path, monkeypatch: pytest.Monkey
 
     leave_orders(tmp_path / "orders", [TrialOrder(key="b")])
     assert {order.key for order in waiting_orders(tmp_path / "orders")} == {"a", "b"}
+
+
+async def test_trials_with_large_parameters_come_in_as_many_pages_as_they_need(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt:
+        desk = serving(attempt)
+        run_id = await attempt.case.add(workload=make_spec().model_dump(exclude_none=True))
+        folder = desk.parts.spool.run_folder(run_id)
+        folder.mkdir(exist_ok=True)
+        large: dict[str, JsonValue] = {"text": "x" * 900_000}
+        with TrialStore(folder / TRIALS_FILE) as store:
+            store.begin(StudyRow("fingerprint", "loss", "min", seed=7))
+            waiting = [
+                TrialRow(
+                    number, TrialState.PENDING, None, None, large, 0, 0, 0.0, None, None, 0, None
+                )
+                for number in range(5)
+            ]
+            store.write(TrialChanges(trials=waiting))
+
+        found: list[int] = []
+        while len(found) < 5:
+            request = TrialListRequest(selection=[str(run_id)], offset=len(found))
+            page = await on_trial_list(desk, request, ADA)
+            assert isinstance(page, TrialListResponse)
+            assert len(encode(page)) < MAX_FRAME_BYTES
+            assert page.total == 5
+            found += [trial.number for trial in page.trials]
+    assert found == [0, 1, 2, 3, 4]
 
 
 class Listener:

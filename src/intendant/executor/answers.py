@@ -1,25 +1,25 @@
-"""How much fits into one answer: a frame has a largest size, and specs may be large."""
+"""How much fits into one answer: a frame has a largest size; specs and parameters may be large."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TypeVar
 
+from intendant.protocol.fields import Model
 from intendant.protocol.mdp import MAX_FRAME_BYTES
-from intendant.protocol.records import RunRecord, UnreadableRun
 
-Run = TypeVar("Run", bound=RunRecord | UnreadableRun)
+Shown = TypeVar("Shown", bound=Model)
 
 MAX_RUNS = 1000
 _MAX_BYTES = MAX_FRAME_BYTES // 2
-"""Of runs in one answer, unless one alone is larger: a spec has at most so many."""
+"""Of runs or trials in one answer, unless one alone is larger: a spec has at most so many."""
 
 
-def fitting(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """As many runs as one answer holds, at least one of them, and the rest."""
+def fitting(found: Sequence[Shown]) -> tuple[list[Shown], list[Shown]]:
+    """As many runs (or trials) as one answer holds, at least one of them, and the rest."""
     size_bytes = 0
-    for count, run in enumerate(runs):
-        size_bytes += len(run.model_dump_json(exclude_defaults=True))
+    for count, one in enumerate(found):
+        size_bytes += len(one.model_dump_json(exclude_defaults=True))
         if count and (size_bytes > _MAX_BYTES or count == MAX_RUNS):
-            return [*runs[:count]], [*runs[count:]]
-    return [*runs], []
+            return [*found[:count]], [*found[count:]]
+    return [*found], []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from intendant.errors import InvalidRequest
 from intendant.executor.access import Asker
+from intendant.executor.answers import fitting
 from intendant.executor.desk import Desk
 from intendant.executor.selecting import select_one
 from intendant.protocol.messages import (
@@ -47,7 +48,7 @@ async def on_trial_list(desk: Desk, request: TrialListRequest, who: Asker) -> Me
         metric=study.metric,
         mode=study.mode,
         further_metrics=study.further_metrics,
-        trials=page.trials,
+        trials=fitting(page.trials)[0],
         counts=page.counts,
         total=page.total,
     )
