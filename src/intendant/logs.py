@@ -120,13 +120,17 @@ def older(path: Path) -> Path:
     return path.with_name(f"{path.name}.1")
 
 
-def configure(level: str, *, role: str, system_log: Path | None = None) -> None:
+def configure(
+    level: str, *, role: str, system_log: Path | None = None, to_file: bool = False
+) -> None:
     """Set up this process's log: every line carries `role` and goes to stderr.
 
-    With a `system_log` it goes there too, as JSON whatever stderr is.
+    It is JSON, but for people at a terminal; with `to_file` stderr is about to be a file. With a
+    `system_log` it goes there too, as JSON whatever stderr is.
     """
+    for_people = not to_file and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        console_line if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+        console_line if for_people else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[

@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import setproctitle
 
+from intendant.process.birth import Birth
 
-def main(order: dict[str, Any], report: socket.socket, settle_in: Callable[[], None]) -> int:
+
+def main(birth: Birth) -> int:
     """Write `facts` into the folder; then fail, leave with a code, or wait to be killed."""
-    settle_in()
+    setproctitle.setproctitle("waiting-governor")
+    order = birth.wait_order()
+    if order is None:
+        return 0
+    birth.settle_in()
     setproctitle.setproctitle("launched-governor")
-    found = {**facts(order), "is_report_inheritable": report.get_inheritable()}
+    found = {**facts(order), "is_report_inheritable": birth.report.get_inheritable()}
     Path("facts.new").write_text(json.dumps(found), encoding="utf-8")
     Path("facts.new").rename("facts")
     if "fail" in order:

@@ -7,9 +7,7 @@ other run gets a governor as it should be.
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import setproctitle
@@ -17,19 +15,27 @@ import setproctitle
 from intendant.broker.worker import Request, Worker
 from intendant.executor import executor
 from intendant.governor.main import main as govern
+from intendant.process.birth import Birth
 from intendant.protocol.messages import RunShutdownResponse, encode
 from intendant.protocol.order import GovernorOrder
 
 
-def main(order: dict[str, Any], report: socket.socket, settle_in: Callable[[], None]) -> int:
+class _Peeking(Birth):
+    """One that goes astray at the order for run 1."""
+
+    def wait_order(self) -> dict[str, Any] | None:
+        found = super().wait_order()
+        if found is not None and found["run_id"] == 1:
+            order = GovernorOrder.model_validate({**self.standing, **found})
+            self.settle_in()
+            setproctitle.setproctitle(f"intendant: governor {order.run_id}.{order.attempt}")
+            asyncio.run(_misbehave(order))
+        return found
+
+
+def main(birth: Birth) -> int:
     """The governor's process."""
-    mine = GovernorOrder.model_validate(order)
-    if mine.run_id != 1:
-        return govern(order, report, settle_in)
-    settle_in()
-    setproctitle.setproctitle(f"intendant: governor {mine.run_id}.{mine.attempt}")
-    asyncio.run(_misbehave(mine))
-    return 0
+    return govern(_Peeking(birth.standing, birth.report))
 
 
 async def _misbehave(order: GovernorOrder) -> None:

@@ -126,6 +126,9 @@ class Governors:
         self.report.set_result(theirs)
         return Launched(child.pid, Pidfd(os.pidfd_open(child.pid)), ReportEnd(report))
 
+    def make_ready(self, standing: dict[str, Any]) -> None:
+        pass
+
     def bear(self, folder: Path) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(["sleep", "600"], cwd=folder)
         self.born.append(child)

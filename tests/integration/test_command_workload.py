@@ -26,7 +26,7 @@ LIMIT_S = 60.0
 
 def govern(folder: Path, spec: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
     """What a governor would learn: the exit status, or why it was not started."""
-    stub = Stub.fork(None, title="intendant: stub 1.1")
+    stub = Stub.fork(None)
     surroundings = Surroundings(
         stdout=folder / "stdout.log",
         stderr=folder / "stderr.log",

@@ -39,7 +39,7 @@ SERVICE = "governor.17.1"
 TOKEN = "5a" * 16
 DIGEST = hashlib.sha256(TOKEN.encode()).hexdigest()
 PROVEN = f"{SERVICE}.{TOKEN}".encode()
-GOVERN = "import json, sys; from intendant.governor.main import main; main(json.load(sys.stdin))"
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,9 @@ async def by_hand(bus: Bus, folder: Path) -> AsyncIterator[asyncio.subprocess.Pr
         cgroup_home=None, daemon=None, is_embedded=False, keys=keys,
     )  # fmt: skip
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", GOVERN, stdin=asyncio.subprocess.PIPE, cwd=folder
-    )
+        sys.executable, "-m", "tests.helpers.told", stdin=asyncio.subprocess.PIPE, cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
     assert process.stdin is not None
     process.stdin.write(order.model_dump_json().encode())
     process.stdin.close()

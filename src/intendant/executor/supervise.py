@@ -56,7 +56,7 @@ from intendant.protocol.messages import (
     RunStartResponse,
     encode,
 )
-from intendant.protocol.order import GovernorOrder, governor_service
+from intendant.protocol.order import Standing, governor_service
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
@@ -321,11 +321,14 @@ class Supervision:
         self._launching.reschedule(min(at, self._launching.when() or at))
 
     def _launch_request(self, token: str) -> LaunchRequest:
+        order = {"run_id": self.run_id, "attempt": self.attempt, "token": token}
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        return LaunchRequest(self._folder.path, order, environment, self._standing())
+
+    def _standing(self) -> dict[str, Any]:
+        """What every governor of this daemon is told."""
         settings, home = self._parts.settings, self._parts.cgroup_home
-        order = GovernorOrder(
-            run_id=self.run_id,
-            attempt=self.attempt,
-            token=token,
+        standing = Standing(
             endpoint=self._parts.private_endpoint,
             client_endpoint=self._parts.client_endpoint,
             state_dir=str(self._parts.state_dir),
@@ -338,8 +341,7 @@ class Supervision:
             daemon=_this_process(),
             is_embedded=self._parts.is_embedded,
         )
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        return LaunchRequest(self._folder.path, order.model_dump(mode="json"), environment)
+        return standing.model_dump(mode="json")
 
     async def _follow(self, watched: Watched, grant: Grant | None) -> None:
         """Be with the governor until it is gone and its attempt's end is recorded."""
@@ -450,6 +452,7 @@ class Supervision:
             await self._insist("start", partial(started, self.run_id, self.attempt, at=at, pid=pid))
         crash_point("executor.started")
         self._is_started = True
+        self._parts.launcher.make_ready(self._standing())
 
     async def _ask(self, request: Message) -> Any:
         """The governor's answer; asked again while the bus can't bring one. Bound it outside."""

@@ -13,10 +13,11 @@ from intendant.protocol.messages import (
     RunShutdownResponse,
     RunStartResponse,
 )
-from intendant.protocol.order import GovernorOrder
+from intendant.protocol.order import GovernorOrder, Standing
 from intendant.protocol.records import ClaimRecord, ExitRecord, StepRecord
 
 NEEDED = (
+    Standing,
     GovernorOrder,
     ClaimRecord,
     ExitRecord,

@@ -36,10 +36,11 @@ def warm_up() -> None:
     ignored_signals()
     hashlib.sha256(b"").hexdigest()
     for _ in range(_TIMES):
-        asyncio.run(_play())
+        asyncio.run(rehearse())
 
 
-async def _play() -> None:
+async def rehearse() -> None:
+    """Do once what a governor does, with nobody else: what it writes to is its own from then on."""
     await _wait_for_start()
     request = RunStartRequest(
         run_id=1,

@@ -12,11 +12,15 @@ from intendant.process.report import ReportEnd
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """One governor: the attempt's folder, which it works in, and its order (JSON types)."""
+    """One governor: the attempt's folder, which it works in, and its order (JSON types).
+
+    `standing` is what it has in common with the next one.
+    """
 
     folder: Path
     order: dict[str, Any] = field(repr=False)  # holds the start token
     environment: dict[str, str] = field(default_factory=dict, repr=False)
+    standing: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +59,8 @@ class Launcher(Protocol):
 
     async def launch(self, request: LaunchRequest) -> Launched:
         """Start a governor; `LaunchFailed` says why none lives. Callers bound the wait."""
+        ...
+
+    def make_ready(self, standing: dict[str, Any]) -> None:
+        """Have a governor come to life for whoever launches the next one, if none waits."""
         ...

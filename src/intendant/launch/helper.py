@@ -1,8 +1,9 @@
 """Launchers that have a helper process: kept alive, and asked over a socket for each governor.
 
 A request is one packet on a SOCK_SEQPACKET socket, with one end of a report socket of its own; how
-a governor comes to life from there is told in `process.double_fork`. At end-of-file of its socket
-a helper ends.
+a governor comes to life from there is told in `process.birth`. At end-of-file of its socket a
+helper ends. One governor can be born ahead of its order, and waits: what takes longest before a
+workload starts is behind it then.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 
 from intendant.errors import LaunchFailed
 from intendant.launch.base import Launched, LaunchRequest
+from intendant.launch.newborn import Cradle, Newborn, first_word
+from intendant.process.birth import REQUEST_BYTES
 from intendant.process.children import Children
-from intendant.process.double_fork import REQUEST_BYTES
 from intendant.process.identity import send_signal
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
-from intendant.process.report import SEEN, ReportEnd
 from intendant.process.waits import heed_cancel
 
 log = structlog.get_logger()
@@ -59,6 +60,9 @@ class HelperLauncher(ABC):
         self._preload = list(preload)
         self._control: socket.socket | None = None
         self._ready = asyncio.Event()
+        self._cradle = Cradle(self._let_go)
+        self._next_standing = b""
+        self._is_next_wanted = asyncio.Event()
         self.helper_pid: int | None = None
         self.restarts = 0
 
@@ -67,7 +71,92 @@ class HelperLauncher(ABC):
         """Start a helper that serves this end of a socket pair, and is known to be a child."""
 
     async def run(self) -> None:
-        """Keep a helper alive until cancelled; then it ends."""
+        """Keep a helper alive, and a governor waiting where one is wanted, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_helper(), name="helper")
+            tasks.create_task(self._keep_one_waiting(), name="waiting governor")
+
+    async def launch(self, request: LaunchRequest) -> Launched:
+        """Start a governor; `LaunchFailed` says why none lives."""
+        standing = _packet(request.standing)
+        order = _packet(
+            {
+                "folder": str(request.folder),
+                "environment": request.environment,
+                "order": request.order,
+            }
+        )
+        if (waiting := self._take_waiting(standing)) is not None:
+            try:
+                return await self._told(waiting, order)
+            except LaunchFailed as error:  # it has died; or else the next one says the same
+                log.info("waiting_governor_lost", pid=waiting.pid, error=str(error))
+        return await self._told(await self._bear(standing), order)
+
+    def make_ready(self, standing: dict[str, Any]) -> None:
+        """Have a governor come to life for whoever launches the next one, if none waits."""
+        self._next_standing = _packet(standing)
+        self._is_next_wanted.set()
+
+    # --- governors -------------------------------------------------------------------------------
+
+    async def _bear(self, standing: bytes) -> Newborn:
+        """A governor without an order; they are born one at a time."""
+        await self._ready.wait()
+        async with self._children.birth():
+            report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                report.setblocking(False)
+                with theirs:
+                    await self._send(standing, theirs)
+                return await first_word(report, standing, self._children.know)
+            except BaseException:
+                report.close()
+                raise
+
+    async def _told(self, governor: Newborn, order: bytes) -> Launched:
+        """The governor with its order."""
+        try:
+            return await governor.obey(order)
+        except BaseException:
+            self._let_go(governor)
+            raise
+
+    def _let_go(self, governor: Newborn) -> None:
+        """It ends; if it has not yet, it is reaped when it has."""
+        is_reaped = governor.pidfd.reap() is not None
+        governor.close()
+        self._children.forget(governor.pid, is_reaped=is_reaped)
+
+    def _take_waiting(self, standing: bytes) -> Newborn | None:
+        """The governor that waits with this standing; one with another is let go of."""
+        waiting = self._cradle.take()
+        if waiting is not None and waiting.standing != standing:
+            self._let_go(waiting)
+            return None
+        return waiting
+
+    async def _keep_one_waiting(self) -> None:
+        """Bear a governor ahead of its order whenever one is wanted and none waits."""
+        try:
+            while True:
+                await self._is_next_wanted.wait()
+                self._is_next_wanted.clear()
+                try:
+                    waiting = self._take_waiting(self._next_standing)
+                    self._cradle.put(waiting or await self._bear(self._next_standing))
+                except (LaunchFailed, OSError) as error:  # whoever launches the next one is told
+                    heed_cancel(error)
+                    log.info("no_governor_made_ready", error=str(error))
+        finally:
+            if (waiting := self._cradle.take()) is not None:
+                waiting.hang_up()
+                await _see_off(waiting.pidfd, _END_S)
+                self._let_go(waiting)
+
+    # --- the helper ------------------------------------------------------------------------------
+
+    async def _keep_helper(self) -> None:
         loop = asyncio.get_running_loop()
         delay_s = _RESTART_FIRST_S
         while True:
@@ -79,29 +168,6 @@ class HelperLauncher(ABC):
             log.warning("launcher_lost", launcher=self.name, status=status, restart_in_s=delay_s)
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _RESTART_MAX_S)
-
-    async def launch(self, request: LaunchRequest) -> Launched:
-        """Start a governor; `LaunchFailed` says why none lives."""
-        packet = json.dumps(
-            {
-                "folder": str(request.folder),
-                "environment": request.environment,
-                "order": request.order,
-            }
-        ).encode()
-        if len(packet) > REQUEST_BYTES:
-            raise LaunchFailed(f"the launch request has {len(packet)} bytes, over {REQUEST_BYTES}")
-        await self._ready.wait()
-        async with self._children.birth():
-            report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            try:
-                report.setblocking(False)
-                with theirs:
-                    await self._send(packet, theirs)
-                return await self._follow(report)
-            except BaseException:
-                report.close()
-                raise
 
     async def _live_once(self) -> int | None:
         """One helper from start to end; its exit code. `None` too where it could not be started."""
@@ -155,29 +221,6 @@ class HelperLauncher(ABC):
                 return
         raise LaunchFailed("the launcher is gone")
 
-    async def _follow(self, report: socket.socket) -> Launched:
-        """Wait for the governor's pid, pin it down, and let a middle process go."""
-        loop = asyncio.get_running_loop()
-        answer = await loop.sock_recv(report, 4096)
-        if not answer:
-            raise LaunchFailed("the governor died before it could say its pid")
-        found = json.loads(answer)
-        if "error" in found:
-            raise LaunchFailed(found["error"])
-        pid = int(found["pid"])
-        # The pid is its bearer's even if that has died: nobody reaps it before it is known here,
-        # or before a middle process has got the answer below.
-        pidfd = Pidfd(os.pidfd_open(pid))
-        self._children.know(pid)
-        try:
-            await loop.sock_sendall(report, SEEN)
-        except BrokenPipeError:
-            pass  # nobody waits for it: there is no middle process, or both have died
-        except BaseException:
-            pidfd.close()
-            raise
-        return Launched(pid, pidfd, ReportEnd(report))
-
 
 async def _see_off(pidfd: Pidfd, patience_s: float) -> None:
     """A helper ends at end-of-file of its control socket; it is killed if it does not."""
@@ -187,3 +230,10 @@ async def _see_off(pidfd: Pidfd, patience_s: float) -> None:
     except TimeoutError:
         send_signal(pidfd.descriptor, signal.SIGKILL)
         await pidfd.wait_exit()
+
+
+def _packet(content: dict[str, Any]) -> bytes:
+    packet = json.dumps(content).encode()
+    if len(packet) > REQUEST_BYTES:
+        raise LaunchFailed(f"the launch request has {len(packet)} bytes, over {REQUEST_BYTES}")
+    return packet

@@ -21,7 +21,8 @@ from typing import NoReturn
 import setproctitle
 
 from intendant.process.aio import ForkedProcess, let_go_of_resource_tracker, preload_forkserver
-from intendant.process.double_fork import REQUEST_BYTES, be_middle, failure, load_entry
+from intendant.process.birth import REQUEST_BYTES, failure, load_entry
+from intendant.process.double_fork import be_middle
 from intendant.process.identity import send_signal
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_readable

@@ -1,7 +1,6 @@
 """The socket that a governor is born with: what it tells the executor that had it launched.
 
-    governor ── pid ────▶ executor     it lives
-    governor ◀── seen ─── executor     it is pinned down: a middle process may go
+    its birth and its order (`birth`)
     governor ── end ────▶ executor     its last word
     governor ◀── answer ─ executor     the end is on disk
 
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 SEEN = b"seen"
+"""Said to a governor that is pinned down."""
 END_BYTES = 16 * 1024
 """The longest last word that fits here; a longer one has to go another way."""
 _ANSWER_BYTES = 4096
@@ -33,8 +33,7 @@ async def tell_end(report: socket.socket, word: bytes) -> bytes | None:
     report.setblocking(False)
     try:
         await loop.sock_sendall(report, word)
-        while (answer := await loop.sock_recv(report, _ANSWER_BYTES)) == SEEN:
-            continue
+        answer = await loop.sock_recv(report, _ANSWER_BYTES)
     except OSError:
         return None
     return answer or None

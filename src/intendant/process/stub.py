@@ -3,8 +3,8 @@
 A workload must be in its cgroup from its first instruction on, and moving a process into a cgroup
 takes the kernel 5 to 20 ms, for which every fork on the machine waits (cgroup_threadgroup_rwsem).
 Being born there is cheap: clone3(2) with CLONE_INTO_CGROUP. But a governor can't fork any more
-once it holds an event loop and a zmq Context; so it forks its child before it makes them. The stub
-leads a process group of its own, waits for a program and its descriptors, and executes it.
+once its event loop runs; so it forks its child before that. The stub leads a process group of its
+own, waits for a program and its descriptors, and executes it.
 
 Where clone3 is refused the stub is forked in the usual way and joins its cgroup by itself.
 """
@@ -54,12 +54,12 @@ class Stub:
         self._is_waiting = True
 
     @classmethod
-    def fork(cls, cgroup: Cgroup | None, *, title: str) -> Stub:
-        """Fork it. Only in a process with a single thread, no event loop and no zmq Context."""
+    def fork(cls, cgroup: Cgroup | None) -> Stub:
+        """Fork it. Only in a process with a single thread, no signal handlers, no zmq Context."""
         ours, theirs = socket.socketpair()
         pid, is_placed = _fork(cgroup)
         if pid == 0:
-            _be_stub(theirs, None if is_placed else cgroup, close=ours, title=title)
+            _be_stub(theirs, None if is_placed else cgroup, close=ours)
         theirs.close()
         return cls(pid, ours)
 
@@ -129,9 +129,7 @@ def _decode(order: bytes, descriptors: Sequence[int]) -> Program:
     )
 
 
-def _be_stub(
-    channel: socket.socket, cgroup: Cgroup | None, *, close: socket.socket, title: str
-) -> NoReturn:
+def _be_stub(channel: socket.socket, cgroup: Cgroup | None, *, close: socket.socket) -> NoReturn:
     """The child's side, to the exec or to its end."""
     status = 0
     try:
@@ -140,7 +138,7 @@ def _be_stub(
         if cgroup is not None:
             cgroup.join()
         _reset_signals()
-        _set_title(title)
+        _set_title("intendant: stub")
         received = _receive(channel)
         if received is not None:
             _execute(channel, received)

@@ -2,7 +2,7 @@
 
 It is single-threaded and has no event loop or zmq Context, so forking it is sound. A
 request is one packet on a SOCK_SEQPACKET socket: JSON, and with it (SCM_RIGHTS) one end of a
-report socket of its own. The zygote forks a governor that is the executor's child (see
+report socket of its own. The zygote forks a governor that is the executor's child (`birth`,
 `double_fork`), and goes on at once.
 
 At end-of-file of the request socket the executor is gone, and so is the zygote.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
 import select
 import signal
@@ -21,16 +20,10 @@ import sys
 from contextlib import suppress
 
 from intendant.process import crashpoints, diskpoints
+from intendant.process.birth import REQUEST_BYTES, Entry, be_governor, failure, load_entry
 from intendant.process.clone import fork_sibling
 from intendant.process.crashpoints import crash_point
-from intendant.process.double_fork import (
-    REQUEST_BYTES,
-    Entry,
-    be_governor,
-    be_middle,
-    failure,
-    load_entry,
-)
+from intendant.process.double_fork import be_middle
 from intendant.process.leaving import leave
 from intendant.process.sharing import settle, take_huge_pages
 
@@ -110,7 +103,7 @@ def _fork(
             os.close(pidfd)
         report = socket.socket(fileno=report_descriptor)
         if is_sibling:
-            be_governor(json.loads(data), report, run)
+            be_governor(data, report, run)
         be_middle(data, report, run)
     finally:
         os._exit(70)  # reached only through an exception, which must not unwind into the loop

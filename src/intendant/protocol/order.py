@@ -15,12 +15,9 @@ class GovernorKeys(Model):
     server_key: str
 
 
-class GovernorOrder(Model):
-    """One attempt, and where its executor is."""
+class Standing(Model):
+    """What all orders of a daemon have in common: where it is, and how it wants things done."""
 
-    run_id: int
-    attempt: int
-    token: str = Field(repr=False, description="proof towards broker and executor")
     endpoint: str
     client_endpoint: str | None = Field(
         default=None, description="where the workload finds the daemon, if it is on its machine"
@@ -38,6 +35,14 @@ class GovernorOrder(Model):
         description="pid and start time of who launched it; null: on another machine"
     )
     is_embedded: bool = Field(description="whether the run must not outlive that daemon")
+
+
+class GovernorOrder(Standing):
+    """One attempt."""
+
+    run_id: int
+    attempt: int
+    token: str = Field(repr=False, description="proof towards broker and executor")
     keys: GovernorKeys | None = Field(default=None, description="where the endpoint is far away")
 
     @property
