@@ -7,15 +7,16 @@ other run gets a governor as it should be.
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from typing import Any
 
 import setproctitle
 
-from intendant.broker.worker import Request, Worker
 from intendant.executor import executor
 from intendant.governor.main import main as govern
 from intendant.process.birth import Birth
+from intendant.process.line import Line, Reply
 from intendant.protocol.messages import RunShutdownResponse, encode
 from intendant.protocol.order import GovernorOrder
 
@@ -29,7 +30,7 @@ class _Peeking(Birth):
             order = GovernorOrder.model_validate({**self.standing, **found})
             self.settle_in()
             setproctitle.setproctitle(f"intendant: governor {order.run_id}.{order.attempt}")
-            asyncio.run(_misbehave(order))
+            asyncio.run(_misbehave(self.report, order))
         return found
 
 
@@ -38,11 +39,12 @@ def main(birth: Birth) -> int:
     return govern(_Peeking(birth.standing, birth.report))
 
 
-async def _misbehave(order: GovernorOrder) -> None:
-    async def answer(_: Request) -> list[bytes]:
-        return [encode(RunShutdownResponse(run_id=order.run_id, attempt=order.attempt))]
+async def _misbehave(report: socket.socket, order: GovernorOrder) -> None:
+    def answer(_: bytes, reply: Reply) -> None:
+        reply(encode(RunShutdownResponse(run_id=order.run_id, attempt=order.attempt)))
 
-    await Worker(order.endpoint, f"{order.service}.{order.token}".encode(), answer).run()
+    Line(report).hear(answer, lambda: None)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -31,8 +31,8 @@ from intendant.executor.troubles import Troubles
 from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.process.children import Children
 from intendant.process.identity import boot_id, start_time
+from intendant.process.line import Line
 from intendant.process.pidfd import Pidfd
-from intendant.process.report import ReportEnd
 from intendant.protocol.records import ClaimRecord
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.settings import Settings
@@ -122,9 +122,8 @@ class Governors:
             await asyncio.Event().wait()
         child = self.bear(request.folder)
         report, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        report.setblocking(False)
         self.report.set_result(theirs)
-        return Launched(child.pid, Pidfd(os.pidfd_open(child.pid)), ReportEnd(report))
+        return Launched(child.pid, Pidfd(os.pidfd_open(child.pid)), Line(report))
 
     def make_ready(self, standing: dict[str, Any]) -> None:
         pass
@@ -133,6 +132,9 @@ class Governors:
         child = subprocess.Popen(["sleep", "600"], cwd=folder)
         self.born.append(child)
         return child
+
+
+FLAGS = socket.MSG_PEEK | socket.MSG_DONTWAIT
 
 
 class NoOrphans(Children):
@@ -158,7 +160,12 @@ class Supervised:
     @property
     def was_asked(self) -> bool:
         """Whether the governor was asked for anything, to start for example."""
-        return bool(select.select([self.bus], [], [], 0)[0])
+        if select.select([self.bus], [], [], 0)[0]:
+            return True
+        report = self.launcher.report
+        with suppress(BlockingIOError):
+            return report.done() and bool(report.result().recv(1, FLAGS))
+        return False
 
     async def launch(self) -> None:
         """Live the attempt to its end."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from intendant.governor.main import main as govern
 from intendant.process.birth import Birth
+from intendant.protocol.order import Standing
 
 
 class _Told(Birth):
@@ -17,8 +18,13 @@ class _Told(Birth):
     def has_order(self) -> bool:
         return True
 
+    def __init__(self, order: dict[str, Any], report: socket.socket) -> None:
+        standing = {name: order.pop(name) for name in Standing.model_fields}
+        super().__init__(standing, report)
+        self._order = order
+
     def wait_order(self) -> dict[str, Any]:
-        return dict(self.standing)
+        return self._order
 
     def settle_in(self) -> None:
         pass

@@ -18,6 +18,7 @@ from intendant.errors import LeftToRecovery
 from intendant.executor import troubles
 from intendant.executor.parts import utc_now
 from intendant.executor.stop import DAEMON_STOPPING, Stop
+from intendant.process.line import Line
 from intendant.protocol.messages import (
     RunFinishedRequest,
     RunStartRequest,
@@ -143,7 +144,7 @@ async def test_an_adopted_run_can_be_ended_while_the_database_is_locked(tmp_path
         assert "adopted" in told
 
 
-async def test_a_last_word_by_the_report_socket_is_answered_once_the_end_is_recorded(
+async def test_a_last_word_by_the_line_is_answered_once_the_end_is_recorded(
     tmp_path: Path,
 ) -> None:
     async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
@@ -151,6 +152,7 @@ async def test_a_last_word_by_the_report_socket_is_answered_once_the_end_is_reco
 
         answer = await told(attempt, last_word(attempt))
 
+        assert answer is not None
         assert b"run_finished_response" in answer
         run = await attempt.case.store.run(attempt.run_id)
         assert (run.state, run.outcome) == ("ended", "succeeded")
@@ -161,11 +163,12 @@ async def test_an_end_that_overtakes_the_start_is_recorded_after_it(tmp_path: Pa
     async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
 
         class Overtaken(ConnectionPool):
-            """Brings the answer to the start when the end has long been told by the socket."""
+            """Brings the answer to the start when the end has long been told by the line."""
 
             async def request(self, service: bytes, body: list[bytes]) -> list[bytes]:
                 asked = RunStartRequest.model_validate_json(body[0])
-                (await attempt.launcher.report).send(last_word(attempt, started_at=utc_now()))
+                end = asyncio.create_task(line.ask(last_word(attempt, started_at=utc_now())))
+                ended.set_result(end)
                 for _turn in range(20):
                     await asyncio.sleep(0)
                 answer = RunStartResponse(
@@ -173,11 +176,14 @@ async def test_an_end_that_overtakes_the_start_is_recorded_after_it(tmp_path: Pa
                 )
                 return [encode(answer)]
 
+        ended: asyncio.Future[asyncio.Task[bytes | None]] = asyncio.Future()
         attempt.parts.governors = Overtaken("ipc:///nowhere")
         tasks.create_task(attempt.launch())
-        report = await attempt.launcher.report
-        report.settimeout(20)
-        assert b"run_finished_response" in await asyncio.to_thread(report.recv, 4096)
+        line = Line(await attempt.launcher.report)
+        line.hear(lambda _, reply: reply(b""), lambda: None)  # which leads to the bus
+        answer = await (await ended)
+        assert answer is not None
+        assert b"run_finished_response" in answer
 
         said = await attempt.case.told(attempt.run_id)
         assert said[-2:] == ["started", "tree_empty"]
@@ -185,7 +191,7 @@ async def test_an_end_that_overtakes_the_start_is_recorded_after_it(tmp_path: Pa
 
 
 @pytest.mark.parametrize("fault", ["token", "attempt", "no message"])
-async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_nothing(
+async def test_a_line_that_brings_something_else_is_closed_and_ends_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: str
 ) -> None:
     async with supervised(tmp_path) as attempt, asyncio.TaskGroup() as tasks:
@@ -196,7 +202,7 @@ async def test_a_report_socket_that_brings_something_else_is_closed_and_ends_not
             "no message": json.dumps({"token": TOKEN}).encode(),
         }[fault]
 
-        assert await told(attempt, word) == b""
+        assert await told(attempt, word) is None
 
         assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
         said = "".join(capfd.readouterr())
@@ -220,9 +226,9 @@ def last_word(
     return encode(RunFinishedRequest(token=token, record=record))
 
 
-async def told(attempt: Supervised, word: bytes) -> bytes:
-    """The answer to the governor's word by its report socket, which it has from its birth."""
-    report = await attempt.launcher.report
-    report.settimeout(20)
-    report.send(word)
-    return await asyncio.to_thread(report.recv, 4096)
+async def told(attempt: Supervised, word: bytes) -> bytes | None:
+    """The answer to the governor's word by the line, which it has from its birth."""
+    line = Line(await attempt.launcher.report)
+    line.hear(lambda *_: None, lambda: None)
+    async with asyncio.timeout(60):
+        return await line.ask(word)

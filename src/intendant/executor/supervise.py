@@ -40,8 +40,8 @@ from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import crash_point
 from intendant.process.descendants import descendants, signal_each
 from intendant.process.identity import send_signal, start_time
+from intendant.process.line import Line, Reply
 from intendant.process.pidfd import Pidfd
-from intendant.process.report import ReportEnd
 from intendant.process.waits import first_of
 from intendant.protocol.bulk import uncollected_if
 from intendant.protocol.environment import encode_environment
@@ -76,6 +76,8 @@ KILL_S = 3.0
 OVERDUE_S = 1.0
 HURRY_S = 0.3
 _OVERTAKEN_S = 2.0
+COME_TO_BUS = b""
+"""Said by the line to a governor that is to be asked something too long for it."""
 _ASK_AGAIN_S = 0.1
 _ASK_AGAIN_MAX_S = 2.0
 _ENVIRONMENT = (
@@ -87,25 +89,20 @@ _ENVIRONMENT = (
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A governor that lives; `is_child` if this daemon launched it, which has its report socket."""
+    """A governor that lives, with a line to it if this daemon launched it."""
 
     pid: int
     pidfd: Pidfd
-    report: ReportEnd | None
+    line: Line | None
 
     @property
     def is_child(self) -> bool:
-        return self.report is not None
-
-    def answer(self, message: Message) -> None:
-        """Answer its last word, where it came by the report socket."""
-        if self.report is not None:
-            self.report.answer(encode(message))
+        return self.line is not None
 
     def close(self) -> None:
         self.pidfd.close()
-        if self.report is not None:
-            self.report.close()
+        if self.line is not None:
+            self.line.close()
 
 
 class Supervision:
@@ -141,9 +138,11 @@ class Supervision:
         self._is_started = False
         self.is_present = True
         """Whether the governor is heard of on the bus; a silent one may still do its work."""
+        self._is_known_to_bus = False
         self._presence_changed = asyncio.Event()
         self._silence: asyncio.TimerHandle | None = None
         self._finished: asyncio.Future[ExitRecord] = asyncio.Future()
+        self._answer_end: Reply = _to_nobody
 
     # --- what others ask of it -------------------------------------------------------------------
 
@@ -158,12 +157,13 @@ class Supervision:
     def notice(self, *, is_present: bool) -> None:
         """The broker hears of the governor (again), or no longer."""
         self.is_present = is_present
+        self._is_known_to_bus |= is_present
         self._presence_changed.set()
         if is_present and self._silence is not None:
             self._silence.cancel()
 
     def expect_word(self) -> None:
-        """The broker is new and has met nobody: who does not register soon has fallen silent."""
+        """The broker has not met the governor: who does not register soon has fallen silent."""
         settings = self._parts.settings
         loop = asyncio.get_running_loop()
         if self._silence is not None:  # of a broker that it has outlived
@@ -194,15 +194,17 @@ class Supervision:
         if not self._finished.done():
             self._finished.set_result(record)
 
-    def _on_last_word(self, report: ReportEnd, word: bytes) -> None:
-        """The same by the socket that it was born with; what is no end is told to go by the bus."""
+    def _on_last_word(self, line: Line, word: bytes, reply: Reply) -> None:
+        """The same by the line; what is no end is told to go by the bus."""
         try:
             told = RunFinishedRequest.model_validate_json(word)
             self._take_end(told.token, told.record)
         except (StaleAttempt, ValueError) as error:
             why = str(error) if isinstance(error, StaleAttempt) else "not the report of an end"
             self._log.warning("report_invalid", error=why)  # without the token that is in it
-            report.close()
+            line.close()
+        else:
+            self._answer_end = reply
 
     def _check(self, token: str) -> None:
         if hashlib.sha256(token.encode()).hexdigest() != self._token_sha256:
@@ -248,7 +250,7 @@ class Supervision:
         """An attempt whose governor outlived an earlier daemon. `pidfd` is ours to close."""
         self._take_up(live)
         self._is_started = live.run.started_at is not None
-        watched = Watched(claim.pid, pidfd, report=None)
+        watched = Watched(claim.pid, pidfd, line=None)
         store = self._parts.store
         try:
             grant = None
@@ -302,8 +304,8 @@ class Supervision:
             await self._ending.clear_cgroup()
             return None
         crash_point("executor.launched")
-        launched.report.hear(partial(self._on_last_word, launched.report))
-        return Watched(launched.pid, launched.pidfd, launched.report)
+        launched.line.hear(partial(self._on_last_word, launched.line), lambda: None)
+        return Watched(launched.pid, launched.pidfd, launched.line)
 
     async def _launch_in_time(self, token: str) -> Launched:
         try:
@@ -365,7 +367,7 @@ class Supervision:
                         aide.cancel()
                 if self._finished.done():
                     await self._ending.record(end_of(self._finished.result()))
-                    watched.answer(RunFinishedResponse())
+                    self._answer_end(encode(RunFinishedResponse()))
                     await self._see_off(watched)
                     await self._ending.clear_cgroup()
                 else:
@@ -433,13 +435,13 @@ class Supervision:
         )
         try:
             async with asyncio.timeout(self._parts.settings.start_deadline_s):
-                answer = await self._ask(request)
+                answer = await self._ask(watched, request)
         except TimeoutError:
             if await self._ending.give_up(by="executor: start deadline"):
                 send_signal(watched.pidfd.descriptor, signal.SIGKILL)
                 return
             self.notice(is_present=False)
-            answer = await self._ask(request)  # it was claimed: go on waiting
+            answer = await self._ask(watched, request)  # it was claimed: go on waiting
             self.notice(is_present=True)
         if not isinstance(answer, RunStartResponse):
             reason = f"protocol_error: {answer.kind} is no answer to a start request"
@@ -452,27 +454,48 @@ class Supervision:
             await self._insist("start", partial(started, self.run_id, self.attempt, at=at, pid=pid))
         crash_point("executor.started")
         self._is_started = True
+        if not self._is_known_to_bus:
+            self.expect_word()
         self._parts.launcher.make_ready(self._standing())
 
-    async def _ask(self, request: Message) -> Any:
-        """The governor's answer; asked again while the bus can't bring one. Bound it outside."""
+    async def _ask(self, watched: Watched, request: Message) -> Any:
+        """The governor's answer: by the line, where there is one and it takes words as long.
+
+        Asked again while the bus can't bring one. Bound it outside.
+        """
+        with uncollected_if(_is_large(request)):
+            word = encode(request)
+        asked = type(request).__name__
+        if watched.line is not None:
+            answer = await watched.line.ask(word)
+            if answer is not None and (response := self._understood(asked, answer)) is not None:
+                return response
+            await watched.line.ask(COME_TO_BUS)
         delay_s = _ASK_AGAIN_S
         while True:
             try:
-                with uncollected_if(_is_large(request)):
-                    word = encode(request)
-                body = await self._parts.governors.request(self.service.encode(), [word])
-                response = RESPONSE.validate_json(body[0])
-                if isinstance(response, ErrorResponse):
-                    raise refusal(response.code, response.message)
-            except (IntendantError, ValueError) as error:
-                self._log.info(
-                    "governor_not_reached", request=type(request).__name__, error=str(error)
-                )
+                [answer, *_] = await self._parts.governors.request(self.service.encode(), [word])
+            except IntendantError as error:
+                self._not_reached(asked, error)
             else:
-                return response
+                if (response := self._understood(asked, answer)) is not None:
+                    return response
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _ASK_AGAIN_MAX_S)
+
+    def _understood(self, asked: str, answer: bytes) -> Any:
+        """What the governor has answered; `None`, and logged, where that is not what was wanted."""
+        try:
+            response = RESPONSE.validate_json(answer)
+            if isinstance(response, ErrorResponse):
+                raise refusal(response.code, response.message)
+        except (IntendantError, ValueError) as error:
+            self._not_reached(asked, error)
+            return None
+        return response
+
+    def _not_reached(self, asked: str, error: Exception) -> None:
+        self._log.info("governor_not_reached", request=asked, error=str(error))
 
     # --- stopping --------------------------------------------------------------------------------
 
@@ -501,6 +524,7 @@ class Supervision:
         if not self._is_started and await self._give_up_unstarted(watched, stop):
             return
         await self._ask(
+            watched,
             RunShutdownRequest(
                 run_id=self.run_id,
                 attempt=self.attempt,
@@ -508,7 +532,7 @@ class Supervision:
                 reason=stop.reason,
                 now=stop.now,
                 grace_s=stop.grace_s,
-            )
+            ),
         )
 
     async def _give_up_unstarted(self, watched: Watched, stop: Stop) -> bool:
@@ -553,6 +577,10 @@ class Supervision:
             with suppress(OSError):
                 await first_of(end_orphans(), limit_s=KILL_S)
         await self._ending.conclude(found, self._stop)
+
+
+def _to_nobody(_: bytes) -> None:
+    """The reply to an end that was not told by the line."""
 
 
 @cache

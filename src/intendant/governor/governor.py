@@ -1,6 +1,6 @@
-"""One attempt of a run, from READY to the exit record.
+"""One attempt of a run, from its start request to the exit record.
 
-    READY ─▶ start request ─▶ claim ─▶ workload ─▶ its end (or its ending) ─▶ tree empty
+    start request ─▶ claim ─▶ workload ─▶ its end (or its ending) ─▶ tree empty
           ─▶ exit.json ─▶ finished request ─▶ gone
 
 The claim decides whether this governor may start the workload; the exit record is on disk before
@@ -14,9 +14,8 @@ import hashlib
 import json
 import os
 import signal
-import socket
 from collections.abc import Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -41,9 +40,9 @@ from intendant.governor.verdict import StopOrder, Verdict, judge, time_limit_ord
 from intendant.process.cgroup import Cgroup
 from intendant.process.crashpoints import crash_point
 from intendant.process.identity import boot_id, open_pidfd, start_time
+from intendant.process.line import Line, Reply
 from intendant.process.pidfd import Pidfd
 from intendant.process.reaper import Reaper
-from intendant.process.report import tell_end
 from intendant.process.stub import Stub
 from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
@@ -77,6 +76,8 @@ NOT_MINE = 75
 LOST = 70
 """Exit status of a governor whose folder has gone: nobody learns how its attempt ended."""
 FINISHED_WAIT_S = 10.0
+BUS_AFTER_S = 1.0
+"""When an attempt is entered on the bus that can be reached by the line as well."""
 _KINDS = tuple(one.model_fields["kind"].default for one in (RunStartRequest, RunShutdownRequest))
 
 
@@ -88,12 +89,13 @@ class Governor:
         order: GovernorOrder,
         folder: Path,
         *,
-        report: socket.socket | None,
+        line: Line,
         stub: Stub,
         cgroup: Cgroup | None,
     ) -> None:
         self._order = order
-        self._report = report
+        self._line = line
+        self._bus_wanted = asyncio.Event()
         self._folder = AttemptFolder(folder)
         self._token_sha256 = hashlib.sha256(order.token.encode()).hexdigest()
         self._start_asked: asyncio.Future[RunStartRequest] = asyncio.Future()
@@ -111,19 +113,11 @@ class Governor:
     async def run(self) -> int:
         """Carry the attempt out; the process's exit status."""
         self._on_signals()
-        service = f"{self._order.service}.{self._order.token}".encode()
-        worker = Worker(
-            self._order.endpoint,
-            service,
-            self._answer,
-            keys=self._keys(),
-            heartbeat_s=self._order.heartbeat_s,
-            liveness=self._order.liveness,
-        )
+        self._line.hear(self._on_question, self._bus_wanted.set)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             aides = [
-                tasks.create_task(worker.run(), name="bus"),
+                tasks.create_task(self._serve_bus(), name="bus"),
                 tasks.create_task(self._follow_daemon(), name="daemon"),
             ]
             try:
@@ -134,19 +128,50 @@ class Governor:
 
     # --- what is asked of it ---------------------------------------------------------------------
 
+    def _on_question(self, word: bytes, reply: Reply) -> None:
+        """By the line; what is too long for it comes by the bus, as an empty word announces."""
+        if word:
+            self._tasks.create_task(self._reply(word, reply), name="reply")
+        else:
+            self._bus_wanted.set()
+            reply(b"")
+
+    async def _reply(self, word: bytes, reply: Reply) -> None:
+        reply(await self._answer_to(word))
+
+    async def _serve_bus(self) -> None:
+        """Be found on the bus: by the next daemon, and by this one to see that we are well.
+
+        A run that is over sooner does without, while its daemon is on the line.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BUS_AFTER_S):
+                await self._bus_wanted.wait()
+        worker = Worker(
+            self._order.endpoint,
+            f"{self._order.service}.{self._order.token}".encode(),
+            self._answer,
+            keys=self._keys(),
+            heartbeat_s=self._order.heartbeat_s,
+            liveness=self._order.liveness,
+        )
+        await worker.run()
+
     async def _answer(self, request: Request) -> list[bytes]:
         """The bus hands requests over one at a time."""
-        word = request.body[0]
+        return [await self._answer_to(request.body[0])]
+
+    async def _answer_to(self, word: bytes) -> bytes:
         try:
             with uncollected_if(len(word) > LARGE):
                 message = GOVERNOR_REQUEST.validate_json(word)
         except ValidationError:  # its words repeat what was found, which may be a run's secrets
             log.warning("request_invalid", request=_kind(word), bytes=len(word))
-            return [encode(ErrorResponse(code="invalid_request", message="not a known request"))]
+            return encode(ErrorResponse(code="invalid_request", message="not a known request"))
         try:
-            return [encode(await self._on_request(message))]
+            return encode(await self._on_request(message))
         except RequestRefused as error:
-            return [encode(ErrorResponse(code=error.code, message=str(error)))]
+            return encode(ErrorResponse(code=error.code, message=str(error)))
 
     async def _on_request(self, message: RunStartRequest | RunShutdownRequest) -> Message:
         ours = (self._order.run_id, self._order.attempt)
@@ -378,8 +403,8 @@ class Governor:
     async def _report_end(self, record: ExitRecord) -> None:
         """Tell the executor; the record on disk is what counts if nobody answers.
 
-        The one that launched us is a packet away; one that was started since, or is far away, is
-        told by the bus. An embedded one that has gone leaves nobody behind at its endpoint.
+        The one that launched us is on the line; one that was started since, or is far away, is told
+        by the bus. An embedded one that has gone leaves nobody behind at its endpoint.
         """
         if self._is_abandoned:
             log.warning("nobody_to_report_to", error="the daemon of this run has gone")
@@ -387,7 +412,7 @@ class Governor:
         word = encode(RunFinishedRequest(token=self._order.token, record=record))
         with _told_of_silence():
             async with asyncio.timeout(FINISHED_WAIT_S):
-                if self._report is None or await tell_end(self._report, word) is None:
+                if await self._line.ask(word) is None:
                     await self._tell(word)
 
     async def _report_unkillable(self) -> None:

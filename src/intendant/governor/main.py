@@ -22,6 +22,7 @@ from intendant.governor.governor import Governor
 from intendant.governor.warmth import rehearse
 from intendant.process.birth import Birth
 from intendant.process.cgroup import Cgroup, make_child
+from intendant.process.line import Line
 from intendant.process.stub import Stub
 from intendant.process.subreaper import become_subreaper
 from intendant.protocol.order import GovernorOrder, Standing, cgroup_name
@@ -61,7 +62,7 @@ def main(birth: Birth) -> int:
 async def _govern(
     order: GovernorOrder, report: socket.socket, stub: Stub, cgroup: Cgroup | None
 ) -> int:
-    return await Governor(order, Path.cwd(), report=report, stub=stub, cgroup=cgroup).run()
+    return await Governor(order, Path.cwd(), line=Line(report), stub=stub, cgroup=cgroup).run()
 
 
 def _make_cgroup(order: GovernorOrder) -> Cgroup | None:

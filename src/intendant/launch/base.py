@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from intendant.process.line import Line
 from intendant.process.pidfd import Pidfd
-from intendant.process.report import ReportEnd
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class LaunchRequest:
 class Launched:
     """A governor that lives in a session of its own, pinned down.
 
-    Whoever takes it closes `pidfd` and `report`.
+    Whoever takes it closes `pidfd` and `line`.
     """
 
     pid: int
     pidfd: Pidfd
-    report: ReportEnd
+    line: Line
 
 
 class Launcher(Protocol):

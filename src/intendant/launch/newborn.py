@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from intendant.errors import LaunchFailed
 from intendant.launch.base import Launched
+from intendant.process.line import SEEN, Line
 from intendant.process.pidfd import Pidfd
-from intendant.process.report import SEEN, ReportEnd
 
 _ANSWER_BYTES = 4096
 
@@ -35,7 +35,7 @@ class Newborn:
             await _answer(self._report)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise LaunchFailed("the governor died before it had its order") from error
-        return Launched(self.pid, self.pidfd, ReportEnd(self._report))
+        return Launched(self.pid, self.pidfd, Line(self._report))
 
     def hang_up(self) -> None:
         """Tell it that there will be no order: it ends."""

@@ -29,7 +29,7 @@ from typing import Any, NoReturn
 
 from intendant.process.crashpoints import crash_point, forget_crash_points
 from intendant.process.diskpoints import forget_disk_trouble
-from intendant.process.report import SEEN
+from intendant.process.line import SEEN
 
 REQUEST_BYTES = 128 * 1024
 """The longest packet; the kernel's own bound is a little above."""
