@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,7 +25,7 @@ from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.launch.registry import LauncherName, make_launcher
 from intendant.process.children import Children
 from intendant.process.descendants import descendants
-from intendant.process.identity import process_stat, send_signal
+from intendant.process.identity import children, process_stat, send_signal
 from intendant.process.subreaper import become_subreaper
 from tests.helpers.waiting import wait_for
 
@@ -43,9 +43,16 @@ class _Host:
     async def answer(self, verb: str, *arguments: Any) -> object:
         return await getattr(self, f"do_{verb}")(*arguments)
 
-    async def do_launch(self, folder: str, order: Any, environment: dict[str, str]) -> object:
+    async def do_make_ready(self, standing: dict[str, Any]) -> object:
+        """Have a governor wait for the next launch."""
+        self._launcher.make_ready(standing)
+        return None
+
+    async def do_launch(
+        self, folder: str, order: Any, environment: dict[str, str], standing: dict[str, Any]
+    ) -> object:
         """The new governor's pid, or why there is none."""
-        request = LaunchRequest(Path(folder), order, environment)
+        request = LaunchRequest(Path(folder), order, environment, standing)
         try:
             async with asyncio.timeout(20):
                 launched = await self._launcher.launch(request)
@@ -56,7 +63,7 @@ class _Host:
 
     async def do_launch_all(self, folders: list[str]) -> object:
         """As many governors at once."""
-        return await asyncio.gather(*(self.do_launch(folder, {}, {}) for folder in folders))
+        return await asyncio.gather(*(self.do_launch(folder, {}, {}, {}) for folder in folders))
 
     async def do_reap(self, pid: int, signum: int = 0) -> object:
         """The exit status of a governor, once it has ended; a signal may see to that."""
@@ -122,13 +129,27 @@ class Host:
         order: Mapping[str, object] | None = None,
         *,
         environment: Mapping[str, str] | None = None,
+        standing: Mapping[str, object] | None = None,
     ) -> int:
         """A new governor in this folder, which is made; its pid, once it is the host's child."""
         folder.mkdir(exist_ok=True)
-        pid: int = self.ask("launch", str(folder), order or {}, environment or {})["pid"]
+        told = order or {}, environment or {}, standing or {}
+        pid: int = self.ask("launch", str(folder), *told)["pid"]
         self.governors.append(pid)
         wait_for("the middle process has gone", lambda: self._is_parent_of(pid))
         return pid
+
+    def make_ready(self, standing: Mapping[str, object] | None = None) -> int:
+        """A governor that waits for the next launch: its pid."""
+        before = set(self.waiting())
+        self.ask("make_ready", standing or {})
+        wait_for("it waits", lambda: len(set(self.waiting()) - before) == 1)
+        [pid] = set(self.waiting()) - before
+        return pid
+
+    def waiting(self) -> list[int]:
+        """Governors without an order."""
+        return [pid for pid in children(self.pid) if _is_titled(pid, b"waiting-governor")]
 
     def _is_parent_of(self, pid: int) -> bool:
         stat = process_stat(pid)
@@ -168,11 +189,16 @@ def host_of(name: str, *, cwd: Path, environment: dict[str, str] | None = None) 
 
 def _kill(pid: int) -> None:
     """Kill a governor, if it is still one of ours."""
-    try:
-        if b"launched-governor" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    with suppress(ProcessLookupError):
+        if _is_titled(pid, b"launched-governor"):
             os.kill(pid, 9)
-    except (FileNotFoundError, ProcessLookupError):
-        return
+
+
+def _is_titled(pid: int, title: bytes) -> bool:
+    try:
+        return title in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

@@ -15,9 +15,6 @@ from intendant.protocol.order import Standing
 class _Told(Birth):
     """Settled in already, and without anybody at the other end of its report socket."""
 
-    def has_order(self) -> bool:
-        return True
-
     def __init__(self, order: dict[str, Any], report: socket.socket) -> None:
         standing = {name: order.pop(name) for name in Standing.model_fields}
         super().__init__(standing, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,14 +141,14 @@ def test_governors_come_to_life_at_the_same_time(host: Host, tmp_path: Path) -> 
 
 
 def test_a_folder_that_is_missing_fails_the_launch_and_no_other(host: Host, tmp_path: Path) -> None:
-    answer = host.ask("launch", str(tmp_path / "missing"), {}, {})
+    answer = host.ask("launch", str(tmp_path / "missing"), {}, {}, {})
 
     assert answer == {"failed": "governor: No such file or directory"}
     assert is_alive(host.launch(tmp_path / "1"))
 
 
 def test_a_request_that_is_too_large_is_refused(host: Host, tmp_path: Path) -> None:
-    answer = host.ask("launch", str(tmp_path), {"large": "x" * 200_000}, {})
+    answer = host.ask("launch", str(tmp_path), {"large": "x" * 200_000}, {}, {})
 
     assert "bytes, over" in answer["failed"]
     assert is_alive(host.launch(tmp_path / "1"))
@@ -165,6 +166,93 @@ def test_many_launches_leave_nothing_in_the_helper(host: Host, tmp_path: Path) -
 
     wait_for("descriptors are as before", lambda: count_descriptors(helper) <= descriptors)
     wait_for("no middle process is left", lambda: zombies_of(helper) == [])
+
+
+# --- a governor that is born ahead of its order --------------------------------------------------
+
+
+def test_a_governor_that_waits_takes_the_next_order(host: Host, tmp_path: Path) -> None:
+    waiting = host.make_ready()
+
+    assert host.launch(tmp_path / "1", {"token": "t1"}, environment={"A": "1"}) == waiting
+    found = facts(tmp_path / "1")
+    assert found["order"] == {"token": "t1"}
+    assert found["environment"]["A"] == "1"
+    assert found["folder"] == str(tmp_path / "1")
+    assert found["sid"] == waiting
+    assert host.launch(tmp_path / "2") != waiting
+
+
+def test_one_governor_waits_however_often_that_is_wanted(host: Host, tmp_path: Path) -> None:
+    waiting = host.make_ready()
+    for _ in range(3):
+        host.ask("make_ready", {})
+
+    assert host.launch(tmp_path / "1") == waiting
+    assert host.waiting() == []
+
+
+def test_one_that_was_told_something_else_at_its_birth_is_let_go(
+    host: Host, tmp_path: Path
+) -> None:
+    waiting = host.make_ready({"log_level": "info"})
+
+    assert host.launch(tmp_path / "1", standing={"log_level": "debug"}) != waiting
+    wait_for("it is gone, and reaped", lambda: process_stat(waiting) is None)
+
+    waiting = host.make_ready({"log_level": "info"})
+    other = host.make_ready({"log_level": "debug"})
+    wait_for("the first is gone, and reaped", lambda: process_stat(waiting) is None)
+    assert host.launch(tmp_path / "2", standing={"log_level": "debug"}) == other
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_one_that_is_killed_while_it_waits_is_reaped_and_missed_by_nobody(
+    host: Host, tmp_path: Path, signum: signal.Signals
+) -> None:
+    waiting = host.make_ready()
+
+    os.kill(waiting, signum)
+    wait_for("it is reaped", lambda: process_stat(waiting) is None)
+
+    assert is_alive(host.launch(tmp_path / "1"))
+
+
+def test_one_that_dies_as_it_gets_its_order_is_replaced(host: Host, tmp_path: Path) -> None:
+    waiting = host.make_ready()
+    os.kill(waiting, signal.SIGSTOP)
+    launched: list[int] = []
+    launching = threading.Thread(target=lambda: launched.append(host.launch(tmp_path / "1")))
+    launching.start()
+    wait_for("it has been taken", lambda: (tmp_path / "1").exists())
+    os.kill(waiting, signal.SIGKILL)
+    launching.join(60)
+
+    assert launched != [waiting]
+    assert facts(tmp_path / "1")["pid"] in launched
+    wait_for("it is reaped", lambda: process_stat(waiting) is None)
+
+
+def test_a_folder_that_is_missing_fails_the_launch_though_a_governor_waited(host: Host) -> None:
+    waiting = host.make_ready()
+
+    answer = host.ask("launch", "/nowhere", {}, {}, {})
+
+    assert answer == {"failed": "governor: No such file or directory"}
+    wait_for("it is reaped", lambda: process_stat(waiting) is None)
+
+
+@pytest.mark.parametrize("end", ["killed", "in order"])
+def test_a_governor_that_waits_ends_with_its_executor(doomed: Host, end: str) -> None:
+    waiting = doomed.make_ready()
+
+    if end == "killed":
+        doomed.process.kill()
+        doomed.process.wait()
+        wait_for("it is gone", lambda: none_alive([waiting]))
+    else:
+        assert doomed.end() == 0
+        assert none_alive([waiting])
 
 
 # --- who outlives whom ---------------------------------------------------------------------------

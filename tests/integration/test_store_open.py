@@ -6,14 +6,22 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 
 import apsw
 import pytest
 
 from intendant.errors import FolderLocked, StoreError
-from intendant.store.database import APPLICATION_ID, migrations, open_reader, prepare
+from intendant.store.database import (
+    APPLICATION_ID,
+    TRIALS,
+    checked_version,
+    migrations,
+    open_reader,
+    prepare,
+)
 from intendant.store.lock import LOCK_NAME, lock_folder
 from tests.helpers.stores import opened
 
@@ -264,3 +272,26 @@ def test_children_do_not_inherit_the_lock(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_can_not_be_locked(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="can't be opened"):
         lock_folder(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_a_database_that_is_being_made_is_empty_or_ours_for_whoever_looks(
+    tmp_path: Path, moment: int
+) -> None:
+    path = tmp_path / "study.db"
+    with closing(apsw.Connection(str(path))) as maker, closing(apsw.Connection(str(path))) as other:
+        maker.pragma("journal_mode", "wal")
+        looked = count(1)
+
+        def make_it_meanwhile(*_: object) -> bool:
+            if next(looked) == moment:
+                prepare(path, busy_timeout_s=5, schema=TRIALS).close()
+            return True
+
+        other.set_exec_trace(make_it_meanwhile)
+        seen = checked_version(other, path, TRIALS)
+        other.set_exec_trace(None)
+
+        assert seen in (0, len(migrations(TRIALS)))
+        assert next(looked) > moment
+        assert checked_version(other, path, TRIALS) == len(migrations(TRIALS))

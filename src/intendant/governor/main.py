@@ -19,7 +19,6 @@ import setproctitle
 import structlog
 
 from intendant.governor.governor import Governor
-from intendant.governor.warmth import rehearse
 from intendant.process.birth import Birth
 from intendant.process.cgroup import Cgroup, make_child
 from intendant.process.line import Line
@@ -35,13 +34,11 @@ def main(birth: Birth) -> int:
     # The stub comes first of all: what was written to before a fork is copied when it is written to
     # again. One that is to be born in a cgroup has to wait until that has a name.
     stub = Stub.fork(None) if standing.cgroup_home is None else None
-    setproctitle.setproctitle("intendant: governor that waits")
+    setproctitle.setproctitle("intendant: spare governor")
     logs.configure(standing.log_level, role="governor", to_file=True)
     become_subreaper()
     # Not asyncio.run(): nobody takes a loop apart whose process is about to end.
     loop = asyncio.new_event_loop()
-    if not birth.has_order():
-        loop.run_until_complete(rehearse())
     found = birth.wait_order()
     if found is None:
         return 0  # the stub hears of it by its channel

@@ -36,11 +36,10 @@ def warm_up() -> None:
     ignored_signals()
     hashlib.sha256(b"").hexdigest()
     for _ in range(_TIMES):
-        asyncio.run(rehearse())
+        asyncio.run(_play())
 
 
-async def rehearse() -> None:
-    """Do once what a governor does, with nobody else: what it writes to is its own from then on."""
+async def _play() -> None:
     await _wait_for_start()
     request = RunStartRequest(
         run_id=1,

@@ -17,7 +17,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -44,10 +43,6 @@ class Birth:
         self.report = report
         self.is_settled = False
         self._request: dict[str, Any] = {}
-
-    def has_order(self) -> bool:
-        """Whether one waits to be read, or never will."""
-        return bool(select.select([self.report], [], [], 0)[0])
 
     def wait_order(self) -> dict[str, Any] | None:
         """The order, as long as it may take; `None`: there will be none."""

@@ -194,9 +194,10 @@ def _connecting(path: Path, flags: int, busy_timeout_s: float) -> Iterator[apsw.
 
 def checked_version(connection: apsw.Connection, path: Path, schema: Schema = RUNS) -> int:
     """The version of the schema; a foreign or a newer database is refused untouched."""
-    version: int = connection.pragma("user_version")
-    application: int = connection.pragma("application_id")
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]
+    with connection:  # as of one moment: somebody may be making it
+        version: int = connection.pragma("user_version")
+        application: int = connection.pragma("application_id")
+        is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall() == [(0,)]
     if application != schema.application_id and not (is_empty and application == version == 0):
         raise StoreError(f"{path} is a database of another program")
     if version > (known := len(migrations(schema))):
