@@ -116,14 +116,14 @@ class Governor:
         self._line.hear(self._on_question, self._bus_wanted.set)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            aides = [
+            self._aides = [
                 tasks.create_task(self._serve_bus(), name="bus"),
                 tasks.create_task(self._follow_daemon(), name="daemon"),
             ]
             try:
                 return await self._carry_out()
             finally:
-                for aide in aides:
+                for aide in self._aides:
                     aide.cancel()
 
     # --- what is asked of it ---------------------------------------------------------------------
@@ -131,7 +131,7 @@ class Governor:
     def _on_question(self, word: bytes, reply: Reply) -> None:
         """By the line; what is too long for it comes by the bus, as an empty word announces."""
         if word:
-            self._tasks.create_task(self._reply(word, reply), name="reply")
+            self._aides.append(self._tasks.create_task(self._reply(word, reply), name="reply"))
         else:
             self._bus_wanted.set()
             reply(b"")
