@@ -28,7 +28,7 @@ from intendant.process.children import Children
 from intendant.process.identity import send_signal
 from intendant.process.pidfd import Pidfd
 from intendant.process.readiness import wait_writable
-from intendant.process.waits import heed_cancel
+from intendant.process.waits import finished, heed_cancel
 
 log = structlog.get_logger()
 
@@ -128,6 +128,13 @@ class HelperLauncher(ABC):
         governor.close()
         self._children.forget(governor.pid, is_reaped=is_reaped)
 
+    async def _bear_ahead(self) -> None:
+        try:
+            self._cradle.put(await self._bear(self._next_standing))
+        except (LaunchFailed, OSError) as error:  # whoever launches the next one is told
+            heed_cancel(error)
+            log.info("no_governor_made_ready", error=str(error))
+
     def _take_waiting(self, standing: bytes) -> Newborn | None:
         """The governor that waits with this standing; one with another is let go of."""
         waiting = self._cradle.take()
@@ -142,12 +149,11 @@ class HelperLauncher(ABC):
             while True:
                 await self._is_next_wanted.wait()
                 self._is_next_wanted.clear()
-                try:
-                    waiting = self._take_waiting(self._next_standing)
-                    self._cradle.put(waiting or await self._bear(self._next_standing))
-                except (LaunchFailed, OSError) as error:  # whoever launches the next one is told
-                    heed_cancel(error)
-                    log.info("no_governor_made_ready", error=str(error))
+                waiting = self._take_waiting(self._next_standing)
+                if waiting is not None:
+                    self._cradle.put(waiting)
+                else:
+                    await finished(self._bear_ahead(), patience_s=_END_S)
         finally:
             if (waiting := self._cradle.take()) is not None:
                 waiting.hang_up()

@@ -32,9 +32,9 @@ class Newborn:
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_sendall(self._report, order)
-            await _answer(self._report)
+            await _answer(self._report, "settle in")
         except (BrokenPipeError, ConnectionResetError) as error:
-            raise LaunchFailed("the governor died before it had its order") from error
+            raise LaunchFailed("the governor died before it could settle in") from error
         return Launched(self.pid, self.pidfd, Line(self._report))
 
     def hang_up(self) -> None:
@@ -80,7 +80,7 @@ async def first_word(
 
     `know` hears of the pid at once. `LaunchFailed` says why nobody lives.
     """
-    pid = int((await _answer(report))["pid"])
+    pid = int((await _answer(report, "say its pid"))["pid"])
     # The pid is its bearer's even if that has died: nobody reaps it before it is known here, or
     # before a middle process has got the answer below.
     pidfd = Pidfd(os.pidfd_open(pid))
@@ -95,10 +95,10 @@ async def first_word(
     return Newborn(pid, pidfd, standing, report)
 
 
-async def _answer(report: socket.socket) -> dict[str, int]:
+async def _answer(report: socket.socket, what: str) -> dict[str, int]:
     answer = await asyncio.get_running_loop().sock_recv(report, _ANSWER_BYTES)
     if not answer:
-        raise LaunchFailed("the governor died before it could say its pid")
+        raise LaunchFailed(f"the governor died before it could {what}")
     found: dict[str, int] = json.loads(answer)
     if "error" in found:
         raise LaunchFailed(str(found["error"]))

@@ -32,6 +32,18 @@ async def settled(future: asyncio.Future[Any]) -> None:
     await asyncio.wait([future])
 
 
+async def finished(act: Coroutine[Any, Any, Any], *, patience_s: float) -> None:
+    """Carry `act` out. A cancel meanwhile waits for its end, but no longer than this."""
+    task = asyncio.ensure_future(act)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task], timeout=patience_s)
+        raise
+    finally:
+        task.cancel()
+
+
 def heed_cancel(error: BaseException) -> None:
     """Go on with a cancellation that `error`, raised on the way out, has taken the place of."""
     task = asyncio.current_task()
