@@ -13,7 +13,8 @@ channel, a SOCK_SEQPACKET socket, it hears
 and says when nothing of the tree is left how the leader ended. End-of-file means that the owner is
 gone: then the tree ends, and the keeper with it.
 
-It is forked by a process with a single thread, without an event loop.
+It is forked by a process with a single thread, without an event loop, that handles no signal which
+a leader is to be ended by.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from typing import Any, NoReturn
 
 from intendant.process.descendants import descendants, kill_descendants, signal_each
 from intendant.process.identity import send_group_signal
+from intendant.process.signalfd import open_signalfd
 from intendant.process.subreaper import become_subreaper
 
 ORPHANED_GRACE_S = 3.0
@@ -37,7 +39,8 @@ RETRY_FIRST_S = 0.2
 RETRY_MAX_S = 60.0
 """The pauses after which a tree that outlives SIGKILL is killed again."""
 _PACKET_BYTES = 4096
-_IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_IGNORED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+_BLOCKED = _IGNORED | {signal.SIGCHLD}
 
 Lead = Callable[[str | None, int], int]
 """What a leader does: `fresh` of the request, its descriptor; its exit status."""
@@ -49,18 +52,16 @@ def be_keeper(channel: socket.socket, lead: Lead) -> None:
     # that a signal that comes before it is itself waits and is not lost (signal(7)).
     signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)
     become_subreaper()
-    wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake[1], warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that the wake-up pipe hears of it
+    children = open_signalfd([signal.SIGCHLD])
     has_owner = True
     while has_owner and (request := _request(channel)) is not None:
         fields, orders = request
         leader = os.fork()
         if leader == 0:
-            _be_leader(lead, fields["fresh"], orders, close=(*wake, channel.detach()))
+            _be_leader(lead, fields["fresh"], orders, close=(children, channel.detach()))
         os.close(orders)
         _lead_group(leader)
-        has_owner = Keeper(channel, leader, wake[0], leftover_grace_s=fields["grace_s"]).run()
+        has_owner = Keeper(channel, leader, children, leftover_grace_s=fields["grace_s"]).run()
 
 
 def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
@@ -77,14 +78,14 @@ def _request(channel: socket.socket) -> tuple[dict[str, Any], int] | None:
 
 
 class Keeper:
-    """The keeping of one tree: a channel, a wake-up pipe, one deadline."""
+    """The keeping of one tree: a channel, a descriptor that tells of children, one deadline."""
 
     def __init__(
-        self, channel: socket.socket, leader: int, wake: int, *, leftover_grace_s: float
+        self, channel: socket.socket, leader: int, children: int, *, leftover_grace_s: float
     ) -> None:
         self._channel = channel
         self._leader = leader
-        self._wake = wake
+        self._children = children
         self._leftover_grace_s = leftover_grace_s
         self._status: int | None = None
         self._user_s = self._system_s = 0.0
@@ -95,7 +96,7 @@ class Keeper:
         self._retry_s = RETRY_FIRST_S
         self._poll = select.poll()
         self._poll.register(channel, select.POLLIN)
-        self._poll.register(wake, select.POLLIN)
+        self._poll.register(children, select.POLLIN)
 
     def run(self) -> bool:
         """Until nothing is left; then the leader's status and what the tree has used are said.
@@ -116,8 +117,8 @@ class Keeper:
         if self._kill_at is not None:
             patience_ms = max(int((self._kill_at - time.monotonic()) * 1000) + 1, 0)
         ready = {descriptor for descriptor, _ in self._poll.poll(patience_ms)}
-        if self._wake in ready:
-            os.read(self._wake, _PACKET_BYTES)
+        if self._children in ready:
+            os.read(self._children, _PACKET_BYTES)
         if self._channel.fileno() in ready:
             self._hear(self._channel.recv(_PACKET_BYTES))
 
@@ -196,10 +197,7 @@ def _be_leader(lead: Lead, fresh: str | None, orders: int, *, close: tuple[int, 
     status = 70
     try:
         os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        for signum in (*_IGNORED, signal.SIGCHLD):
-            signal.signal(signum, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _BLOCKED)
         for descriptor in close:
             os.close(descriptor)
         status = lead(fresh, orders)

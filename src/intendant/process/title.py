@@ -5,6 +5,7 @@ The package around it imports logging, which takes as long as a bare interpreter
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -15,6 +16,7 @@ def set_title(title: str) -> None:
     _titles().setproctitle(title)
 
 
+@cache
 def _titles() -> ModuleType:
     package = PathFinder.find_spec("setproctitle")
     places = package.submodule_search_locations if package else None

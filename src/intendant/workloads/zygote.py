@@ -28,6 +28,8 @@ from typing import NoReturn, TypeAlias
 
 from intendant.process.keeper import be_keeper
 from intendant.process.sharing import settle
+from intendant.process.signalfd import open_signalfd
+from intendant.process.title import set_title
 
 Lead: TypeAlias = Callable[[socket.socket], int]
 """What a leader does with its channel; its exit status."""
@@ -74,10 +76,8 @@ def fork_zygote(title: str, lead: Lead, preload: Preload) -> tuple[int, socket.s
 def _be_zygote(control: socket.socket, title: str, lead: Lead, preload: Preload) -> NoReturn:
     status = 70
     try:
-        import setproctitle
-
         _close_all_but(control.fileno())
-        setproctitle.setproctitle(title)
+        set_title(title)
         for signum in _IGNORED:  # it ends with its socket, by nothing else
             signal.signal(signum, signal.SIG_IGN)
         if not preload.is_empty:
@@ -112,23 +112,23 @@ def _is_single_threaded() -> bool:
 
 
 def _serve(control: socket.socket, lead: Lead) -> None:
+    children = open_signalfd([signal.SIGCHLD, *_IGNORED])
+    for signum in (signal.SIGCHLD, *_IGNORED):
+        signal.signal(signum, signal.SIG_DFL)  # that of leaders: here and in keepers it is blocked
     settle()
-    wake_reader, wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(wake_writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # only so that the wake-up pipe hears of it
     poll = select.poll()
     poll.register(control, select.POLLIN)
-    poll.register(wake_reader, select.POLLIN)
+    poll.register(children, select.POLLIN)
     while True:
         ready = {descriptor for descriptor, _ in poll.poll()}
-        if wake_reader in ready:
-            os.read(wake_reader, _REQUEST_BYTES)
+        if children in ready:
+            os.read(children, _REQUEST_BYTES)
             _reap_keepers()
         if control.fileno() in ready:
             data, descriptors, _, _ = socket.recv_fds(control, _REQUEST_BYTES, 1)
             if not data:
                 return
-            _fork_keeper(lead, descriptors[0], close=(wake_reader, wake_writer, control))
+            _fork_keeper(lead, descriptors[0], close=(children, control))
             os.close(descriptors[0])
 
 
@@ -139,7 +139,7 @@ def _reap_keepers() -> None:
             pass
 
 
-def _fork_keeper(lead: Lead, channel: int, *, close: tuple[int, int, socket.socket]) -> None:
+def _fork_keeper(lead: Lead, channel: int, *, close: tuple[int, socket.socket]) -> None:
     """Fork it; where that fails the channel closes, which says so."""
     try:
         if os.fork() != 0:
@@ -147,10 +147,8 @@ def _fork_keeper(lead: Lead, channel: int, *, close: tuple[int, int, socket.sock
     except OSError:
         return
     try:
-        signal.set_wakeup_fd(-1)
-        *wake, control = close
-        for descriptor in wake:
-            os.close(descriptor)
+        children, control = close
+        os.close(children)
         control.close()
         be_keeper(socket.socket(fileno=channel), lambda fresh, orders: _lead(lead, fresh, orders))
     finally:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from intendant.process.title import set_title
 from intendant.protocol.bulk import uncollected
 from intendant.workloads.asking import ASKED
 from intendant.workloads.calling import opened_call
@@ -29,8 +30,6 @@ FAILED = 1
 
 def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     """Carry the pipeline out; the exit status."""
-    import setproctitle
-
     for descriptor in (order_fd, report_fd, life_fd):
         os.set_inheritable(descriptor, False)
     with uncollected(), open(order_fd, encoding="utf-8") as file:
@@ -40,7 +39,7 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     others: list[Callable[[], object]] = [rehearse]
     others += [partial(opened_call, call) for call in calls.values()]
     _, zygote = fork_zygote(title, serve, Preload(_modules(order["spec"]), others))
-    setproctitle.setproctitle(f"intendant: pipeline {order['label']}")
+    set_title(f"intendant: pipeline {order['label']}")
     from intendant.workloads.pipeline.conduct import conduct
 
     try:

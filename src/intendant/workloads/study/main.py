@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from intendant.process.title import set_title
 from intendant.workloads.asking import ASKED
 from intendant.workloads.calling import opened_call
 from intendant.workloads.results import reason
@@ -26,8 +27,6 @@ FAILED = 1
 
 def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     """Conduct the study; the exit status."""
-    import setproctitle
-
     for descriptor in (order_fd, report_fd, life_fd):
         os.set_inheritable(descriptor, False)
     with open(order_fd, encoding="utf-8") as file:
@@ -37,7 +36,7 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     others = [] if pickle is None else [partial(opened_call, pickle)]
     title = f"intendant: trials {order['label']}"
     _, zygote = fork_zygote(title, partial(serve, pickle=pickle), Preload(modules, others))
-    setproctitle.setproctitle(f"intendant: study {order['label']}")
+    set_title(f"intendant: study {order['label']}")
     try:
         from intendant.workloads.study.conduct import conduct
 

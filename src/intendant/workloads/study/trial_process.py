@@ -25,6 +25,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from intendant import trial
 from intendant.process.identity import children
+from intendant.process.title import set_title
 from intendant.protocol.placeholders import filled
 from intendant.workloads.calling import (
     Refusal,
@@ -46,14 +47,12 @@ def serve(channel: socket.socket, *, pickle: str | None) -> int:
 
     `pickle` is the objective where it is a function that travelled itself, in base64.
     """
-    import setproctitle
-
     signal.signal(signal.SIGTERM, _exit)
     mine = os.getpid()
     with channel, channel.makefile("rb") as lines:
         while line := lines.readline():
             order: dict[str, Any] = json.loads(line)
-            setproctitle.setproctitle(f"intendant: trial {order['label']} {order['trial']}")
+            set_title(f"intendant: trial {order['label']} {order['trial']}")
             _tell(channel, {"pid": os.getpid()})
             _redirect(Path(order["folder"]))
             if order["argv"] is not None:
