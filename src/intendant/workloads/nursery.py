@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -69,31 +69,37 @@ class Tree:
 
 
 class Nursery:
-    """Asks keepers. While more are wanted one leader is ready, so that nobody waits for a fork."""
+    """Asks keepers. While more are wanted one leader is ready, so that nobody waits for a fork.
 
-    def __init__(self, zygote: socket.socket) -> None:
+    `greeting` is the first that a leader hears.
+    """
+
+    def __init__(self, zygote: socket.socket, *, greeting: bytes = b"") -> None:
         self._zygote = zygote
+        self._greeting = greeting
         self._idle: list[socket.socket] = []
         """The channels of keepers that have no tree to keep."""
         self._spare: tuple[Tree, socket.socket] | None = None
+        self._next: asyncio.Handle | None = None
 
     def bear(
-        self, *, fresh: str | None = None, is_last: bool = False
+        self, *, fresh: str | None = None, pipes: Sequence[int] = (), is_last: bool = False
     ) -> tuple[Tree, socket.socket]:
         """A leader that waits for orders on the socket; if none comes to life, its tree ends.
 
         `fresh` names a module to execute in a new interpreter, with the socket as its argument.
-        After the one that `is_last`, as far as can be known, none is made ready.
+        `pipes` are descriptors that come with the greeting. After the one that `is_last`, as far as
+        can be known, none is made ready; else the next one, once this one has its order.
         """
-        if fresh is not None:
-            return self._ask(fresh)
+        if fresh is not None or pipes:
+            return self._ask(fresh, pipes)
         taken, self._spare = self._spare, None
         if taken is not None and taken[0].ended.done():
             taken[1].close()
             taken = None
         taken = taken or self._ask()
-        if not is_last:
-            self._spare = self._ask()
+        if not is_last and self._next is None:
+            self._next = asyncio.get_running_loop().call_soon(self._make_next)
         return taken
 
     def make_ready(self) -> None:
@@ -102,6 +108,8 @@ class Nursery:
 
     async def close(self) -> None:
         """Let the leader go that is ready, and the keepers."""
+        if self._next is not None:
+            self._next.cancel()
         if self._spare is not None:
             tree, orders = self._spare
             orders.close()
@@ -109,7 +117,14 @@ class Nursery:
         while self._idle:
             self._idle.pop().close()
 
-    def _ask(self, fresh: str | None = None) -> tuple[Tree, socket.socket]:
+    def _make_next(self) -> None:
+        self._next = None
+        with suppress(OSError):  # whoever is the first to want one hears of it
+            self.make_ready()
+
+    def _ask(
+        self, fresh: str | None = None, pipes: Sequence[int] = ()
+    ) -> tuple[Tree, socket.socket]:
         request = json.dumps({"grace_s": LEFTOVER_GRACE_S, "fresh": fresh}).encode()
         orders, orders_end = socket.socketpair()
         with orders_end:
@@ -118,6 +133,9 @@ class Nursery:
                 keeper = self._new_keeper()
                 _send(keeper, request, orders_end)
         orders.setblocking(False)
+        if self._greeting:
+            with suppress(OSError):  # it has ended, as its keeper will say
+                socket.send_fds(orders, [self._greeting], pipes)
         return Tree(keeper, self._idle.append), orders
 
     def _asked_idle_keeper(self, request: bytes, orders: socket.socket) -> socket.socket | None:

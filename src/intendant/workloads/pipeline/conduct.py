@@ -26,6 +26,7 @@ from intendant.workloads.pipeline.continuing import open_store
 from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, StepRunner
 from intendant.workloads.pipeline.processes import InlineRunner, ProcessRunner, read_report
 from intendant.workloads.pipeline.records import Records
+from intendant.workloads.pipeline.step_process import GREETING
 
 RUNS_AT_ONCE = 64
 """Steps that are submitted at a time: each is waited for over a stream, of which there are few."""
@@ -62,7 +63,7 @@ async def _conduct(
     """Carry the graph out, with its database, records and callbacks."""
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
-    nursery = Nursery(zygote)
+    nursery = Nursery(zygote, greeting=GREETING)
     inline = InlineRunner(nursery)
     models = {run.pipeline.execution_of(step) for step in run.pipeline.steps}
     if "inline" in models:

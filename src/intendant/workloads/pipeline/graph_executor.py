@@ -146,17 +146,18 @@ class GraphExecutor:
         spec = self._specs[name]
         self._attempts[name] = self._attempts.get(name, 0) + 1
         self._tries[name] = self._tries.get(name, 0) + 1
-        folder = attempt_folder(name, self._attempts[name])
-        change = started(name, attempt=self._attempts[name], folder=folder, at=self._now())
+        below = attempt_folder(name, self._attempts[name])
+        folder = f"{self._run_folder}/{below}"
+        change = started(name, attempt=self._attempts[name], folder=below, at=self._now())
         self._changes.append(change)
         self._stops[name] = Stop()
         if spec.fresh or self._lanes[name] != "inline":  # there it is made when it is needed
-            make_step_folder(self._run_folder / folder)
+            make_step_folder(folder)
         order = make_order(
             self._pipeline,
             spec,
             label=self._run.label,
-            folder=f"{self._run_folder}/{folder}",
+            folder=folder,
             cwd=self._run.cwd,
             left=self._left,
             pickle=self._run.calls.get(name),

@@ -32,10 +32,10 @@ class Leavings:
         """Name a model that the step has read (`input`) or made (`output`)."""
         self.models.setdefault(side, []).append(dict(fields))
 
-    def collect(self, promised: Mapping[str, str], *, folder: Path) -> dict[str, Any]:
+    def collect(self, promised: Mapping[str, str], *, folder: str) -> dict[str, Any]:
         """Each artifact by name, as the report says it; those promised must be there."""
-        found = {name: folder / path for name, path in promised.items()} | self._artifacts
-        return {name: describe(name, folder / path) for name, path in found.items()}
+        found: dict[str, str | Path] = {**promised, **self._artifacts}
+        return {name: describe(name, Path(folder, path)) for name, path in found.items()}
 
 
 def describe(name: str, path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from intendant.protocol.step_states import GOOD, StepOutcome
 from intendant.workloads.nursery import Nursery, Tree, TreeEnd
 from intendant.workloads.pipeline import step_process
 from intendant.workloads.pipeline.step_output import StepOutput
-from intendant.workloads.pipeline.step_process import GREETING, LENGTH, frame
+from intendant.workloads.pipeline.step_process import LENGTH, frame
 
 _PACKET_BYTES = 256 * 1024
 MAX_REPORT_BYTES = 16 * 1024 * 1024
@@ -96,22 +96,17 @@ class Stop:
 
 
 class Leader:
-    """A process for steps, and its tree. `output`: pipes for what it prints, if not to files."""
+    """A process for steps, and its tree."""
 
-    def __init__(self, tree: Tree, orders: socket.socket, output: StepOutput | None = None) -> None:
+    def __init__(self, tree: Tree, orders: socket.socket) -> None:
         self._tree = tree
         self._orders = orders
-        self._output = output
         self._received = bytearray()
         self._over: asyncio.Future[StepReport | None] | None = None
         self._is_last = False
         self.ended = tree.ended
         self.ended.add_done_callback(self._on_ended)
         asyncio.get_running_loop().add_reader(orders.fileno(), self._on_orders)
-        with suppress(OSError):  # it has ended, as its keeper will say
-            socket.send_fds(orders, [GREETING], output.writers if output else [])
-        if output is not None:
-            output.let_go()
 
     async def carry_out(self, order: Mapping[str, Any], *, is_last: bool) -> StepReport | None:
         """Have an order carried out; its report, or None if the leader has ended without one."""
@@ -233,7 +228,8 @@ class InlineRunner:
             if self._output is not None:
                 self._output.close()
             self._output = StepOutput(lambda: self.on_log())
-            self._leader = Leader(*self._nursery.bear(is_last=True), self._output)
+            self._leader = Leader(*self._nursery.bear(pipes=self._output.writers))
+            self._output.let_go()
         return self._leader, self._output
 
     async def close(self) -> None:

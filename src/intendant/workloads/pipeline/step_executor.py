@@ -79,7 +79,7 @@ class StepExecutor:
     def folder(self) -> Path:
         """The attempt's own; there from the moment that somebody asks for it."""
         folder = Path(self.order["folder"])
-        make_step_folder(folder)
+        make_step_folder(self.order["folder"])
         return folder
 
     # --- the hooks -------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class StepExecutor:
                 os.dup2(pipe, number)
             return
         for number, name in ((1, "stdout"), (2, "stderr")):
-            descriptor = open_log(self.folder, name)
+            descriptor = open_log(self.order["folder"], name)
             os.dup2(descriptor, number)
             os.close(descriptor)
 
@@ -140,10 +140,11 @@ class StepExecutor:
     # --- what they consist of --------------------------------------------------------------------
 
     def _call(self) -> Callable[[], object]:
-        os.environ.update(self._variables(Path(self.order["folder"])))
+        for name, value in self._variables().items():
+            os.environ[name] = value
         if self.order["pickle"] is not None:
             return self._pickled_call()
-        folder = str(self._cwd())
+        folder = self._cwd()
         if folder not in sys.path:
             sys.path.insert(0, folder)
         function = find_function(self.workload["target"])
@@ -173,40 +174,43 @@ class StepExecutor:
         except OSError as error:
             from intendant.workloads.spawning import not_started
 
-            raise not_started(error, self.workload["argv"][0], self._cwd()) from error
+            raise not_started(error, self.workload["argv"][0], Path(self._cwd())) from error
         self.exit_status = _wait(process)
         if self.exit_status != 0:
             raise CommandFailed(self.exit_status)
         return None
 
     def _started(self) -> subprocess.Popen[bytes]:
+        make_step_folder(self.order["folder"])  # for what it puts into its outputs
         cwd = self._cwd()
         stdin = self.workload.get("stdin") or os.devnull
-        with (cwd / stdin).open("rb") as file:
+        with Path(cwd, stdin).open("rb") as file:
             return subprocess.Popen(  # noqa: S603  no shell is the point
                 self.workload["argv"],
                 cwd=cwd,
-                env={**os.environ, **self._variables(self.folder)},
+                env={**os.environ, **self._variables()},
                 stdin=file,
                 umask=-1 if self.workload.get("umask") is None else self.workload["umask"],
             )
 
-    def _variables(self, folder: Path) -> dict[str, str]:
+    def _variables(self) -> dict[str, str]:
+        folder = self.order["folder"]
         return {
             **self.workload.get("env", {}),
             "INTENDANT_STEP": self.order["step"],
-            "INTENDANT_STEP_DIR": str(folder),
-            "INTENDANT_OUTPUTS": str(folder / "outputs.json"),
+            "INTENDANT_STEP_DIR": folder,
+            "INTENDANT_OUTPUTS": f"{folder}/outputs.json",
         }
 
-    def _cwd(self) -> Path:
-        return Path(self.order["cwd"], self.workload.get("cwd") or "")
+    def _cwd(self) -> str:
+        own = self.workload.get("cwd")
+        return str(Path(self.order["cwd"], own)) if own else self.order["cwd"]
 
     def _keep(self, value: object) -> dict[str, Any]:
         """Put the outputs into their file; the report's fields about them.
 
-        Small ones of an inline step, which has no files otherwise, are in the report itself; but
-        what is cached is in a file, of which the cache knows the digest.
+        Small ones are in the report itself, for a file takes longer; but what is cached is in one,
+        of which the cache knows the digest.
         """
         encoding: str = self.workload.get("result", "json")
         if self.workload["kind"] == "command":
@@ -219,7 +223,7 @@ class StepExecutor:
                 reason("result", f"{len(data)} bytes, at most {MAX_RESULT_BYTES} are kept")
             )
         is_small = encoding == "json" and len(data) <= MAX_REPORTED_BYTES
-        if is_small and self.order.get("output") and not self.order["cache"]:
+        if is_small and not self.order["cache"]:
             return {"encoding": encoding, "outputs": data.decode()}
         (self.folder / f"outputs.{encoding}").write_bytes(data)
         return {"encoding": encoding}

@@ -14,9 +14,8 @@ import struct
 import termios
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
-from intendant.workloads.pipeline.step_folder import make_step_folder, open_log
+from intendant.workloads.pipeline.step_folder import open_log
 
 STREAMS = ("stdout", "stderr")
 PIPE_BYTES = 1024 * 1024
@@ -87,8 +86,7 @@ class StepOutput:
     def _write(self, number: int, folder: str, data: bytes) -> None:
         is_new = number not in self._logs
         if is_new:
-            make_step_folder(Path(folder))
-            self._logs[number] = open_log(Path(folder), STREAMS[number])
+            self._logs[number] = open_log(folder, STREAMS[number])
         view = memoryview(data)
         while view:
             view = view[os.write(self._logs[number], view) :]

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from intendant.process.title import set_title
 from intendant.workloads.calling import find_function, flush, wind_up
 from intendant.workloads.pipeline.step_executor import StepExecutor, explained
 
@@ -30,8 +31,6 @@ GREETING = b"!"
 
 def serve(channel: socket.socket) -> int:
     """Carry out each step that comes; the exit status of the process."""
-    import setproctitle
-
     _, pipes, _, _ = socket.recv_fds(channel, len(GREETING), 2)
     for pipe in pipes:
         os.set_inheritable(pipe, False)
@@ -40,15 +39,28 @@ def serve(channel: socket.socket) -> int:
             rehearse()
     signal.signal(signal.SIGTERM, _exit)  # before, it ends us at once: nothing has begun
     mine = os.getpid()
-    with channel, channel.makefile("rb") as orders:
-        while head := orders.read(LENGTH.size):
-            order = json.loads(orders.read(*LENGTH.unpack(head)))
-            setproctitle.setproctitle(f"intendant: step {order['label']} {order['step']}")
+    with channel:
+        while head := _received(channel, LENGTH.size):
+            order = json.loads(_received(channel, *LENGTH.unpack(head)).decode())
+            set_title(f"intendant: step {order['label']} {order['step']}")
             report = carry_out({**order, "output": pipes})
             if os.getpid() != mine:
                 return 1  # a copy that the step's function has forked: only the original has a say
             channel.sendall(frame(report))
+            if order["is_alone"]:
+                break
     return 0
+
+
+def _received(channel: socket.socket, size: int) -> bytes:
+    """The next bytes, so many of them; fewer at end-of-file."""
+    data = b""
+    while missing := size - len(data):
+        piece = channel.recv(missing, socket.MSG_WAITALL)
+        if not piece:
+            break
+        data += piece
+    return data
 
 
 def rehearse() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from intendant.protocol.references import ReferencesTooLarge
 from intendant.workloads.pipeline.inputs import InputMissing
-from intendant.workloads.pipeline.step_executor import StepExecutor, explained
+from intendant.workloads.pipeline.step_executor import MAX_REPORTED_BYTES, StepExecutor, explained
 
 
 def left(**fields: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def executor(folder: Path, given: dict[str, Any], **of_s: Any) -> StepExecutor:
     order = {
         "step": "t", "folder": str(folder), "cwd": str(folder), "parameters": given,
         "workload": {"kind": "call", "target": "builtins:dict"}, "artifacts": {}, "pickle": None,
-        "pipeline": {}, "left": {"s": left(**of_s)},
+        "pipeline": {}, "left": {"s": left(**of_s)}, "cache": False,
     }  # fmt: skip
     return StepExecutor(order)
 
@@ -64,27 +64,27 @@ def test_lsst_l9_inputs_are_looked_up_just_before_the_step_runs(tmp_path: Path) 
     assert step.parameters == {"x": "as of now"}
 
 
-def test_lsst_l10_what_a_step_returns_goes_through_its_folder_not_through_its_report(
+def test_lsst_l10_much_that_a_step_returns_goes_through_its_folder_not_through_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)  # put back at the end, with what the step does to it
     for name in ("INTENDANT_STEP", "INTENDANT_STEP_DIR", "INTENDANT_OUTPUTS"):
         monkeypatch.setenv(name, "")
-    step = executor(tmp_path, {"x": 1})
+    step = executor(tmp_path, {"x": "y" * MAX_REPORTED_BYTES})
     step.refresh_inputs()
     report = step.save_outputs(step.run_step(step.make_step()))
     assert report == {"encoding": "json", "artifacts": {}, "models": {}}
-    assert json.loads((tmp_path / "outputs.json").read_bytes()) == {"x": 1}
+    assert json.loads((tmp_path / "outputs.json").read_bytes()) == {"x": "y" * MAX_REPORTED_BYTES}
 
 
 @pytest.mark.parametrize(
     ("length", "is_cached", "has_file"), [(3, False, False), (3, True, True), (2000, False, True)]
 )
-def test_what_an_inline_step_returns_is_in_its_report_where_it_is_small_and_not_cached(
+def test_what_a_step_returns_is_in_its_report_where_it_is_small_and_not_cached(
     tmp_path: Path, *, length: int, is_cached: bool, has_file: bool
 ) -> None:
     step = executor(tmp_path / "steps/t/1", {})
-    step.order = {**step.order, "cwd": str(tmp_path), "output": [1, 2], "cache": is_cached}
+    step.order = {**step.order, "cwd": str(tmp_path), "cache": is_cached}
     report = step.save_outputs("x" * length)
     file = tmp_path / "steps/t/1/outputs.json"
     assert (file.exists(), report.get("outputs")) == (has_file, None if has_file else '"xxx"')
