@@ -21,7 +21,7 @@ from intendant.protocol.pipelines import PipelineSpec, StepSpec
 from intendant.protocol.references import expand
 from intendant.protocol.retry import backoff_s
 from intendant.protocol.run_states import Outcome
-from intendant.protocol.step_records import StepInfo
+from intendant.protocol.step_records import StepReport
 from intendant.protocol.step_states import GOOD, StepOutcome
 from intendant.store.steps import StepChange, StepStore, ended, started
 from intendant.workloads.pipeline.callbacks import CallbackFailed, Callbacks
@@ -96,7 +96,11 @@ class GraphExecutor:
         self._now = now
         before = {info.name: info for info in store.begun_steps()}
         self._attempts = {name: info.attempt for name, info in before.items()}
-        self._left = {name: self._left_by(info) for name, info in before.items() if info.outcome}
+        self._left: dict[str, Callable[[], dict[str, Any]]] = {}
+        """What each step that has ended left, worked out only where somebody refers to it."""
+        for name, info in before.items():
+            if info.outcome:
+                self._note_left(name, info.outcome, folder=info.folder, report=info.report)
         kept = {name: info.outcome for name, info in before.items() if info.outcome in GOOD}
         self._lanes = {step.name: pipeline.execution_of(step) for step in pipeline.steps}
         self._schedule = Schedule(
@@ -248,10 +252,8 @@ class GraphExecutor:
                 is_retried=is_retried,
             )
         )  # fmt: skip
-        self._left[name] = left_by(
-            self._run_folder, name, outcome=end.outcome, report=end.report,
-            folder=attempt_folder(name, self._attempts[name]),
-        )  # fmt: skip
+        folder = attempt_folder(name, self._attempts[name])
+        self._note_left(name, end.outcome, folder=folder, report=end.report)
 
     # --- what an end means for others ------------------------------------------------------------
 
@@ -260,9 +262,7 @@ class GraphExecutor:
         settled = self._schedule.end(name, outcome, has_left=has_left)
         for each in settled:
             self._changes.append(ended(each.step, each.outcome, each.reason, at=self._now()))
-            self._left[each.step] = left_by(
-                self._run_folder, each.step, outcome=each.outcome, folder=None, report=None
-            )
+            self._note_left(each.step, each.outcome)
         if self._schedule.is_stopped and not was_stopped:  # fail_fast
             self._abort_running()
 
@@ -291,8 +291,14 @@ class GraphExecutor:
         more = len(culprits) - MAX_CULPRITS
         return f"steps_failed: {shown}" + (f" and {more} more" if more > 0 else "")
 
-    def _left_by(self, info: StepInfo) -> dict[str, Any]:
-        return left_by(
-            self._run_folder, info.name, outcome=info.outcome, folder=info.folder,
-            report=info.report,
-        )  # fmt: skip
+    def _note_left(
+        self,
+        name: str,
+        outcome: StepOutcome,
+        *,
+        folder: str | None = None,
+        report: StepReport | None = None,
+    ) -> None:
+        self._left[name] = partial(
+            left_by, self._run_folder, name, outcome=outcome, folder=folder, report=report
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def make_order(
     label: str,
     folder: str,
     cwd: Path,
-    left: Mapping[str, Mapping[str, Any]],
+    left: Mapping[str, Callable[[], dict[str, Any]]],
     pickle: str | None,
 ) -> dict[str, Any]:
     """One attempt at a step; of what others left only that which it refers to."""
@@ -70,7 +70,7 @@ def make_order(
         "parameters": step.parameters,
         "artifacts": step.artifacts,
         "pipeline": pipeline.parameters,
-        "left": {name: left[name] for name in meant},
+        "left": {name: left[name]() for name in meant},
         "executor": pipeline.step_executor,
         "pickle": pickle,
         "cache": step.cache,
