@@ -121,7 +121,8 @@ class GraphExecutor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 while not self._schedule.is_over:
-                    await self._start_ready(tasks)
+                    for attempt in await self._take():
+                        tasks.create_task(self._carry_out(attempt, tasks))
                     await self._woken.wait()
                     self._woken.clear()
             await self._flush()
@@ -139,12 +140,11 @@ class GraphExecutor:
 
     # --- starting --------------------------------------------------------------------------------
 
-    async def _start_ready(self, tasks: asyncio.TaskGroup) -> None:
-        """Write down what has ended and what starts now, then start it."""
+    async def _take(self) -> list[Attempt]:
+        """What starts now, once that is written down, and with it what has ended."""
         attempts = [self._next_attempt(name) for name in self._schedule.take()]
         await self._flush()
-        for attempt in attempts:
-            tasks.create_task(self._carry_out(attempt), name=f"step-{attempt.step}")
+        return attempts
 
     def _next_attempt(self, name: str) -> Attempt:
         spec = self._specs[name]
@@ -179,7 +179,16 @@ class GraphExecutor:
 
     # --- one attempt after another ---------------------------------------------------------------
 
-    async def _carry_out(self, attempt: Attempt) -> None:
+    async def _carry_out(self, attempt: Attempt, tasks: asyncio.TaskGroup) -> None:
+        """One attempt; where nothing else runs, what starts then as well: that takes no detour."""
+        await self._try(attempt)
+        while not self._schedule.running and (attempts := await self._take()):
+            for other in attempts[1:]:
+                tasks.create_task(self._carry_out(other, tasks))
+            await self._try(attempts[0])
+        self._woken.set()
+
+    async def _try(self, attempt: Attempt) -> None:
         """One attempt; where it is to be tried again, room is given up for the pause."""
         name = attempt.step
         end = await self._unwanted(attempt)
@@ -192,7 +201,6 @@ class GraphExecutor:
         else:
             self._schedule.leave(name)
             await self._pause(name, pause_s)
-        self._woken.set()
 
     async def _launched(self, attempt: Attempt) -> AttemptEnd:
         """Have it carried out; a launch that the system refuses is this attempt's failure alone."""
