@@ -94,13 +94,18 @@ def is_full(error: StoreError) -> bool:
     return isinstance(error.__cause__, apsw.FullError)
 
 
-@contextmanager
-def database_errors(path: Path) -> Iterator[None]:
+class database_errors:  # noqa: N801  a context like `suppress`; a generator's takes longer
     """Raise troubles with the database as `StoreError`."""
-    try:
-        yield
-    except apsw.Error as error:
-        raise store_error(path, error) from error
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        """Nothing is to be done."""
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, apsw.Error):
+            raise store_error(self._path, error) from error
 
 
 def prepare(path: Path, *, busy_timeout_s: float, schema: Schema = RUNS) -> apsw.Connection:

@@ -11,13 +11,14 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import apsw
+from pydantic_core import to_json
 
 from intendant.protocol.step_records import StepEventInfo, StepInfo, StepReport
 from intendant.protocol.step_states import StepEvent, StepOutcome, StepState, step_after
@@ -64,14 +65,13 @@ class StepPage:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class StepChange:
+class StepChange(NamedTuple):
     """Something that happens to a step, and the columns that it sets."""
 
     step: str
     event: StepEvent
     at: datetime
-    columns: Mapping[str, Cell] = field(default_factory=dict)
+    columns: Mapping[str, Cell]
 
 
 def started(step: str, *, attempt: int, folder: str, at: datetime) -> StepChange:
@@ -200,7 +200,7 @@ class StepStore:
         }
         self._connection.execute(
             "INSERT INTO step_event (at, step, attempt, event, detail) VALUES (?, ?, ?, ?, ?)",
-            (micros(change.at), change.step, attempt, change.event, json.dumps(detail)),
+            (micros(change.at), change.step, attempt, change.event, to_json(detail).decode()),
         )
 
     @contextmanager

@@ -13,8 +13,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
@@ -31,8 +30,7 @@ MAX_REPORT_BYTES = 16 * 1024 * 1024
 Why = Literal["timed_out", "aborted"]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt at a step, ready to be carried out."""
 
     step: str
@@ -46,8 +44,7 @@ class Attempt:
     """To be told which run carries it out, if one does."""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptEnd:
+class AttemptEnd(NamedTuple):
     """How an attempt ended."""
 
     outcome: StepOutcome
