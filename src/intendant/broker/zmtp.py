@@ -24,8 +24,8 @@ _SHORT_HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
 _PING_TTL_BYTES = 2
 MAX_MESSAGE_BYTES = (mdp.MAX_FRAMES + 4) * mdp.MAX_FRAME_BYTES
 """A client's largest message, and what the broker puts before it."""
-_FRAME_BYTES = 64
-"""What a frame counts for besides its body: so none can have very many."""
+_MAX_FRAMES = 100_000
+"""Of a message that has not ended yet; what is too many for us is said elsewhere."""
 
 
 def _command(name: bytes, body: bytes) -> bytes:
@@ -109,40 +109,45 @@ class Decoder:
         """The messages from there on, and where the frame begins that is not complete."""
         messages: list[list[bytes]] = []
         size = len(data)
-        self._wanted_bytes = 0
-        while place < size:
-            flags = data[place]
-            start = place + (_LONG_HEAD_BYTES if flags & _LONG else _SHORT_HEAD_BYTES)
-            if start > size:
-                self._wanted_bytes = start - place
-                break
-            end = start + self._body_bytes(data[place + 1 : start])
+        while (start := place + _SHORT_HEAD_BYTES) <= size:
+            flags, end = data[place], start + data[place + 1]
+            if flags & _LONG:
+                start = place + _LONG_HEAD_BYTES
+                if start > size:
+                    break
+                end = start + self._long_size(data[place + 1 : start])
             if end > size:
-                self._wanted_bytes = end - place
+                start = end
                 break
             if flags & _COMMAND:
                 self._obey(data[start:end])
-            elif self._is_last(flags, data[start:end]):
-                messages.append(self._frames)
-                self._frames, self._frames_bytes = [], 0
+            else:
+                self._frames.append(data[start:end])
+                if not flags & _MORE:
+                    messages.append(self._finished())
             place = end
+        if self._frames:
+            self._check_unfinished(place)
+        self._wanted_bytes = start - place if place < size else 0
         return messages, place
 
-    def _body_bytes(self, told: bytes) -> int:
+    def _long_size(self, told: bytes) -> int:
         size = int.from_bytes(told, "big")
         if size > self._max_frame_bytes:
             raise ProtocolError(f"expected at most {self._max_frame_bytes} bytes, found {size}")
         return size
 
-    def _is_last(self, flags: int, frame: bytes) -> bool:
-        """Whether the message is complete with this frame."""
+    def _check_unfinished(self, size: int) -> None:
+        """Refuse a message that never ends; `size` bytes more were read."""
+        self._frames_bytes += size
+        if self._frames_bytes > MAX_MESSAGE_BYTES or len(self._frames) > _MAX_FRAMES:
+            raise ProtocolError(f"expected a message's end after {MAX_MESSAGE_BYTES} bytes")
+
+    def _finished(self) -> list[bytes]:
         if not self.is_ready:
             raise ProtocolError("found a message before READY")
-        self._frames.append(frame)
-        self._frames_bytes += len(frame) + _FRAME_BYTES
-        if self._frames_bytes > MAX_MESSAGE_BYTES:
-            raise ProtocolError(f"expected at most {MAX_MESSAGE_BYTES} bytes in all frames")
-        return not flags & _MORE
+        frames, self._frames, self._frames_bytes = self._frames, [], 0
+        return frames
 
     def _obey(self, body: bytes) -> None:
         """A command: READY, PING; others say nothing to us who never asked for more."""

@@ -8,6 +8,7 @@ Log bytes do not travel in JSON: a `LogChunk` is followed by a frame that holds 
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints, TypeAdapter, model_validator
@@ -691,11 +692,19 @@ RESPONSE: TypeAdapter[Response] = TypeAdapter(Response, config=_LATE)
 
 def encode(message: Message) -> bytes:
     """A message as it travels: fields at their default left out, but never kind and version."""
-    always = _JSON.dump_json({name: getattr(message, name) for name in _ALWAYS})
+    always = _always(*(getattr(message, name) for name in _ALWAYS))
     others = message.model_dump_json(exclude=_EXCLUDED, exclude_defaults=True).encode()
     return always if others == b"{}" else always[:-1] + b"," + others[1:]
 
 
 _ALWAYS = ("kind", "protocol_version")
 _EXCLUDED = set(_ALWAYS)
+
+
+@lru_cache
+def _always(*values: object) -> bytes:
+    """What every message of a kind begins with."""
+    return _JSON.dump_json(dict(zip(_ALWAYS, values, strict=True)))
+
+
 _JSON: TypeAdapter[dict[str, object]] = TypeAdapter(dict[str, object])
