@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
+import termios
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -249,6 +253,30 @@ def test_a_second_ctrl_c_kills_at_once_what_does_not_want_to_end(home: Daemon) -
     assert not psutil.pid_exists(pid)
 
 
+def test_a_second_ctrl_c_ends_it_where_nobody_reads_what_it_says(home: Daemon) -> None:
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    script = "echo $$ > pid; exec 1>&2; head -c 300000 /dev/zero; exec sleep 600"
+    process = start(home, "--", "sh", "-c", script, stdout=writer, stderr=writer)
+    os.close(writer)
+    pid = read_pid(home)
+    wait_for("there is no room for what it says", lambda: unread(reader) >= size)
+
+    process.send_signal(signal.SIGINT)
+    wait_for("its run has ended", lambda: not psutil.pid_exists(pid))
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(60) == 130
+    os.close(reader)
+    [kept] = temporary(home)
+    assert [path.name for path in kept.iterdir()] == ["state"]
+
+
+def unread(pipe: int) -> int:
+    """How many bytes nobody has taken yet (ioctl_tty(2): FIONREAD)."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=["SIGTERM", "SIGHUP"]
 )
@@ -369,10 +397,10 @@ def run(home: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
     return home.run("run", *arguments, environment=surroundings(home))
 
 
-def start(home: Daemon, *arguments: str) -> subprocess.Popen[str]:
+def start(home: Daemon, *arguments: str, **options: Any) -> subprocess.Popen[str]:
     """`intendant run`, while it runs."""
     environment = home.environment | {"TMPDIR": str(home.home / "tmp")}
-    return home.popen("run", *arguments, env=environment)
+    return home.popen("run", *arguments, env=environment, **options)
 
 
 def surroundings(home: Daemon) -> dict[bytes, bytes]:

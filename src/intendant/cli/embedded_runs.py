@@ -7,7 +7,7 @@ them out: it never sits in a request, so it sees a signal at once.
     output     threads of `run_output`: copy what the runs write
     daemon     a thread: the daemon's own end
     signals    Ctrl-C, SIGTERM, SIGHUP: passed on to the daemon, which ends every run in order;
-               a second one makes it kill them
+               a second one makes it kill them, and ends us whatever holds us up (`signals`)
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import assert_never
 
 import click
@@ -37,6 +36,7 @@ from intendant.cli.inbox import (
 )
 from intendant.cli.progress import Progress, progress_on
 from intendant.cli.run_output import LiveOutput, OrderedOutput, Output
+from intendant.cli.signals import FORWARDED, Signals
 from intendant.cli.step_output import StepOutput
 from intendant.cli.study_view import trials_shown
 from intendant.client.client import Client
@@ -48,11 +48,6 @@ from intendant.errors import QueueNotFound
 from intendant.protocol.run_states import Outcome, RunState
 from intendant.protocol.step_states import STEP_TARGET
 
-_FORWARDED = {
-    signal.SIGINT: signal.SIGINT,
-    signal.SIGTERM: signal.SIGTERM,
-    signal.SIGHUP: signal.SIGTERM,  # to a daemon it means: read the settings again
-}
 LEFT_S = 30.0
 """How long what an earlier daemon left running may take to end."""
 _GO_ON = frozenset({"pipeline", "study"})
@@ -99,28 +94,31 @@ def run_embedded(
     secret_env: Mapping[str, str],
 ) -> int:
     """Carry out the runs of each submission, and what an earlier call left; the exit status."""
-    inbox = Inbox()
+    inbox, daemon = Inbox(), EmbeddedDaemon(state_dir and state_dir.absolute())
     # From here on: a signal while the daemon starts waits until it can be passed on.
-    with _signals_to(inbox), EmbeddedDaemon(state_dir and state_dir.absolute()) as daemon:
-        daemon.keep_state = True
-        with death_explained(daemon, go_on=_going_on(daemon.state_dir)):
-            with daemon.client() as client:
-                if not submissions:
-                    continue_unfinished(client)
-                with private_queues_explained():
-                    plan = make_plan(client, submissions, secret_env=secret_env)
-            account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
-        daemon.shut_down()  # which waits for the commands that are told of the ends
-        failed_commands = list(daemon.logged("on_end_failed"))
-        with_result = runs_with_result(account, daemon.state_dir)
-        daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
-        kept = daemon.state_dir if daemon.keep_state or state_dir else None
-    _say_how_it_ended(account, len(plan.run_ids))
-    for failed in failed_commands:
-        click.echo(f"intendant: on_end of run {failed['run_id']}: {failed['failure']}", err=True)
-    if kept and with_result:
-        _say_what_returned(with_result, kept)
-    _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
+    with Signals(inbox, daemon):
+        with daemon:
+            daemon.keep_state = True
+            with death_explained(daemon, go_on=_going_on(daemon.state_dir)):
+                with daemon.client() as client:
+                    if not submissions:
+                        continue_unfinished(client)
+                    with private_queues_explained():
+                        plan = make_plan(client, submissions, secret_env=secret_env)
+                account = _carry_out(daemon, plan, inbox) if plan.run_ids else Account()
+            daemon.shut_down()  # which waits for the commands that are told of the ends
+            failed_commands = list(daemon.logged("on_end_failed"))
+            with_result = runs_with_result(account, daemon.state_dir)
+            daemon.keep_state = account.status != exit_status.DONE or bool(with_result)
+            kept = daemon.state_dir if daemon.keep_state or state_dir else None
+        _say_how_it_ended(account, len(plan.run_ids))
+        for failed in failed_commands:
+            click.echo(
+                f"intendant: on_end of run {failed['run_id']}: {failed['failure']}", err=True
+            )
+        if kept and with_result:
+            _say_what_returned(with_result, kept)
+        _say_what_is_left(account, len(plan.run_ids), kept, is_named=state_dir is not None)
     return account.status
 
 
@@ -256,7 +254,7 @@ def _on_end(
     match event:
         case Interrupted(number):
             account.interrupted_by = account.interrupted_by or number
-            daemon.send_signal(_FORWARDED[signal.Signals(number)])
+            daemon.send_signal(FORWARDED[signal.Signals(number)])
         case DaemonEnded(status):
             account.daemon_ended = True
             if account.interrupted_by is None:
@@ -277,21 +275,6 @@ def private_queues_explained() -> Iterator[None]:
     except QueueNotFound as error:
         found = str(error).partition(";")[0]
         raise QueueNotFound(f"{found}; a private daemon has only the queue 'default'") from error
-
-
-@contextmanager
-def _signals_to(inbox: Inbox) -> Iterator[None]:
-    """Signals are events while the block runs."""
-
-    def on_signal(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  signal's own
-        inbox.put(Interrupted(number))
-
-    before = {number: signal.signal(number, on_signal) for number in _FORWARDED}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say_how_it_ended(account: Account, planned: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from threading import RLock
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 from intendant.cli.escapes import visible
@@ -52,7 +52,11 @@ class NoProgress:
 
 
 class TerminalProgress:
-    """A bar that is drawn when something changed, and erased at the end."""
+    """A bar that is drawn when something changed, and erased at the end.
+
+    While it is hidden nobody waits for whoever hides it, who may write to a reader that does not
+    read: what it would show is drawn when it comes back.
+    """
 
     is_shown = True
 
@@ -63,7 +67,8 @@ class TerminalProgress:
         self._above = above
         self._total = total
         self._line: rich.progress.TaskID | None = None
-        self._lock = RLock()
+        self._lock = Lock()
+        self._hiding = Lock()
 
     def show(self, runs: Collection[RunInfo]) -> None:
         """Draw how many have ended, and which are running."""
@@ -74,23 +79,26 @@ class TerminalProgress:
             if self._line is None:  # before the first word there is nothing to be shown
                 self._line = self._bar.add_task(what, total=total, completed=ended)
             self._bar.update(self._line, total=total, completed=ended, description=what)
-            self._bar.refresh()
+            self._bar.refresh()  # nothing, while it is hidden
 
     def show_above(self, text: str) -> None:
         """Draw the lines, cut off where the terminal ends."""
         with self._lock:
             self._above.plain = text
-            self._bar.refresh()
+            self._bar.refresh()  # nothing, while it is hidden
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
         """Erase the bar, and draw it again afterwards."""
-        with self._lock:
-            self._bar.stop()
+        with self._hiding:
+            with self._lock:
+                self._bar.stop()
             try:
                 yield
             finally:
-                self._bar.start()
+                with self._lock:
+                    self._bar.start()
+                    self._bar.refresh()
 
 
 def describe(runs: Collection[RunInfo]) -> str:

@@ -141,6 +141,10 @@ class EmbeddedDaemon:
             process.send_signal(number)
         _ended_within(process, TERM_S)
 
+    def abandon(self) -> None:
+        """Leave nothing of it running, as leaving the block does; for who can't leave that."""
+        self._end()
+
     def logged(self, event: str) -> Iterator[dict[str, Any]]:
         """What it has logged under this name, in order."""
         mark = f'"event": "{event}"'.encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 from intendant.cli.progress import describe, progress_on
@@ -55,6 +56,19 @@ def test_other_output_finds_the_bar_gone() -> None:
     before, _, after = stream.getvalue().partition("<other>")
     assert "\x1b[2K" in before
     assert "build" in after
+
+
+def test_nobody_waits_for_other_output_that_nobody_reads() -> None:
+    stream = Terminal()
+    with progress_on(stream) as progress, ThreadPoolExecutor(1) as main:
+        progress.show([a_run(1, "running", "build")])
+        with progress.hidden():
+            stream.write("<other>")
+            main.submit(progress.show, [a_run(1, "running", "test")]).result(60)
+            hidden = stream.getvalue().partition("<other>")[2]
+        shown = stream.getvalue().partition("<other>")[2]
+    assert hidden == ""
+    assert "test" in shown
 
 
 def test_names_are_shown_as_text_and_cut_off_in_time() -> None:
