@@ -117,7 +117,8 @@ class Connection:
                         return self._dealer
         except TimeoutError:
             hung_up = last_event is LinkEvent.HUNG_UP
-            raise unreachable(self._endpoint, hung_up=hung_up) from None
+            has_key = self._keys is not None
+            raise unreachable(self._endpoint, hung_up=hung_up, has_key=has_key) from None
 
 
 class ConnectionPool:

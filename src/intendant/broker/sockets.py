@@ -72,12 +72,16 @@ def denial(event: LinkEvent, endpoint: str) -> AccessDenied | None:
             return None
 
 
-def unreachable(endpoint: str, *, hung_up: bool) -> IntendantError:
-    """Why there is no connection after all the time there was."""
+def unreachable(endpoint: str, *, hung_up: bool, has_key: bool) -> IntendantError:
+    """Why there is no connection after all the time there was.
+
+    Without a key a slow client may find the connection closed before it has read what it is asked
+    for.
+    """
     if hung_up:
+        why = "its key is not the one we expect" if has_key else "it lets keys in alone"
         return AccessDenied(
-            f"access denied: {endpoint} ends each handshake; its key is not the one we expect, "
-            "or it has too many connections"
+            f"access denied: {endpoint} ends each handshake; {why}, or it has too many connections"
         )
     return Unreachable(f"no daemon answers at {endpoint}")
 

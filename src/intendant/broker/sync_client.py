@@ -108,7 +108,8 @@ class SyncConnection:
             if not self._ready([monitor], deadline):
                 self.close()
                 hung_up = event is LinkEvent.HUNG_UP
-                raise sockets.unreachable(self._endpoint, hung_up=hung_up)
+                has_key = self._keys is not None
+                raise sockets.unreachable(self._endpoint, hung_up=hung_up, has_key=has_key)
             event = sockets.next_link_event(monitor)
             if event is LinkEvent.CONNECTED:
                 return
