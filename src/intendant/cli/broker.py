@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from intendant.cli.parameters import Duration
+from intendant.cli.parameters import Duration, Whole
 from intendant.protocol import mdp
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -18,12 +18,12 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
               help="Where to listen: ipc://PATH or tcp://HOST:PORT; may be repeated.")  # fmt: skip
 @click.option("--heartbeat", type=Duration(), default=mdp.HEARTBEAT_S, metavar="DUR",
               help=f"Between two signs of life ({mdp.HEARTBEAT_S:g} s).")  # fmt: skip
-@click.option("--liveness", type=click.IntRange(2, 100), default=mdp.LIVENESS, metavar="N",
+@click.option("--liveness", type=Whole(2, 100), default=mdp.LIVENESS, metavar="N",
               help=f"Silent intervals until a worker is lost ({mdp.LIVENESS}).")  # fmt: skip
 @click.option("--redeliver", metavar="SERVICE", multiple=True,
               help="Give a request of this service to another worker, once, if its worker was "
                    "lost before any answer; may be repeated.")  # fmt: skip
-@click.option("--memory", type=click.IntRange(min=512), default=2048, metavar="MIB",
+@click.option("--memory", type=Whole(512, 2**24), default=2048, metavar="MIB",
               help="Address space of its process; one that needs more dies (2048).")  # fmt: skip
 @click.option("--server-key-file", type=_FILE, help="The broker's own key, for tcp.")
 @click.option("--authorized-keys", type=_FILE,

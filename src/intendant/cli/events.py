@@ -9,10 +9,9 @@ from typing import TypeVar
 import click
 
 from intendant.cli import render
-from intendant.cli.parameters import ALL_RUNS, endpoint_option, json_option, runs_argument
+from intendant.cli.parameters import ALL_RUNS, Whole, endpoint_option, json_option, runs_argument
 from intendant.cli.session import Session
 from intendant.cli.standard_streams import end_with_the_reader
-from intendant.protocol.selectors import MAX_RUN_ID
 
 Thing = TypeVar("Thing")
 
@@ -23,7 +22,7 @@ Thing = TypeVar("Thing")
               help="What happens from now on, as it happens.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,
               help="With -f, what has happened so far as well.")  # fmt: skip
-@click.option("--after", "after_id", metavar="N", type=click.IntRange(0, MAX_RUN_ID),
+@click.option("--after", "after_id", metavar="N", type=Whole(0),
               help="Only what came after this event, even one that is yet to come.")  # fmt: skip
 @json_option
 @endpoint_option

@@ -10,7 +10,14 @@ import click
 from intendant.cli import completion, render
 from intendant.cli.await_runs import gone
 from intendant.cli.events import print_each
-from intendant.cli.parameters import ALL_RUNS, endpoint_option, json_option, one_run, runs_argument
+from intendant.cli.parameters import (
+    ALL_RUNS,
+    Whole,
+    endpoint_option,
+    json_option,
+    one_run,
+    runs_argument,
+)
 from intendant.cli.session import Session
 from intendant.cli.sink import copy_log
 from intendant.cli.standard_streams import end_with_the_reader
@@ -28,7 +35,7 @@ _OF_THE_SYSTEM = {"level": "--level", "as_json": "--json"}
 @runs_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run has ended.")
 @click.option("--stderr", "of_stderr", is_flag=True, help="Its stderr instead of its stdout.")
-@click.option("--attempt", type=click.IntRange(1), help="This attempt's; the newest if left out.")
+@click.option("--attempt", type=Whole(1), help="This attempt's; the newest if left out.")
 @click.option("--step", metavar="STEP", shell_complete=completion.step,
               help="Of a pipeline: what this step has written; --attempt is its own.")  # fmt: skip
 @click.option("--state-dir", type=click.Path(file_okay=False, path_type=Path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from intendant.cli import completion, render
-from intendant.cli.parameters import endpoint_option, json_option
+from intendant.cli.parameters import Whole, endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.protocol.run_states import Outcome, RunState
 
@@ -19,9 +19,9 @@ _PAGE = 100
               help="Only runs that ended like this; may be repeated.")  # fmt: skip
 @click.option("-q", "--queue", metavar="QUEUE", shell_complete=completion.queue,
               help="Only runs of this queue.")  # fmt: skip
-@click.option("--limit", type=click.IntRange(1), help=f"At most so many, the newest ({_PAGE}).")
+@click.option("--limit", type=Whole(1), help=f"At most so many, the newest ({_PAGE}).")
 @click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--before", "before_id", metavar="ID", type=click.IntRange(1),
+@click.option("--before", "before_id", metavar="ID", type=Whole(1),
               shell_complete=completion.run,
               help="Only runs older than this one: the next page.")  # fmt: skip
 @json_option

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from intendant.protocol.selectors import Selection
 
 _ARGV = "intendant.argv"
+_SHOWN = 40
+_MOST = 2**63 - 1
+_WHOLE = re.compile(r"[+-]?[0-9]{1,40}", re.ASCII)
 _MAX_DURATION_S = 10 * 365 * 86400.0
 
 ONE_RUN = "A run is named by its id, or as last: the one that was queued last."
@@ -23,9 +28,32 @@ SEVERAL_RUNS = "Runs are named by their ids, 17 or 1,3,5-8; last is the one that
 ALL_RUNS = f"{SEVERAL_RUNS[:-1]}, all are those that the verb can be about."
 """How verbs that take runs say it in their help; `protocol.selectors` reads it."""
 
-PRIORITY = click.IntRange(-(2**31), 2**31 - 1)
-
 Verb = TypeVar("Verb", bound=Callable[..., object])
+
+
+class Whole(click.IntRange):
+    """A whole number in ASCII digits, within bounds; 64 bits hold it in any case.
+
+    Python's own int() takes `1_000`, and the digits of every script.
+    """
+
+    def __init__(self, min: int = -_MOST, max: int = _MOST) -> None:
+        super().__init__(min, max)
+        self._least, self._most = min, max
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value)
+        if not (_WHOLE.fullmatch(text) and self._least <= int(text) <= self._most):
+            self.fail(f"found {text[:_SHOWN]!r}, expected {self._expected}", param, ctx)
+        return int(text)
+
+    @property
+    def _expected(self) -> str:
+        low = f" from {self._least}" if self._least > -_MOST else ""
+        return f"a whole number{low}" + (f" to {self._most}" if self._most < _MOST else "")
+
+
+PRIORITY = Whole(-(2**31), 2**31 - 1)
 
 
 class Duration(click.ParamType[float]):
@@ -70,11 +98,25 @@ class Parameter(click.ParamType[tuple[str | None, str, object]]):
         if not (name and equals) or (colon and not step):
             self.fail(f"found {value!r}, expected NAME=VALUE or STEP:NAME=VALUE", param, ctx)
         try:
-            return step or None, name, json.loads(text)
+            return step or None, name, parse_json(text)
         except ValueError as error:
             if text.startswith(("[", "{", '"')):
                 self.fail(f"found {value!r}, expected JSON, or a text: {error}", param, ctx)
             return step or None, name, text
+
+
+def parse_json(text: str) -> object:
+    """What JSON says (RFC 8259); `ValueError`, too, for what Python alone takes: NaN, 1e400."""
+    try:
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:_SHOWN]} is no number of JSON's")
+    return number
 
 
 class JsonArguments(click.ParamType[list[object] | dict[str, object]]):
@@ -86,7 +128,7 @@ class JsonArguments(click.ParamType[list[object] | dict[str, object]]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> list[object] | dict[str, object]:
         try:
-            arguments = json.loads(str(value))
+            arguments = parse_json(str(value))
         except ValueError as error:
             self.fail(f"found no JSON: {error}", param, ctx)
         if not isinstance(arguments, list | dict):

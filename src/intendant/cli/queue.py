@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from intendant.cli import completion, render
-from intendant.cli.parameters import endpoint_option, json_option
+from intendant.cli.parameters import Whole, endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.client.shapes import QueueInfo
 
@@ -28,13 +28,17 @@ def verb() -> None:
     """
 
 
-class _Slots(click.IntRange):
+class _Slots(Whole):
     """A number of slots; 0 stands for `all` that the daemon has."""
 
     name = "number or all"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        return 0 if value == "all" else int(super().convert(value, param, ctx))
+        return 0 if value == "all" else super().convert(value, param, ctx)
+
+    @property
+    def _expected(self) -> str:
+        return f"{super()._expected}, or all"
 
 
 @verb.command("ls")

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from intendant.cli import completion
-from intendant.cli.parameters import Duration, Verb
+from intendant.cli.parameters import Duration, Verb, Whole
 from intendant.cli.session import Session
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ _OPTIONS = (
     click.option("--timeout", "timeout_s", type=Duration(), help="Longest time from start to end."),
     click.option("--grace", "grace_s", type=Duration(may_be_zero=True),
                  help="From SIGTERM to SIGKILL (3s)."),
-    click.option("--retry", type=click.IntRange(0, 1000),
+    click.option("--retry", type=Whole(0, 1000),
                  help="Attempts after failure or time-out."),
     click.option("--restartable", is_flag=True,
                  help="Start again also after an interruption (3 times)."),

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from intendant.cli.parameters import Whole
+
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, resolve_path=True)
 
@@ -17,16 +19,14 @@ _FILE = click.Path(dir_okay=False, resolve_path=True)
 @click.option("--listen", metavar="tcp://HOST:PORT", help="Answer there too, to those with a key.")
 @click.option("--server-key-file", type=_FILE, help="The daemon's own key, for --listen.")
 @click.option("--authorized-keys", type=_FILE, help="Whose keys are let in, and as whom (TOML).")
-@click.option(
-    "--slots", type=click.IntRange(1, 100_000), help="Runs live at once, over all queues."
-)
+@click.option("--slots", type=Whole(1, 100_000), help="Runs live at once, over all queues.")
 @click.option("--on-signal", type=click.Choice(["stop", "drain", "leave"]),
               help="What becomes of the runs at SIGTERM and SIGINT (stop).")  # fmt: skip
 @click.option("--launcher", type=click.Choice(["zygote", "portable"]),
               help="How governors come to life (zygote).")  # fmt: skip
 @click.option("--embedded", is_flag=True, hidden=True)
-@click.option("--ready-fd", type=click.IntRange(0), hidden=True)
-@click.option("--life-line", type=click.IntRange(0), hidden=True)
+@click.option("--ready-fd", type=Whole(0), hidden=True)
+@click.option("--life-line", type=Whole(0), hidden=True)
 def verb(**flags: object) -> None:
     """Run the daemon in the foreground.
 

@@ -14,6 +14,7 @@ from intendant.cli.parameters import (
     ArgvCommand,
     JsonArguments,
     Text,
+    Whole,
     argv_of,
     endpoint_option,
     json_option,
@@ -40,7 +41,7 @@ _OF_ANY_SUBMISSION = ("file", "key", "resume", "wait", "as_json")
               help="The queue (default).")  # fmt: skip
 @click.option("--priority", type=PRIORITY, help="Higher starts first (0).")
 @click.option("--hold", is_flag=True, help="Do not start before it is released.")
-@click.option("--secret-arg", "secret_args", metavar="N", type=click.IntRange(1), multiple=True,
+@click.option("--secret-arg", "secret_args", metavar="N", type=Whole(1), multiple=True,
               help="Show the N-th argument, from 1, to the owner alone; repeatable.")  # fmt: skip
 @click.option("--key", metavar="K", type=Text(), help="The same key again gives the same run.")
 @resume_option

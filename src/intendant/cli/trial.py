@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from intendant.cli import completion, render
-from intendant.cli.parameters import ONE_RUN, endpoint_option, json_option
+from intendant.cli.parameters import ONE_RUN, Whole, endpoint_option, json_option
 from intendant.cli.session import Session
 from intendant.errors import InvalidRequest
 
@@ -36,7 +36,7 @@ def verb() -> None:
 @verb.command("ls", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
 @click.option("--by-number", is_flag=True, help="In the order of their numbers.")
-@click.option("--limit", type=click.IntRange(min=1), default=_SHOWN, show_default=True)
+@click.option("--limit", type=Whole(1), default=_SHOWN, show_default=True)
 @click.option("--all", "show_all", is_flag=True, help="However many there are.")
 @click.option("--front", "only_front", is_flag=True,
               help="Only those that no other beats; of a study with several metrics.")  # fmt: skip
@@ -112,7 +112,7 @@ def add_trial(session: Session, *, run: str, values: tuple[str, ...]) -> None:
 
 @verb.command("stop", epilog=ONE_RUN)
 @click.argument("run", shell_complete=completion.run)
-@click.argument("numbers", nargs=-1, type=click.IntRange(min=0), metavar="[TRIAL]...")
+@click.argument("numbers", nargs=-1, type=Whole(0), metavar="[TRIAL]...")
 @endpoint_option
 @click.pass_obj
 def stop_trials(session: Session, *, run: str, numbers: tuple[int, ...]) -> None:
