@@ -27,6 +27,7 @@ from intendant.process.subreaper import become_subreaper
 
 ENTRY = "benchmarks.launchers:settle_in"
 PRELOAD = ("intendant.governor.main", "intendant.workloads.command")
+ROOT = Path(__file__).parents[1]
 ROUNDS = 10
 
 
@@ -56,7 +57,7 @@ def _host(
 ) -> AbstractContextManager[Callable[[], float]]:
     """What measures once, in a process that has the launcher."""
     command = [sys.executable, "-m", "benchmarks.launchers", name, str(folder), str(at_once)]
-    return measuring(command)
+    return measuring(command, {"PYTHONPATH": str(ROOT)})  # for the helper, which imports the entry
 
 
 async def serve(name: LauncherName, folder: Path, at_once: int) -> None:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 
 @contextmanager
-def measuring(command: Sequence[str]) -> Iterator[Callable[[], float]]:
+def measuring(
+    command: Sequence[str], variables: Mapping[str, str] | None = None
+) -> Iterator[Callable[[], float]]:
     """Ask a program to measure once: it answers each line on its stdin with a figure."""
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env={**os.environ, **(variables or {})},
     ) as host:
         assert host.stdin is not None
         assert host.stdout is not None
