@@ -15,11 +15,14 @@ from packaging.utils import canonicalize_name
 
 from intendant.cli.main import VERBS
 from intendant.cli.serve import verb as serve
+from intendant.client.resuming import COMES_BACK_S
 from intendant.settings import NEEDS_RESTART, QueueSettings, Settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 EXAMPLE = (DEPLOY / "settings.toml").read_text(encoding="utf-8")
 UNITS = sorted((DEPLOY / "systemd").glob("*/intendant.service"))
+START_S = 2
+"""What a daemon may take to serve, of the time for which who follows its runs waits for it."""
 NO_DEFAULT = {
     "slots", "queues", "on_end", "server_key_file", "authorized_keys",
     "endpoint", "key_file", "server_key",
@@ -85,6 +88,16 @@ def test_a_unit_keeps_the_daemon_alive_and_leaves_its_runs_alone(unit: Path) -> 
         "RuntimeDirectoryPreserve": "yes",
     }.items() <= found.items()  # fmt: skip
     assert found["WatchdogSec"]
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.parent.name)
+def test_a_daemon_that_fails_again_and_again_is_started_for_ever_and_never_quickly(
+    unit: Path,
+) -> None:
+    found = assignments(unit)
+
+    assert found["StartLimitIntervalSec"] == "0"
+    assert 2 <= int(found["RestartSec"]) < COMES_BACK_S - START_S
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.parent.name)
