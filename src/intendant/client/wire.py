@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 
 from intendant.errors import InvalidRequest, ProtocolError, refusal
@@ -57,8 +58,12 @@ _ENVELOPE = ("kind", "protocol_version")
 
 
 def fresh_key() -> str:
-    """A key that nobody has used: it makes sending the same request twice harmless."""
-    return os.urandom(16).hex()
+    """A key that nobody has used: it makes sending the same request twice harmless.
+
+    It begins with the time, so that new keys are neighbours in the store's index: a batch of
+    submissions writes to a page or two of it, not to one each.
+    """
+    return f"{time.time_ns():016x}{os.urandom(8).hex()}"
 
 
 def selectors(run_ids: Sequence[int]) -> list[str]:

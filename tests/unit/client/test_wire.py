@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -80,3 +81,10 @@ def test_selectors_name_exactly_the_ids_and_fit_a_message(ids: list[int]) -> Non
         for low, high in chosen.ranges:
             named.update(range(low, high + 1))
         assert named == set(ids)
+
+
+def test_fresh_keys_differ_and_begin_with_the_time() -> None:
+    before = time.time_ns()
+    keys = {wire.fresh_key() for _ in range(3)}
+    assert len(keys) == 3
+    assert all(before <= int(key[:16], 16) <= time.time_ns() for key in keys)
