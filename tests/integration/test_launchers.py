@@ -218,14 +218,17 @@ def test_one_that_is_killed_while_it_waits_is_reaped_and_missed_by_nobody(
     assert is_alive(host.launch(tmp_path / "1"))
 
 
-def test_one_that_dies_as_it_gets_its_order_is_replaced(host: Host, tmp_path: Path) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_one_that_dies_or_stands_still_as_it_gets_its_order_is_replaced(
+    host: Host, tmp_path: Path, signum: signal.Signals
+) -> None:
     waiting = host.make_ready()
     os.kill(waiting, signal.SIGSTOP)
     launched: list[int] = []
     launching = threading.Thread(target=lambda: launched.append(host.launch(tmp_path / "1")))
     launching.start()
     wait_for("it has been taken", lambda: (tmp_path / "1").exists())
-    os.kill(waiting, signal.SIGKILL)
+    os.kill(waiting, signum)
     launching.join(60)
 
     assert launched != [waiting]

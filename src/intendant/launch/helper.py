@@ -37,6 +37,8 @@ _RESTART_MAX_S = 5.0
 _STEADY_S = 10.0
 """A helper that lived this long starts the back-off anew."""
 _END_S = 1.0
+_SPARE_PATIENCE_S = 3.0
+"""How long a governor that has waited may take to settle in; then another one is born."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,10 @@ class HelperLauncher(ABC):
         )
         if (waiting := self._take_waiting(standing)) is not None:
             try:
-                return await self._told(waiting, order)
-            except LaunchFailed as error:  # it has died; or else the next one says the same
-                log.info("waiting_governor_lost", pid=waiting.pid, error=str(error))
+                async with asyncio.timeout(_SPARE_PATIENCE_S):
+                    return await self._told(waiting, order)
+            except (LaunchFailed, TimeoutError) as error:  # or else the next one says the same
+                log.info("waiting_governor_lost", pid=waiting.pid, error=str(error) or "stopped")
         return await self._told(await self._bear(standing), order)
 
     def make_ready(self, standing: dict[str, Any]) -> None:
@@ -123,7 +126,8 @@ class HelperLauncher(ABC):
             raise
 
     def _let_go(self, governor: Newborn) -> None:
-        """It ends; if it has not yet, it is reaped when it has."""
+        """It ends, having nothing to lose; if it has not yet, it is reaped when it has."""
+        send_signal(governor.pidfd.descriptor, signal.SIGKILL)
         is_reaped = governor.pidfd.reap() is not None
         governor.close()
         self._children.forget(governor.pid, is_reaped=is_reaped)
