@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import hypothesis
 import pytest
-
-from tests.helpers.machine import occupied
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,16 +50,3 @@ def pytest_xdist_auto_num_workers() -> int:
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether tests that have a long form take their time."""
     return bool(request.config.getoption("--long"))
-
-
-@pytest.fixture(autouse=True)
-def _machine(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[None]:
-    """Tests of several workers run beside each other, those marked `alone` do not."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        yield
-        return
-    alone = request.node.get_closest_marker("alone") is not None
-    with occupied(tmp_path_factory.getbasetemp().parent, alone=alone):
-        yield

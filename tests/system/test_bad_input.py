@@ -59,7 +59,6 @@ def no_format(folder: Path) -> list[str]:
     return [str(path)]
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("argv", "flags", "reason", "exit_code"),
     [

@@ -66,7 +66,6 @@ def test_e16_nobody_else_can_offer_the_daemons_services(served: Daemon) -> None:
             assert {client.status()["pid"] for _ in range(100)} == {served.pid}
 
 
-@pytest.mark.alone
 def test_e17_a_service_that_does_not_exist_is_refused_at_once(served: Daemon) -> None:
     began = time.monotonic()
 

@@ -224,7 +224,6 @@ def test_e13_each_signal_has_its_own_cause_and_exit_status(
     assert [path.name for path in daemon.runtime_dir.iterdir()] == ["daemon.lock"]
 
 
-@pytest.mark.alone
 def test_e14_an_idle_daemon_is_gone_at_once(daemon: Daemon) -> None:
     began = time.monotonic()
     daemon.stop()
@@ -233,9 +232,8 @@ def test_e14_an_idle_daemon_is_gone_at_once(daemon: Daemon) -> None:
     daemon.assert_nothing_left()
 
 
-@pytest.mark.alone
 def test_e14_a_cooperative_run_is_gone_with_the_daemon_within_a_second(daemon: Daemon) -> None:
-    run_id = daemon.submit("sleep", "600")
+    run_id = daemon.submit("sleep", "600", flags=["--grace", "5m"])
     daemon.wait_state(run_id, "running")
 
     began = time.monotonic()

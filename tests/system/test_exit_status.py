@@ -35,7 +35,6 @@ def test_a_file_that_is_not_executable_gives_126(served: Daemon) -> None:
     assert served.run("submit", "--wait", "--", "/etc/passwd").returncode == 126
 
 
-@pytest.mark.alone
 def test_a_run_past_its_time_limit_gives_124_within_a_second_and_the_grace(served: Daemon) -> None:
     began = time.monotonic()
 
@@ -47,7 +46,6 @@ def test_a_run_past_its_time_limit_gives_124_within_a_second_and_the_grace(serve
     assert (run["outcome"], run["reason"]) == ("timed_out", "time_limit: 1.00s")
 
 
-@pytest.mark.alone
 def test_a_run_that_ignores_the_end_of_its_time_is_killed_after_the_grace(served: Daemon) -> None:
     stubborn = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
 

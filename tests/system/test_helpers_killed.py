@@ -36,16 +36,18 @@ def last_ready(daemon: Daemon, helper: str) -> datetime:
     return datetime.fromisoformat(json.loads(lines[-1])["timestamp"])
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("helpers", [["broker"], ["zygote"], ["broker", "zygote"]])
 def test_e22_helpers_killed_under_load_are_back_within_2_s_and_harm_no_run(
     folders: Daemon, witness: Witness, helpers: list[str]
 ) -> None:
-    folders.start("--slots", "8")
-    ids = folders.submit_scripts(f"{witness.says('start')}; {witness.says('end')}", times=120)
+    config = folders.home / "settings.toml"
+    config.write_text("slots = 8\nheartbeat_s = 20\n")  # silence is noticed later
+    folders.start("--config", str(config))
+    script = f"{witness.says('start')}; sleep 0.2; {witness.says('end')}"
+    ids = folders.submit_scripts(script, times=60)
     waiting = folders.popen("wait", "all")
     for times, helper in enumerate(helpers, start=1):
-        witness.wait_said("start", times=20 * times)
+        witness.wait_said("start", times=12 * times)
         old = folders.status()[helper]["pid"]
         killed_at = datetime.now(UTC)
         os.kill(old, signal.SIGKILL)

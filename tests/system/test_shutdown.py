@@ -15,7 +15,7 @@ from tests.helpers.witness import Gate, Witness
 
 MANY = 20
 GRACE_S = 300.0
-"""Of runs that ignore SIGTERM, where nobody is to wait for it."""
+"""Of runs where nobody is to wait for it."""
 PROMPT_S = 30.0
 """At once, as slow machines go."""
 
@@ -28,12 +28,11 @@ def witness(folders: Daemon) -> Witness:
 # --- stop ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone
 def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", str(MANY))
-    ids = folders.submit_scripts(witness.cooperative(), times=MANY + 5)
+    ids = folders.submit_scripts(witness.cooperative(), times=MANY + 5, grace_s=GRACE_S)
     pids = witness.wait_started(MANY)
     for run_id in ids[:MANY]:
         folders.wait_state(run_id, "running")
@@ -49,7 +48,6 @@ def test_sigterm_ends_twenty_cooperative_runs_in_parallel_and_keeps_the_queue(
     assert len(witness.lines("start")) == MANY
 
 
-@pytest.mark.alone
 def test_e13_a_second_sigterm_kills_every_run_and_the_helpers_at_once(
     folders: Daemon, witness: Witness
 ) -> None:
