@@ -50,10 +50,10 @@ def flaky(path):
 
 
 @pytest.fixture
-def lab(daemon: Daemon) -> Daemon:
+def lab(served: Daemon) -> Daemon:
     """A running daemon, and the functions above in its home."""
-    (daemon.home / "lab.py").write_text(LAB)
-    return daemon
+    (served.home / "lab.py").write_text(LAB)
+    return served
 
 
 def steps(daemon: Daemon, run_id: int) -> list[str]:
@@ -64,6 +64,7 @@ def steps(daemon: Daemon, run_id: int) -> list[str]:
 def started(client: Client, daemon: Daemon, name: str, **said: float) -> Run:
     """A run of one of the functions that make a file when they begin, once it did."""
     path = daemon.home / f"{name}.begun"
+    path.unlink(missing_ok=True)
     run = client.submit(Call(f"lab:{name}", args=[str(path)], cwd=daemon.home, **said))  # type: ignore[arg-type]  # graces alone
     wait_for(f"{name} begins", path.exists)
     return run
@@ -80,8 +81,10 @@ def test_a_run_file_can_hold_calls(lab: Daemon) -> None:
         '[[runs]]\nname = "a"\ncall = "lab:later"\nargs = [5]\n'
         '[[runs]]\nafter = ["a"]\ncall = "lab:add"\nmap = [[1], [2]]\nprocesses = 2\n'
     )
-    assert lab.run("submit", "two.toml", "--wait").returncode == 0
-    assert [lab.run("result", str(run_id)).stdout for run_id in (1, 2)] == ["5\n", "[2, 3]\n"]
+    done = lab.run("submit", "two.toml", "--wait")
+    assert done.returncode == 0
+    found = [lab.run("result", run_id).stdout for run_id in done.stdout.split()]
+    assert found == ["5\n", "[2, 3]\n"]
 
 
 @pytest.mark.parametrize(
@@ -107,8 +110,9 @@ def test_a_failure_ends_as_what_it_is(
 
 
 def test_a_traceback_is_on_stderr_and_an_exception_exits_with_1(lab: Daemon) -> None:
-    assert lab.run("submit", "lab:boom", "--wait").returncode == 1
-    assert "ValueError: on fire" in lab.run("logs", "--stderr", "1").stdout
+    done = lab.run("submit", "lab:boom", "--wait")
+    assert done.returncode == 1
+    assert "ValueError: on fire" in lab.run("logs", "--stderr", done.stdout.strip()).stdout
 
 
 def test_a_hundred_megabytes_of_prints_are_all_there(lab: Daemon) -> None:
@@ -172,13 +176,14 @@ def test_a_call_is_tried_again_and_gives_the_last_result(lab: Daemon) -> None:
 def test_a_run_that_has_not_ended_has_no_result(lab: Daemon) -> None:
     with lab.client() as client:
         run = client.submit(Call("lab:add", args=[1]), hold=True)
-        with pytest.raises(InvalidRequest, match="run 1 is held"):
+        with pytest.raises(InvalidRequest, match=f"run {run.id} is held"):
             client.result(run.id)
+        run.cancel()
 
 
 def test_a_command_has_no_result_to_print(lab: Daemon) -> None:
-    lab.run("submit", "--wait", "--", "true")
-    done = lab.run("result", "1")
+    run_id = lab.run("submit", "--wait", "--", "true").stdout.strip()
+    done = lab.run("result", run_id)
     assert (done.returncode, done.stdout) == (1, "")
     assert "left no result" in done.stderr
 
@@ -190,14 +195,14 @@ def test_a_pickle_is_opened_by_the_run_alone(lab: Daemon) -> None:
         run = client.submit(Call(_leave_a_canary, args=[str(witness), _Canary(str(witness))]))
         run.wait(timeout_s=60)
         client.show(run.id)
-        client.retry(run.id)
-        client.wait("all", timeout_s=60)
+        [again] = client.retry(run.id)
+        again.wait(timeout_s=60)
         with pytest.raises(InvalidRequest, match="only the program opens"):
             client.run(run.id).result(timeout_s=60)
     for verb in ("show", "logs", "events"):
-        lab.run(verb, "1")
-    assert lab.run("result", "1").returncode == 1
-    assert lab.run("result", "1", "-o", "saved").returncode == 0
+        lab.run(verb, str(run.id))
+    assert lab.run("result", str(run.id)).returncode == 1
+    assert lab.run("result", str(run.id), "-o", "saved").returncode == 0
     assert witness.read_text().split() == ["callee", "callee"], "the run, and its retry"
 
 

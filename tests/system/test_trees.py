@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import unruly
-from tests.helpers.daemon import Daemon
+from tests.helpers.daemon import Daemon, daemon_folders
 from tests.helpers.ground_truth import event_names, is_alive, processes_with, run_rows
 from tests.helpers.trees import METHODS
 from tests.helpers.waiting import wait_for
@@ -40,8 +40,16 @@ def marker() -> Iterator[str]:
 
 
 @pytest.fixture
-def witness(folders: Daemon) -> Witness:
-    return Witness(folders.home / "witness")
+def witness(tmp_path: Path) -> Witness:
+    return Witness(tmp_path / "witness")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def keeping(request: pytest.FixtureRequest) -> Iterator[Daemon]:
+    """A daemon for each way to keep trees together, for all tests that leave it as it was."""
+    with daemon_folders() as daemon:
+        start_with(daemon, request.param)
+        yield daemon
 
 
 def start_with(daemon: Daemon, method: str) -> None:
@@ -54,7 +62,7 @@ def start_with(daemon: Daemon, method: str) -> None:
 
 def submit_unruly(daemon: Daemon, kind: str, marker: str, *, grace_s: float = 0.3) -> int:
     """An unruly workload that is ready; its run's id."""
-    ready = daemon.home / "ready"
+    ready = daemon.home / f"ready-{marker}"
     argv = [sys.executable, "-S", "-E", unruly.__file__, kind, marker, str(ready)]
     with daemon.client() as client:
         run = client.submit(argv, grace_s=grace_s)
@@ -70,28 +78,20 @@ def ended(daemon: Daemon, run_id: int, **expected: Any) -> None:
     assert {name: row[name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_cancelled_run_leaves_nothing(
-    folders: Daemon, method: str, kind: str, marker: str
-) -> None:
-    start_with(folders, method)
-    run_id = submit_unruly(folders, kind, marker)
+def test_a_cancelled_run_leaves_nothing(keeping: Daemon, kind: str, marker: str) -> None:
+    run_id = submit_unruly(keeping, kind, marker)
     wait_for("it has a tree", lambda: len(processes_with(marker)) > 1)
-    assert folders.run("cancel", str(run_id)).returncode == 0
-    ended(folders, run_id, outcome="cancelled")
+    assert keeping.run("cancel", str(run_id)).returncode == 0
+    ended(keeping, run_id, outcome="cancelled")
     assert not processes_with(marker)
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_death_of_the_governor_leaves_nothing(
-    folders: Daemon, method: str, kind: str, marker: str
-) -> None:
-    start_with(folders, method)
-    run_id = submit_unruly(folders, kind, marker)
-    os.kill(folders.claim(run_id)["pid"], signal.SIGKILL)
-    ended(folders, run_id, outcome="interrupted", reason="governor_lost")
+def test_the_death_of_the_governor_leaves_nothing(keeping: Daemon, kind: str, marker: str) -> None:
+    run_id = submit_unruly(keeping, kind, marker)
+    os.kill(keeping.claim(run_id)["pid"], signal.SIGKILL)
+    ended(keeping, run_id, outcome="interrupted", reason="governor_lost")
     assert not processes_with(marker)
 
 
@@ -111,17 +111,15 @@ def test_the_death_of_one_governor_harms_no_other_run(
             ended(folders, other, exit_code=3)
 
 
-@pytest.mark.parametrize("method", METHODS)
 def test_a_daemon_that_the_workload_left_gets_sigterm_a_grace_and_sigkill(
-    folders: Daemon, method: str, marker: str
+    keeping: Daemon, marker: str
 ) -> None:
-    start_with(folders, method)
     began = time.monotonic()
-    run_id = submit_leaving(folders, marker, grace_s=1.0)
-    ended(folders, run_id, outcome="succeeded", exit_code=0)
+    run_id = submit_leaving(keeping, marker, grace_s=1.0)
+    ended(keeping, run_id, outcome="succeeded", exit_code=0)
     assert time.monotonic() - began >= 1.0
     assert not processes_with(marker)
-    notes = [name for name in event_names(folders.state_dir, run_id) if name in NOTES]
+    notes = [name for name in event_names(keeping.state_dir, run_id) if name in NOTES]
     assert notes == NOTES
 
 
@@ -130,7 +128,7 @@ NOTES = ["term_sent", "grace_expired", "tree_killed"]
 
 def submit_leaving(daemon: Daemon, marker: str, *, grace_s: float) -> int:
     """A workload that ends well and leaves a daemon that ignores SIGTERM."""
-    ready = daemon.home / "ready"
+    ready = daemon.home / f"ready-{marker}"
     kind = "leaves_a_daemon_and_ends"
     argv = [sys.executable, "-S", "-E", unruly.__file__, kind, marker, str(ready)]
     with daemon.client() as client:
@@ -180,10 +178,10 @@ def test_with_a_cgroup_even_what_left_the_session_of_a_lost_adopted_governor_is_
 # --- cancel, in each state -----------------------------------------------------------------------
 
 
-def test_a_held_run_is_cancelled_and_never_starts(daemon: Daemon, witness: Witness) -> None:
-    run_id = daemon.submit("sh", "-c", witness.says("start"), flags=["--hold"])
-    assert daemon.run("cancel", str(run_id)).returncode == 0
-    ended(daemon, run_id, outcome="cancelled", attempt=0)
+def test_a_held_run_is_cancelled_and_never_starts(served: Daemon, witness: Witness) -> None:
+    run_id = served.submit("sh", "-c", witness.says("start"), flags=["--hold"])
+    assert served.run("cancel", str(run_id)).returncode == 0
+    ended(served, run_id, outcome="cancelled", attempt=0)
     assert not witness.lines()
 
 
@@ -215,37 +213,37 @@ def test_a_starting_run_is_cancelled_and_never_starts(daemon: Daemon, witness: W
 
 
 def test_a_cancel_of_a_stopping_run_changes_nothing_but_its_haste(
-    daemon: Daemon, witness: Witness
+    served: Daemon, witness: Witness
 ) -> None:
-    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=300.0)
+    [run_id] = served.submit_scripts(witness.stubborn(), grace_s=300.0)
     [pid] = witness.wait_started()
-    daemon.wait_state(run_id, "running")
-    assert daemon.run("cancel", str(run_id), "--reason", "first").returncode == 0
-    assert daemon.run("cancel", str(run_id), "--reason", "second").returncode == 0
+    served.wait_state(run_id, "running")
+    assert served.run("cancel", str(run_id), "--reason", "first").returncode == 0
+    assert served.run("cancel", str(run_id), "--reason", "second").returncode == 0
     assert is_alive(pid)
-    assert daemon.run("cancel", str(run_id), "--now").returncode == 0
+    assert served.run("cancel", str(run_id), "--now").returncode == 0
     wait_for("the workload is gone", lambda: not is_alive(pid))
-    ended(daemon, run_id, outcome="cancelled")
-    assert run_rows(daemon.state_dir)[run_id]["reason"].endswith(": first")
+    ended(served, run_id, outcome="cancelled")
+    assert run_rows(served.state_dir)[run_id]["reason"].endswith(": first")
 
 
-def test_a_cancel_of_an_ended_run_changes_nothing(daemon: Daemon) -> None:
-    run_id = daemon.submit("sh", "-c", "exit 3")
-    daemon.wait_state(run_id, "ended")
-    before = run_rows(daemon.state_dir)[run_id]
-    daemon.run("cancel", str(run_id))
-    assert run_rows(daemon.state_dir)[run_id] == before
+def test_a_cancel_of_an_ended_run_changes_nothing(served: Daemon) -> None:
+    run_id = served.submit("sh", "-c", "exit 3")
+    served.wait_state(run_id, "ended")
+    before = run_rows(served.state_dir)[run_id]
+    served.run("cancel", str(run_id))
+    assert run_rows(served.state_dir)[run_id] == before
 
 
-def test_cancel_now_does_not_wait_for_a_stopped_governor(daemon: Daemon, witness: Witness) -> None:
-    [run_id] = daemon.submit_scripts(witness.stubborn(), grace_s=300.0)
+def test_cancel_now_does_not_wait_for_a_stopped_governor(served: Daemon, witness: Witness) -> None:
+    [run_id] = served.submit_scripts(witness.stubborn(), grace_s=300.0)
     [pid] = witness.wait_started()
-    daemon.wait_state(run_id, "running")
-    os.kill(daemon.claim(run_id)["pid"], signal.SIGSTOP)
-    assert daemon.run("cancel", str(run_id)).returncode == 0
-    assert daemon.run("cancel", str(run_id), "--now").returncode == 0
+    served.wait_state(run_id, "running")
+    os.kill(served.claim(run_id)["pid"], signal.SIGSTOP)
+    assert served.run("cancel", str(run_id)).returncode == 0
+    assert served.run("cancel", str(run_id), "--now").returncode == 0
     wait_for("the workload is gone", lambda: not is_alive(pid))
-    ended(daemon, run_id, outcome="cancelled")
+    ended(served, run_id, outcome="cancelled")
 
 
 def test_twenty_runs_that_ignore_sigterm_are_cancelled_in_one_grace(
