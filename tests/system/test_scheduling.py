@@ -16,29 +16,30 @@ from tests.helpers.daemon import Daemon
 from tests.helpers.waiting import wait_for
 
 
-def test_e1_runs_of_one_priority_start_in_the_order_of_their_submission(daemon: Daemon) -> None:
-    ids = submit_to_one_slot(daemon, [{} for _ in range(12)])
+def test_e1_runs_of_one_priority_start_in_the_order_of_their_submission(served: Daemon) -> None:
+    ids = submit_to_one_slot(served, "fifo", [{} for _ in range(12)])
 
-    assert granted(daemon.events()) == ids
+    assert granted(served.events(*ids)) == ids
 
 
-def test_e1_a_higher_priority_starts_first_then_the_older(daemon: Daemon) -> None:
+def test_e1_a_higher_priority_starts_first_then_the_older(served: Daemon) -> None:
     priorities = [0, 5, -3, 5, 0, 9, -3, 0]
 
-    ids = submit_to_one_slot(daemon, [{"priority": priority} for priority in priorities])
+    ids = submit_to_one_slot(served, "best", [{"priority": priority} for priority in priorities])
 
     best_first = sorted(zip(priorities, ids, strict=True), key=lambda pair: (-pair[0], pair[1]))
-    assert granted(daemon.events()) == [run_id for _, run_id in best_first]
+    assert granted(served.events(*ids)) == [run_id for _, run_id in best_first]
 
 
-def test_e1_one_request_takes_several_runs_or_none(daemon: Daemon) -> None:
-    with daemon.client() as client:
+def test_e1_one_request_takes_several_runs_or_none(served: Daemon) -> None:
+    with served.client() as client:
+        before = client.runs(limit=None)
         with pytest.raises(QueueNotFound, match="nowhere"):
             client.submit_all([a_spec("true"), {**a_spec("true"), "queue": "nowhere"}])
-        assert client.runs() == []
-        runs = client.submit_all([a_spec("true"), a_spec("true"), a_spec("true")])
+        assert len(client.runs(limit=None)) == len(before)
+        first, *others = client.submit_all([a_spec("true"), a_spec("true"), a_spec("true")])
 
-    assert [run.id for run in runs] == [1, 2, 3]
+    assert [run.id for run in others] == [first.id + 1, first.id + 2]
 
 
 def test_e2_no_more_runs_live_at_once_than_there_are_slots(folders: Daemon) -> None:
@@ -95,52 +96,56 @@ def test_e9_a_start_takes_milliseconds(folders: Daemon) -> None:
     assert took_s[len(took_s) // 2] < 2.0
 
 
-def test_a_queue_has_its_own_slots_below_those_of_the_daemon(daemon: Daemon) -> None:
-    daemon.run("queue", "set", "narrow", "--slots", "1")
-    with daemon.client() as client:
+def test_a_queue_has_its_own_slots_below_those_of_the_daemon(served: Daemon) -> None:
+    served.run("queue", "set", "narrow", "--slots", "1")
+    with served.client() as client:
         narrow = client.submit_all([a_spec("sleep", "0.2") | {"queue": "narrow"}] * 4)
         wide = client.submit_all([a_spec("sleep", "0.2")] * 6)
         client.wait([run.id for run in [*narrow, *wide]])
+        waited = [client.runs(selection=[run.id for run in runs]) for runs in (narrow, wide)]
 
-    assert most_at_once(daemon.json("ls", "-q", "narrow")) == 1
-    assert most_at_once(daemon.json("ls", "-q", "default")) <= 4
-    assert most_at_once(daemon.json("ls")) <= 4
-
-
-def test_a_paused_queue_starts_nothing_until_it_is_resumed(daemon: Daemon) -> None:
-    daemon.run("queue", "pause", "default")
-    daemon.run("queue", "set", "other", "--slots", "1")
-    waits = daemon.submit("true")
-
-    passes = daemon.submit("true", flags=["-q", "other"])
-    daemon.wait_state(passes, "ended")
-
-    assert daemon.show(waits)["state"] == "queued"
-    daemon.run("queue", "resume", "default")
-    assert daemon.wait_state(waits, "ended")["outcome"] == "succeeded"
+    assert most_at_once(waited[0]) == 1
+    assert most_at_once(waited[1]) <= 4
+    assert most_at_once(waited[0] + waited[1]) <= 4
 
 
-def test_pausing_a_queue_leaves_what_runs_alone(daemon: Daemon) -> None:
-    run_id = daemon.submit("sh", "-c", "until test -e go; do sleep 0.05; done")
-    daemon.wait_state(run_id, "running")
+def test_a_paused_queue_starts_nothing_until_it_is_resumed(served: Daemon) -> None:
+    served.run("queue", "pause", "default")
+    served.run("queue", "set", "other", "--slots", "1")
+    waits = served.submit("true")
 
-    daemon.run("queue", "pause", "default")
-    (daemon.home / "go").touch()
+    passes = served.submit("true", flags=["-q", "other"])
+    served.wait_state(passes, "ended")
 
-    assert daemon.wait_state(run_id, "ended")["outcome"] == "succeeded"
+    assert served.show(waits)["state"] == "queued"
+    served.run("queue", "resume", "default")
+    assert served.wait_state(waits, "ended")["outcome"] == "succeeded"
 
 
-def test_fewer_slots_end_nothing_and_more_are_used_at_once(daemon: Daemon) -> None:
-    daemon.run("queue", "set", "default", "--slots", "2")
-    ids = [daemon.submit("sleep", "600") for _ in range(4)]
-    wait_for("two run", lambda: states(daemon, ids).count("running") == 2)
+def test_pausing_a_queue_leaves_what_runs_alone(served: Daemon) -> None:
+    run_id = served.submit("sh", "-c", "until test -e go; do sleep 0.05; done")
+    served.wait_state(run_id, "running")
 
-    daemon.run("queue", "set", "default", "--slots", "1")
-    assert states(daemon, ids).count("running") == 2
+    served.run("queue", "pause", "default")
+    (served.home / "go").touch()
 
-    daemon.run("queue", "set", "default", "--slots", "4")
-    wait_for("four run", lambda: states(daemon, ids).count("running") == 4)
-    daemon.run("cancel", "all")
+    assert served.wait_state(run_id, "ended")["outcome"] == "succeeded"
+    served.run("queue", "resume", "default")
+
+
+def test_fewer_slots_end_nothing_and_more_are_used_at_once(served: Daemon) -> None:
+    served.run("queue", "set", "some", "--slots", "2")
+    ids = [served.submit("sleep", "600", flags=["-q", "some"]) for _ in range(4)]
+    wait_for("two run", lambda: states(served, ids).count("running") == 2)
+
+    served.run("queue", "set", "some", "--slots", "1")
+    assert states(served, ids).count("running") == 2
+
+    served.run("queue", "set", "some", "--slots", "4")
+    wait_for("four run", lambda: states(served, ids).count("running") == 4)
+    served.run("cancel", "all")
+    for run_id in ids:
+        served.wait_state(run_id, "ended")
 
 
 def test_pause_and_slots_are_still_there_after_a_restart(daemon: Daemon) -> None:
@@ -171,12 +176,12 @@ def test_e5_what_is_queued_is_still_there_after_a_restart_in_the_same_order(
 
 
 def test_the_same_key_gives_the_same_run_and_another_spec_with_it_is_refused(
-    daemon: Daemon,
+    served: Daemon,
 ) -> None:
-    first = daemon.submit("true", flags=["--key", "nightly"])
+    first = served.submit("true", flags=["--key", "nightly"])
 
-    again = daemon.submit("true", flags=["--key", "nightly"])
-    other = daemon.run("submit", "--key", "nightly", "--json", "--", "false")
+    again = served.submit("true", flags=["--key", "nightly"])
+    other = served.run("submit", "--key", "nightly", "--json", "--", "false")
 
     assert again == first
     assert other.returncode == 1
@@ -192,8 +197,8 @@ def test_a_held_run_takes_no_slot(folders: Daemon) -> None:
     assert folders.show(held)["state"] == "held"
 
 
-def test_a_run_that_fails_is_tried_again_as_often_as_it_may_be(daemon: Daemon) -> None:
-    (daemon.home / "retry.json").write_text(
+def test_a_run_that_fails_is_tried_again_as_often_as_it_may_be(served: Daemon) -> None:
+    (served.home / "retry.json").write_text(
         json.dumps(
             {
                 "argv": ["sh", "-c", "echo attempt $INTENDANT_ATTEMPT; exit 3"],
@@ -202,15 +207,16 @@ def test_a_run_that_fails_is_tried_again_as_often_as_it_may_be(daemon: Daemon) -
         )
     )
 
-    done = daemon.run("submit", "retry.json", "--wait")
+    done = served.run("submit", "retry.json", "--wait")
 
     assert done.returncode == 3
-    assert daemon.show(1)["attempt"] == 3
-    assert [event.event for event in daemon.events(1)].count("retry_granted") == 2
+    run_id = int(done.stdout)
+    assert served.show(run_id)["attempt"] == 3
+    assert [event.event for event in served.events(run_id)].count("retry_granted") == 2
 
 
-def test_e20_each_attempt_keeps_its_own_output(daemon: Daemon) -> None:
-    (daemon.home / "retry.json").write_text(
+def test_e20_each_attempt_keeps_its_own_output(served: Daemon) -> None:
+    (served.home / "retry.json").write_text(
         json.dumps(
             {
                 "argv": ["sh", "-c", "echo out $INTENDANT_ATTEMPT; echo err >&2; exit 3"],
@@ -218,13 +224,13 @@ def test_e20_each_attempt_keeps_its_own_output(daemon: Daemon) -> None:
             }
         )
     )
-    daemon.run("submit", "retry.json", "--wait")
+    run_id = served.run("submit", "retry.json", "--wait").stdout.strip()
 
-    said = [daemon.run("logs", "1", "--attempt", str(attempt)).stdout for attempt in (1, 2)]
+    said = [served.run("logs", run_id, "--attempt", str(attempt)).stdout for attempt in (1, 2)]
 
     assert said == ["out 1\n", "out 2\n"]
-    assert daemon.run("logs", "1").stdout == "out 2\n"
-    assert daemon.run("logs", "1", "--stderr", "--attempt", "1").stdout == "err\n"
+    assert served.run("logs", run_id).stdout == "out 2\n"
+    assert served.run("logs", run_id, "--stderr", "--attempt", "1").stdout == "err\n"
 
 
 @pytest.mark.parametrize("policy", ["--drain", "--leave"])
@@ -243,13 +249,13 @@ def test_e11_a_shutdown_that_spares_the_runs_keeps_the_queue(daemon: Daemon, pol
     assert daemon.show(queued)["state"] == "queued"
 
 
-def submit_to_one_slot(daemon: Daemon, runs: list[dict[str, Any]]) -> list[int]:
-    """Submit, one by one, to a paused queue of one slot; then see them all through."""
-    daemon.run("queue", "set", "default", "--slots", "1")
-    daemon.run("queue", "pause", "default")
+def submit_to_one_slot(daemon: Daemon, queue: str, runs: list[dict[str, Any]]) -> list[int]:
+    """Submit, one by one, to a new paused queue of one slot; then see them all through."""
     with daemon.client() as client:
-        ids = [client.submit(["true"], **options).id for options in runs]
-        client.queue_resume("default")
+        client.queue_set(queue, slots=1)
+        client.queue_pause(queue)
+        ids = [client.submit(["true"], queue=queue, **options).id for options in runs]
+        client.queue_resume(queue)
         client.wait(ids)
     return ids
 
