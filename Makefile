@@ -45,7 +45,8 @@ test: $(SETUP)
 	$(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 chaos: $(SETUP)
-	$(BIN)/pytest --long --timeout 7200 tests/faults tests/system/test_futures.py
+	$(BIN)/pytest --long --timeout 7200 tests/faults \
+	  $(addprefix tests/system/test_, crowd.py futures.py recovery.py shutdown.py)
 
 bench: $(SETUP)
 	$(BIN)/python -m benchmarks $(ROW)

@@ -58,7 +58,7 @@ class Submitter:
             self._unsure.append((key, argv))
             return
         try:
-            with Client(self._endpoint, timeout_s=2.0) as client:
+            with Client(self._endpoint, timeout_s=ANSWER_S) as client:
                 run_id = client.submit(argv, key=key).id
         except (IntendantError, TimeoutError):
             self._unsure.append((key, argv))

@@ -30,7 +30,7 @@ from intendant.errors import InvalidRequest, RemoteTraceback, RunFailed, Unreach
 from tests.helpers.daemon import Daemon, daemon_folders
 from tests.helpers.waiting import wait_for
 
-MANY, MANY_IN_THE_LONG_FORM = 200, 1000
+MANY, MANY_IN_THE_LONG_FORM = 60, 1000
 
 
 class Own(Exception):
