@@ -178,15 +178,14 @@ class Daemon:
         return json.loads(done.stdout)
 
     def show(self, run_id: int) -> dict[str, Any]:
-        """A run as `show --json` prints it."""
-        found: dict[str, Any] = self.json("show", str(run_id))
-        run: dict[str, Any] = found.get("run", found)
-        return run
+        """A run as `show --json` prints it; asked from here, as `answers` is."""
+        with self.client() as client:
+            return dict(client.show([run_id])["run"])
 
     def status(self) -> dict[str, Any]:
-        """The daemon as `status --json` prints it."""
-        found: dict[str, Any] = self.json("status")
-        return found
+        """The daemon as `status --json` prints it; asked from here, as `answers` is."""
+        with self.client() as client:
+            return dict(client.status())
 
     def run_count(self) -> int:
         """How many runs it knows, in whatever state."""

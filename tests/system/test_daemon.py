@@ -32,7 +32,7 @@ RUN = [
 
 
 def test_the_status_has_every_field_and_they_are_true(served: Daemon) -> None:
-    status = served.status()
+    status = served.json("status")
 
     assert status.keys() | {"protocol_version"} >= STATUS
     assert (status["pid"], status["state"], status["cause"]) == (served.pid, "running", None)

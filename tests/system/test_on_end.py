@@ -74,7 +74,7 @@ def test_the_command_gets_the_run_as_show_prints_it(served: Daemon, tmp_path: Pa
 
     found = told(tmp_path)
 
-    assert found == served.show(run_id)
+    assert found == served.json("show", str(run_id))
     assert (found["id"], found["outcome"], found["exit_code"]) == (run_id, "failed", 3)
 
 
