@@ -30,7 +30,8 @@ def unreadable(case: StoreCase, run_id: int) -> Iterator[None]:
     """Meanwhile the run is one that another version could have left."""
     connection = apsw.Connection(str(case.path))
     connection.set_busy_timeout(20_000)
-    connection.execute("DROP TRIGGER run_submission_is_final")
+    for trigger in ("run_submission_is_final", "run_ended_is_final"):
+        connection.execute(f"DROP TRIGGER {trigger}")
     [(spec,)] = connection.execute("SELECT spec FROM run WHERE id = ?", (run_id,)).fetchall()
     change = "UPDATE run SET spec = ? WHERE id = ?"
     connection.execute(change, (OF_ANOTHER_VERSION, run_id))
@@ -67,6 +68,19 @@ async def test_a_page_of_runs_lists_it_among_the_others_and_says_where_it_is_wro
     assert odd["spec"] == {"workload": {"kind": "unreadable", "problem": problem}}
     assert render.command(odd) == f"unreadable: {problem}"
     assert SECRET not in str(odd)
+
+
+async def test_it_is_not_pruned_and_keeps_no_other_run_from_it(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as attempt:
+        case = attempt.case
+        other = await case.add()
+        for run_id in (attempt.run_id, other):
+            await case.complete(run_id, Outcome.SUCCEEDED)
+        with unreadable(case, attempt.run_id):
+            ids = [attempt.run_id, other]
+            assert await case.store.prune(ids, before=case.clock(), detail={}) == [other]
+
+        assert (await case.store.run(attempt.run_id)).outcome is Outcome.SUCCEEDED
 
 
 async def test_queued_it_stays_queued_and_the_next_one_starts(tmp_path: Path) -> None:

@@ -11,15 +11,18 @@ import json
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+import structlog
 from pydantic import JsonValue
 
-from intendant.errors import RunNotFound
+from intendant.errors import RunNotFound, RunUnreadable
 from intendant.protocol.run_states import RunNote
 from intendant.protocol.selectors import Selection
 from intendant.store.base import PrunePage
 from intendant.store.cells import Cell, Execute, micros
 from intendant.store.queries import intervals
 from intendant.store.transaction import Transaction
+
+log = structlog.get_logger()
 
 PAGE = 1000
 """How many runs are looked at, and at most removed, at once: others want to write too."""
@@ -75,15 +78,24 @@ def _require_known(execute: Execute, selection: Selection, owner: str | None) ->
 def prune(
     tx: Transaction, run_ids: Sequence[int], *, before: datetime, detail: dict[str, JsonValue]
 ) -> list[int]:
-    """Remove those of the runs that may (still) go; an event for each stays."""
+    """Remove those of the runs that may (still) go; an event for each stays.
+
+    One that can't be read stays too: nothing is done with it.
+    """
     rows = tx.execute(
         f"SELECT id FROM run WHERE id IN (SELECT value FROM json_each(:ids)) AND {_MAY_GO} "  # noqa: S608
         "ORDER BY id",
         {"ids": json.dumps([*run_ids]), "before": micros(before)},
     ).fetchall()
-    gone = [run_id for (run_id,) in rows]
-    for run_id in gone:
-        tx.note(tx.run(run_id), RunNote.PRUNED, detail=detail)
+    gone = []
+    for (run_id,) in rows:
+        try:
+            row = tx.run(run_id)
+        except RunUnreadable as error:
+            log.warning("run_not_pruned", run_id=run_id, error=str(error))
+            continue
+        tx.note(row, RunNote.PRUNED, detail=detail)
+        gone.append(run_id)
     ids = json.dumps(gone)
     environments = tx.execute(
         "SELECT DISTINCT environment_id FROM secret "
