@@ -48,6 +48,7 @@ from intendant.process.tree import WorkloadTree
 from intendant.process.waits import first_of, settled
 from intendant.protocol.bulk import LARGE, uncollected_if
 from intendant.protocol.environment import decode_environment
+from intendant.protocol.fields import HANDED_ON
 from intendant.protocol.messages import (
     GOVERNOR_REQUEST,
     ErrorResponse,
@@ -164,7 +165,7 @@ class Governor:
     async def _answer_to(self, word: bytes) -> bytes:
         try:
             with uncollected_if(len(word) > LARGE):
-                message = GOVERNOR_REQUEST.validate_json(word)
+                message = GOVERNOR_REQUEST.validate_json(word, context=HANDED_ON)
         except ValidationError:  # its words repeat what was found, which may be a run's secrets
             log.warning("request_invalid", request=_kind(word), bytes=len(word))
             return encode(ErrorResponse(code="invalid_request", message="not a known request"))

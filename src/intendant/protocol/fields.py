@@ -43,6 +43,10 @@ NEW = {"is_new": True}
 """The context in which something is validated that nobody has taken yet. Only there may a version
 ask for more than an earlier one did: what is stored must stay readable."""
 
+HANDED_ON = {"is_handed_on": True}
+"""The context in which something is validated that was sound as a whole when it was taken, and
+will be looked at as a whole again by whoever carries it out."""
+
 
 class Model(BaseModel):
     """What every model on the wire has in common: immutable, closed, explicit.

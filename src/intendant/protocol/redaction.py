@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from intendant.protocol.specs import RunSpec, Submission
+if TYPE_CHECKING:
+    from intendant.protocol.specs import RunSpec, Submission
 
 HIDDEN = "***"
 
@@ -76,7 +77,7 @@ def _changed(spec: RunSpec, change: Callable[[dict[str, Any]], None]) -> RunSpec
         return spec
     for table in tables:
         change(table)
-    return RunSpec.model_validate(found)
+    return spec.model_validate(found)
 
 
 def _tables(value: object) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ _VERSION = "1"
 _NOT_ASKED = {"name", "cache", "cache_files", "reload", "priority", "queue", "execution", "retry"}
 """Fields of a step that have no part in its result, or one of their own in the key."""
 
+_NOT_IN_FINGERPRINT = {"cache", "reload"}
+
 Code = Mapping[str, str]
 """What the code of a step consists of: files, each with its SHA-256; the version of Python."""
 
@@ -41,10 +43,12 @@ def fingerprints(pipeline: PipelineSpec) -> dict[str, str]:
 
 def _fingerprint(step: StepSpec, parameters: Mapping[str, object]) -> str:
     """A digest of the step and of the pipeline's parameters that it refers to."""
-    text = step.model_dump_json(exclude_defaults=True, exclude={"cache", "reload"})
+    left_out = _NOT_IN_FINGERPRINT if step.cache or step.reload else None  # to say so takes time
+    text = step.model_dump_json(exclude_defaults=True, exclude=left_out)
     digest = hashlib.sha256(text.encode())
-    for name, value in _meant(step, parameters).items():
-        digest.update(f"\0{name}={value!r}".encode())
+    if "${" in text:
+        for name, value in _meant(step, parameters).items():
+            digest.update(f"\0{name}={value!r}".encode())
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from intendant.process.title import set_title
+from intendant.protocol.building import without_plugins
 from intendant.protocol.bulk import uncollected
 from intendant.workloads.asking import ASKED
 from intendant.workloads.calling import opened_call
@@ -40,7 +41,8 @@ def main(order_fd: int, report_fd: int, life_fd: int) -> int:
     others += [partial(opened_call, call) for call in calls.values()]
     _, zygote = fork_zygote(title, serve, Preload(_modules(order["spec"]), others))
     set_title(f"intendant: pipeline {order['label']}")
-    from intendant.workloads.pipeline.conduct import conduct
+    with uncollected(), without_plugins():
+        from intendant.workloads.pipeline.conduct import conduct
 
     try:
         with zygote:
