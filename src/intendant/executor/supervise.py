@@ -43,7 +43,7 @@ from intendant.process.identity import send_signal, start_time
 from intendant.process.line import Line, Reply
 from intendant.process.pidfd import Pidfd
 from intendant.process.waits import first_of
-from intendant.protocol.bulk import uncollected_if
+from intendant.protocol.bulk import uncollected
 from intendant.protocol.environment import encode_environment
 from intendant.protocol.messages import (
     RESPONSE,
@@ -55,12 +55,14 @@ from intendant.protocol.messages import (
     RunStartRequest,
     RunStartResponse,
     encode,
+    encode_start,
 )
 from intendant.protocol.order import Standing, governor_service
 from intendant.protocol.records import ClaimRecord, ExitRecord, TombstoneRecord
 from intendant.protocol.run_states import Outcome, RunNote
 from intendant.protocol.specs import RunSpec, Secrets
 from intendant.store.base import Grant, LiveAttempt
+from intendant.store.rows import known_text
 from intendant.store.spool import DamagedClaim
 
 log = structlog.get_logger()
@@ -463,8 +465,7 @@ class Supervision:
 
         Asked again while the bus can't bring one. Bound it outside.
         """
-        with uncollected_if(_is_large(request)):
-            word = encode(request)
+        word = _encoded(request)
         asked = type(request).__name__
         if watched.line is not None:
             answer = await watched.line.ask(word)
@@ -589,8 +590,14 @@ def _this_process() -> tuple[int, int]:
     return os.getpid(), start_time(os.getpid()) or 0
 
 
-def _is_large(request: Message) -> bool:
-    return isinstance(request, RunStartRequest) and request.spec.kind == "pipeline"
+def _encoded(request: Message) -> bytes:
+    """The request as it travels; a large spec has been made a text of once, for the store."""
+    if not (isinstance(request, RunStartRequest) and request.spec.kind == "pipeline"):
+        return encode(request)
+    if (text := known_text(request.spec)) is not None:
+        return encode_start(request, text)
+    with uncollected():
+        return encode(request)
 
 
 def _complete(found: Secrets) -> Secrets:

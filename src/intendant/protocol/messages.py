@@ -697,6 +697,13 @@ def encode(message: Message) -> bytes:
     return always if others == b"{}" else always[:-1] + b"," + others[1:]
 
 
+def encode_start(request: RunStartRequest, spec: str) -> bytes:
+    """The same for a start request whose spec is at hand as JSON without defaults."""
+    always = _always(*(getattr(request, name) for name in _ALWAYS))
+    others = request.model_dump_json(exclude={*_EXCLUDED, "spec"}, exclude_defaults=True).encode()
+    return b"".join((always[:-1], b',"spec":', spec.encode(), b",", others[1:]))
+
+
 _ALWAYS = ("kind", "protocol_version")
 _EXCLUDED = set(_ALWAYS)
 

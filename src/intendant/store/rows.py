@@ -147,6 +147,12 @@ def keep_spec(text: str, spec: RunSpec) -> None:
             del _LARGE[next(iter(_LARGE))]
 
 
+def known_text(spec: RunSpec) -> str | None:
+    """The text of a large spec that is at hand."""
+    with _large_lock:
+        return next((text for text, known in _LARGE.items() if known is spec), None)
+
+
 _READ: dict[str, Callable[[Any], object]] = {
     "state": RunState,
     "outcome": _outcome,
