@@ -22,6 +22,7 @@ from intendant.protocol.messages import (
     RunSubmitRequest,
     StatusRequest,
     encode,
+    encode_start,
 )
 from intendant.protocol.records import ExitRecord
 from intendant.protocol.run_states import Outcome
@@ -103,6 +104,16 @@ def test_a_message_arrives_as_it_was_sent() -> None:
     )
 
     assert EXECUTOR_REQUEST.validate_json(encode(sent)) == sent
+
+
+def test_a_start_request_is_the_same_with_a_spec_that_is_at_hand_as_text() -> None:
+    secrets = Secrets(env={"TOKEN": "none"})
+    sent = RunStartRequest(run_id=17, attempt=2, spec=SPEC, secrets=secrets)
+
+    word = encode_start(sent, SPEC.model_dump_json(exclude_defaults=True))
+
+    assert json.loads(word) == json.loads(encode(sent))
+    assert GOVERNOR_REQUEST.validate_json(word) == sent
 
 
 @pytest.mark.parametrize(

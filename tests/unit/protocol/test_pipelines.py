@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from intendant.errors import SettingsError
+from intendant.protocol.fields import HANDED_ON
 from intendant.protocol.pipelines import (
     BaseSpec,
     ContinueOrder,
@@ -78,6 +79,14 @@ def test_clearml_c13_the_stored_pipeline_is_the_whole_of_it_and_what_is_edited_c
     assert edited.parameters == {"top": 2}
     assert edited.steps[0].parameters == {"x": 5}
     assert edited.graph.parents["b"] == ("a",)
+
+
+def test_what_is_handed_on_is_looked_at_as_a_whole_by_whoever_carries_it_out() -> None:
+    step = {"name": "a", "workload": {"kind": "call", "target": "time:time"}, "after": ["b"]}
+    data = {"kind": "pipeline", "steps": [step]}
+    handed_on = PipelineSpec.model_validate(data, context=HANDED_ON)
+    with pytest.raises(ValueError, match="found 'b'"):
+        PipelineSpec.model_validate(handed_on.model_dump(mode="json"))
 
 
 def test_clearml_c16_a_pipeline_goes_to_the_queue_that_it_names() -> None:

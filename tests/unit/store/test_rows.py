@@ -10,8 +10,9 @@ from pydantic import JsonValue
 from intendant.errors import IllegalTransition, StoreError
 from intendant.protocol.records import EventRecord
 from intendant.protocol.run_states import RunEvent, RunNote, RunState
+from intendant.protocol.specs import RunSpec
 from intendant.store.cells import micros, moment
-from intendant.store.rows import detail_of, replay, replayable
+from intendant.store.rows import LARGE_SPEC, detail_of, keep_spec, known_text, replay, replayable
 
 AT = datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -142,3 +143,13 @@ def test_a_row_is_compared_by_the_digest_of_its_spec() -> None:
         "id": 1,
         "spec_sha256": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
     }
+
+
+def test_the_text_of_a_large_spec_is_at_hand_for_that_spec_alone() -> None:
+    argv = ["true", *(["x"] * LARGE_SPEC)]
+    spec, other = (
+        RunSpec.model_validate({"workload": {"kind": "command", "argv": argv}}) for _ in range(2)
+    )
+    text = spec.model_dump_json(exclude_defaults=True)
+    keep_spec(text, spec)
+    assert (known_text(spec) is text, known_text(other)) == (True, None)
