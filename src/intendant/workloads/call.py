@@ -22,7 +22,7 @@ class CallWorkload:
 
     def start(self, surroundings: Surroundings) -> int:
         """Start the interpreter."""
-        return self._interpreter.start(self._order(surroundings), self._spec, surroundings)
+        return self._interpreter.start(lambda: self._order(surroundings), self._spec, surroundings)
 
     def ask(self) -> None:
         """The callee raises `SystemExit` in its function, or cancels it."""

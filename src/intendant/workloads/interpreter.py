@@ -2,7 +2,7 @@
 
 Three descriptors tie the governor to it:
 
-    order    a file without a name: what to do; written before the interpreter starts
+    order    the reading end of a pipe: what to do, as JSON; written while the interpreter starts
     report   a file without a name: how it ended, in the program's own words
     life     the reading end of a pipe: end-of-file asks the program to end
 
@@ -16,11 +16,13 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import BinaryIO, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from intendant.process.feeding import feed
 from intendant.workloads.base import Surroundings
 from intendant.workloads.spawning import Placed, spawn
 
@@ -51,23 +53,25 @@ class Interpreter:
         self._life: int | None = None
 
     def start(
-        self, order: Mapping[str, object], spec: PlacedPython, surroundings: Surroundings
+        self,
+        order: Callable[[], Mapping[str, object]],
+        spec: PlacedPython,
+        surroundings: Surroundings,
     ) -> int:
-        """Start it; its pid. The rest is its own business."""
-        folder = surroundings.attempt_folder
-        reading_end, self._life = os.pipe()
-        self._report = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  read after the end
-        try:
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(json.dumps(order).encode())
-                file.seek(0)
-                descriptors = [file.fileno(), self._report.fileno(), reading_end]
-                python = spec.python or sys.executable
-                # -P: a file named like a module, in whatever folder it is, is none of ours.
-                argv = [python, "-P", "-m", self._module, *map(str, descriptors)]
-                return spawn(argv, spec, surroundings, pass_fds=descriptors)
-        finally:
-            os.close(reading_end)
+        """Start it; its pid. The order is made then. The rest is its own business."""
+        with ExitStack() as ends:
+            order_end, writer = os.pipe()
+            life_end, self._life = os.pipe()
+            for end in (order_end, writer, life_end):
+                ends.callback(os.close, end)
+            self._report = tempfile.TemporaryFile(dir=surroundings.attempt_folder)  # noqa: SIM115
+            descriptors = [order_end, self._report.fileno(), life_end]
+            python = spec.python or sys.executable
+            # -P: a file named like a module, in whatever folder it is, is none of ours.
+            argv = [python, "-P", "-m", self._module, *map(str, descriptors)]
+            pid = spawn(argv, spec, surroundings, pass_fds=descriptors)
+            feed(os.dup(writer), json.dumps(order()).encode())
+            return pid
 
     def ask(self) -> None:
         """Close the pipe, once: the program ends as it sees fit."""

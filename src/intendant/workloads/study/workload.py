@@ -19,14 +19,7 @@ class StudyWorkload:
 
     def start(self, surroundings: Surroundings) -> int:
         """Start the interpreter."""
-        order = {
-            "label": surroundings.label,
-            "run_folder": str(surroundings.attempt_folder.parent),
-            "attempt_folder": str(surroundings.attempt_folder),
-            "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
-            "pickle": self._pickle,
-        }
-        return self._interpreter.start(order, self._spec, surroundings)
+        return self._interpreter.start(lambda: self._order(surroundings), self._spec, surroundings)
 
     def ask(self) -> None:
         """It ends the trials that run, in order, and starts no more."""
@@ -35,3 +28,12 @@ class StudyWorkload:
     def failure(self, status: int) -> str | None:
         """Its own reason; `no_result` where it ended well without a word."""
         return self._interpreter.failure(status)
+
+    def _order(self, surroundings: Surroundings) -> dict[str, object]:
+        return {
+            "label": surroundings.label,
+            "run_folder": str(surroundings.attempt_folder.parent),
+            "attempt_folder": str(surroundings.attempt_folder),
+            "spec": self._spec.model_dump(mode="json", exclude_defaults=True),
+            "pickle": self._pickle,
+        }
