@@ -78,7 +78,7 @@ def check_free(uri: str) -> None:
 def claim_path(path: Path) -> None:
     """Make room for a socket at `path`: its folder, for its owner alone, and no dead socket in it.
 
-    libzmq would take the path even from a broker that is alive; so ask first who answers there.
+    A path can be taken even from a broker that is alive; so ask first who answers there.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_path_free(path)

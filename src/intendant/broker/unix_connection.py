@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import socket as unix
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 import structlog
 
@@ -55,22 +55,25 @@ class UnixConnection:
         """Begin to speak and to listen."""
         self._socket.setblocking(False)
         self._loop.add_reader(self._socket.fileno(), self._on_readable)
-        if self._put(zmtp.ROUTER_OPENING) is not None:
-            self.close()
+        self._put(zmtp.ROUTER_OPENING)
 
     def send(self, frames: Frames) -> Unsent | None:
-        """Send all of a message, now or later, or nothing; who is `GONE` is closed."""
-        unsent = self._put(zmtp.encode(frames))
-        if unsent is Unsent.GONE:
-            self.close()
-        return unsent
+        """Send all of a message, now or later, or nothing.
+
+        That a peer is gone is found where its last words have been read.
+        """
+        try:
+            return self._put(zmtp.encode(frames))
+        except MemoryError:  # there is no room for it now
+            return Unsent.FULL
 
     def flush(self, deadline: float) -> None:
         """Wait until what was sent has left, or for the time to be over."""
-        with suppress(OSError):
-            while self._unsent and (left_s := deadline - time.monotonic()) > 0:
-                self._socket.settimeout(left_s)
-                self._socket.sendall(self._unsent.popleft())
+        poll = select.poll()
+        poll.register(self._socket, select.POLLOUT)
+        while self._unsent and (left_s := deadline - time.monotonic()) > 0:
+            poll.poll(1000 * left_s)
+            self.send_waiting()
 
     def close(self) -> None:
         """Close the socket; nothing more is read. Idempotent."""
@@ -102,9 +105,9 @@ class UnixConnection:
             log.debug("connection_ended", account=self.peer.account, error=str(error))
             self._lose()
             return
-        if self._decoder.answers and self._answer() is Unsent.GONE:
-            self._lose()
-        elif len(messages) > PASSED_ON_AT_ONCE:
+        if self._decoder.answers:
+            self._put(self._decoder.take_answers())
+        if len(messages) > PASSED_ON_AT_ONCE:
             self._loop.remove_reader(self._socket.fileno())
             self._pass_on(messages, 0)
         elif messages:
@@ -125,10 +128,6 @@ class UnixConnection:
         """One with too many frames has none."""
         return self.peer, frames if len(frames) <= mdp.MAX_FRAMES else []
 
-    def _answer(self) -> Unsent | None:
-        answers, self._decoder.answers = self._decoder.answers, b""
-        return self._put(answers)
-
     # --- writing ---------------------------------------------------------------------------------
 
     def _put(self, data: bytes) -> Unsent | None:
@@ -142,13 +141,14 @@ class UnixConnection:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return Unsent.GONE
+            return Unsent.FULL
         if sent < len(data):
             self._unsent.append(memoryview(data)[sent:])
-            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+            self._loop.add_writer(self._socket.fileno(), self.send_waiting)
         return None
 
-    def _on_writable(self) -> None:
+    def send_waiting(self) -> None:
+        """Send of what waits what the peer takes now."""
         try:
             while self._unsent:
                 data = self._unsent[0]
@@ -160,6 +160,5 @@ class UnixConnection:
         except BlockingIOError:
             return
         except OSError:
-            self._lose()
-            return
+            self._unsent.clear()
         self._loop.remove_writer(self._socket.fileno())

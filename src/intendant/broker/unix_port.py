@@ -94,7 +94,10 @@ class UnixPort:
         self._listener.close()
         self._listener = None
         deadline = time.monotonic() + linger_s
-        for connection in [*self._connections.values()]:
+        connections = [*self._connections.values()]
+        for connection in connections:  # none waits for one that does not read
+            connection.send_waiting()
+        for connection in connections:
             connection.flush(deadline)
             connection.close()
 

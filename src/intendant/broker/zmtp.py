@@ -22,6 +22,8 @@ _MORE, _LONG, _COMMAND = 1, 2, 4
 _SHORT_BYTES = 255
 _SHORT_HEAD_BYTES, _LONG_HEAD_BYTES = 2, 9
 _PING_TTL_BYTES = 2
+_PING_CONTEXT_BYTES = 16
+"""RFC 37, section 3.4."""
 MAX_MESSAGE_BYTES = (mdp.MAX_FRAMES + 4) * mdp.MAX_FRAME_BYTES
 """A client's largest message, and what the broker puts before it."""
 _MAX_FRAMES = 100_000
@@ -71,8 +73,8 @@ class Decoder:
     def __init__(self, *, max_frame_bytes: int) -> None:
         self.is_ready = False
         """Whether the other side has said READY."""
-        self.answers = b""
-        """Commands to be sent back; who has sent them empties it."""
+        self.answers: list[bytes] = []
+        """Commands to be sent back: see `take_answers`."""
         self._max_frame_bytes = max_frame_bytes
         self._is_greeted = False
         self._unread: list[bytes] = []
@@ -91,9 +93,14 @@ class Decoder:
                 return []
             data = b"".join(self._unread)
         messages, end = self._take_apart(data, 0 if self._is_greeted else self._greet(data))
-        if self._wanted_bytes:
-            self._unread, self._unread_bytes = [data[end:]], len(data) - end
+        rest = data[end:]
+        self._unread, self._unread_bytes = [rest] if rest else [], len(rest)
         return messages
+
+    def take_answers(self) -> bytes:
+        """What is to be sent back, once."""
+        answers, self.answers = self.answers, []
+        return b"".join(answers)
 
     def _greet(self, data: bytes) -> int:
         """Check the greeting; where it ends."""
@@ -138,7 +145,9 @@ class Decoder:
         return size
 
     def _check_unfinished(self, size: int) -> None:
-        """Refuse a message that never ends; `size` bytes more were read."""
+        """Refuse a message that comes too early or never ends; `size` bytes more were read."""
+        if not self.is_ready:
+            raise ProtocolError("found a message before READY")
         self._frames_bytes += size
         if self._frames_bytes > MAX_MESSAGE_BYTES or len(self._frames) > _MAX_FRAMES:
             raise ProtocolError(f"expected a message's end after {MAX_MESSAGE_BYTES} bytes")
@@ -155,6 +164,10 @@ class Decoder:
         if name == b"READY":
             self.is_ready = True
         elif name == b"ERROR" or not self.is_ready:
-            raise ProtocolError(f"expected READY, found {body!r}")
+            raise ProtocolError(f"expected READY, found {body[:_GREETING_BYTES]!r}")
         elif name == b"PING":
-            self.answers += _command(b"PONG", body[1 + len(name) + _PING_TTL_BYTES :])
+            context = body[1 + len(name) + _PING_TTL_BYTES :]
+            if len(context) > _PING_CONTEXT_BYTES:
+                most = _PING_CONTEXT_BYTES
+                raise ProtocolError(f"expected at most {most} bytes with a PING: {len(context)}")
+            self.answers.append(_command(b"PONG", context))

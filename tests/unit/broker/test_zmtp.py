@@ -68,6 +68,9 @@ def test_a_frame_over_the_limit_is_refused_before_it_has_come() -> None:
         GREETING[:10] + b"\x01" + GREETING[11:],
         GREETING.replace(b"NULL\0", b"CURVE"),
         GREETING + encode([b"too early"]),
+        GREETING + encode([b"too early", b"though its end has not come"])[:-1],
+        OPENING + b"\x04\x18\x04PING\x00\x0a" + bytes(17),
+        OPENING + b"\x06" + (1000).to_bytes(8, "big") + b"\x04PING" + bytes(995),
         GREETING + b"\x04\x09\x05ERROR\x02no",
         GREETING + b"\x04\x00",
     ],
@@ -89,6 +92,18 @@ def test_a_message_that_does_not_end_is_refused(size: int) -> None:
         decoder.feed(piece)
 
 
+def test_what_was_read_is_not_kept() -> None:
+    decoder = ready()
+    head = encode([bytes(LIMIT)])[:9]
+
+    for data in (head, bytes(LIMIT - 1), b"\0"):
+        messages = decoder.feed(data)
+
+    assert messages == [[bytes(LIMIT)]]
+    assert not any(decoder._unread)
+    assert decoder.feed(encode([b"x"])) == [[b"x"]]
+
+
 def test_a_command_that_is_not_known_is_passed_over() -> None:
     decoder = ready()
 
@@ -99,4 +114,5 @@ def test_a_ping_has_an_answer_with_its_context() -> None:
     decoder = ready()
 
     assert list(decoder.feed(b"\x04\x09\x04PING\x00\x0aab" + encode([b"x"]))) == [[b"x"]]
-    assert decoder.answers == b"\x04\x07\x04PONGab"
+    assert decoder.take_answers() == b"\x04\x07\x04PONGab"
+    assert decoder.take_answers() == b""
