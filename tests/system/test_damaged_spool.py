@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 
 from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import is_alive
 from tests.helpers.waiting import wait_for
 
 
@@ -90,3 +91,27 @@ def test_a_run_whose_folder_vanished_is_interrupted_at_the_next_start(folders: D
     assert run["outcome"] == "interrupted"
     assert run["reason"] == "claim_missing; tree_unverified"
     assert _serves_others(folders)
+
+
+def test_an_attempt_whose_folder_can_not_be_read_at_the_start_is_judged_once_it_can(
+    daemon: Daemon,
+) -> None:
+    run_id = daemon.submit("sleep", "600")
+    daemon.wait_state(run_id, "running")
+    governor = daemon.claim(run_id)["pid"]
+    folder = daemon.attempt_folder(run_id)
+    daemon.kill()
+    elsewhere = folder.rename(daemon.home / "elsewhere")
+    folder.touch()
+
+    daemon.start("--slots", "4")
+    assert _serves_others(daemon)
+    assert "its fate can't be recorded" in daemon.run("explain", str(run_id)).stdout
+    assert daemon.show(run_id)["state"] == "running"
+
+    folder.unlink()
+    elsewhere.rename(folder)
+    wait_for("its governor is adopted", lambda: "governor_adopted" in daemon.log_text())
+    assert is_alive(governor)
+    assert daemon.run("cancel", str(run_id)).returncode == 0
+    assert daemon.wait_state(run_id, "ended")["outcome"] == "cancelled"

@@ -60,6 +60,10 @@ class Ending:
         act = partial(asyncio.to_thread, self._find, by)
         return await self._insist("fate", act, can_be_left=True)
 
+    async def look(self, *, by: str) -> Over | Claim:
+        """The same, tried once; `OSError` if the folder can't be read or written."""
+        return await asyncio.to_thread(self._find, by)
+
     async def give_up(self, *, by: str, can_be_left: bool = False) -> bool:
         """Whether the attempt is burnt now; False where a claim was first."""
         act = partial(asyncio.to_thread, self._claim_or_tombstone, by)

@@ -15,7 +15,7 @@ import structlog
 
 from intendant.errors import RunUnreadable
 from intendant.executor.desk import Desk
-from intendant.executor.ending import Claim, Ending, loss
+from intendant.executor.ending import Claim, Ending, Over, loss
 from intendant.executor.stop import stop_of
 from intendant.executor.supervise import Supervision
 from intendant.process.identity import boot_id, open_pidfd
@@ -25,6 +25,8 @@ from intendant.store.base import LiveAttempt
 from intendant.store.insist import insist
 
 log = structlog.get_logger()
+
+_BY = "recovery: not claimed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,35 @@ async def _judge(desk: Desk, live: LiveAttempt) -> Inherited | None:
 
 
 async def _inherit(desk: Desk, live: LiveAttempt) -> Inherited | None:
+    """Judge the attempt now; if its folder can't be read or written, as soon as it can.
+
+    The daemon serves meanwhile: it is one run's trouble.
+    """
+    ending, supervision = _ending(desk, live), _supervision(desk, live)
+    try:
+        found = await ending.look(by=_BY)
+    except OSError as error:
+        log.error("fate_unknown", run_id=live.run.id, attempt=live.run.attempt, error=str(error))
+        return Inherited(supervision, _judge_later(desk, live, supervision))
+    life = await _concluded(desk, live, found, supervision)
+    return None if life is None else Inherited(supervision, life)
+
+
+async def _judge_later(desk: Desk, live: LiveAttempt, supervision: Supervision) -> None:
+    found = await _ending(desk, live).find(by=_BY)
+    life = await _concluded(desk, live, found, supervision)
+    if life is not None:
+        await life
+
+
+async def _concluded(
+    desk: Desk, live: LiveAttempt, found: Over | Claim, supervision: Supervision
+) -> Coroutine[Any, Any, None] | None:
+    """Record what is over; of anything else what is to be done with it.
+
+    A governor that lives is adopted; else its slot is held until what it left is gone.
+    """
     ending = _ending(desk, live)
-    found = await ending.find(by="recovery: not claimed")
     if isinstance(found, ExitRecord | TombstoneRecord):
         await ending.conclude(found, stop_of(live), daemon_lost=True)
         return None
@@ -66,13 +95,16 @@ async def _inherit(desk: Desk, live: LiveAttempt) -> Inherited | None:
         lost = loss(stop_of(live), is_certain=True, reason=reason, daemon_lost=True)
         await ending.record(lost)
         return None
-    return _take_over(desk, live, found)
+    if isinstance(found, ClaimRecord) and (pidfd := _governor(desk, live, found)) is not None:
+        supervision.expect()
+        log.info("governor_adopted", run_id=live.run.id, attempt=live.run.attempt, pid=found.pid)
+        return supervision.adopt(live, found, pidfd)
+    return supervision.bury(live, found)
 
 
-def _take_over(desk: Desk, live: LiveAttempt, claim: Claim) -> Inherited:
-    """Adopt the governor if it lives; else its slot is held until what it left is gone."""
+def _supervision(desk: Desk, live: LiveAttempt) -> Supervision:
     run = live.run
-    supervision = Supervision(
+    return Supervision(
         desk.parts,
         run_id=run.id,
         attempt=run.attempt,
@@ -80,11 +112,6 @@ def _take_over(desk: Desk, live: LiveAttempt, claim: Claim) -> Inherited:
         holds_slot=run.spec.holds_slot,
         token_sha256=live.token_sha256,
     )
-    if isinstance(claim, ClaimRecord) and (pidfd := _governor(desk, live, claim)) is not None:
-        supervision.expect()
-        log.info("governor_adopted", run_id=run.id, attempt=run.attempt, pid=claim.pid)
-        return Inherited(supervision, supervision.adopt(live, claim, pidfd))
-    return Inherited(supervision, supervision.bury(live, claim))
 
 
 def _governor(desk: Desk, live: LiveAttempt, claim: ClaimRecord) -> Pidfd | None:
