@@ -13,7 +13,7 @@ from datetime import datetime
 
 import structlog
 
-from intendant.errors import StoreError
+from intendant.errors import RunNotFound, RunUnreadable, StoreError
 from intendant.executor.parts import Parts
 from intendant.process.crashpoints import crash_point
 from intendant.store.database import is_full
@@ -46,6 +46,7 @@ async def forget(
 async def _forget_with_little_room(
     parts: Parts, run_ids: Sequence[int], *, before: datetime, account: str
 ) -> list[int]:
+    run_ids = [run_id for run_id in run_ids if await _is_readable(parts, run_id)]
     await asyncio.to_thread(_for_each, parts.spool.empty_run, run_ids)
     gone: list[int] = []
     try:
@@ -57,6 +58,15 @@ async def _forget_with_little_room(
             "forgotten: prune again once there is more room"
         ) from error
     return gone
+
+
+async def _is_readable(parts: Parts, run_id: int) -> bool:
+    """Whether the run is there, and can be read; nothing is done with another."""
+    try:
+        await parts.store.run(run_id)
+    except (RunNotFound, RunUnreadable):
+        return False
+    return True
 
 
 async def _forget(
