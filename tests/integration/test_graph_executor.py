@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from intendant.protocol.pipelines import PipelineSpec
+from intendant.protocol.step_states import StepEvent
 from intendant.protocol.step_states import StepOutcome as Out
-from intendant.store.steps import STEPS_FILE, read_steps
+from intendant.store.steps import STEPS_FILE, StepChange, read_steps
 from intendant.workloads.pipeline.callbacks import Callbacks
 from intendant.workloads.pipeline.continuing import open_store
-from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun
+from intendant.workloads.pipeline.graph_executor import GraphExecutor, PipelineRun, Watcher
 from intendant.workloads.pipeline.processes import Attempt, AttemptEnd, Stop
 
 BACKOFF_S = 1.0
@@ -52,6 +54,7 @@ def carried_out_by(
     steps: list[dict[str, Any]],
     *,
     fail_fast: bool = True,
+    watchers: Sequence[Watcher] = (),
     **pipeline: Any,
 ) -> dict[str, Out | None]:
     work = {"kind": "command", "argv": ["true"]}
@@ -72,6 +75,7 @@ def carried_out_by(
                 runners={"processes": runner},
                 room={"processes": ROOM},
                 callbacks=callbacks,
+                watchers=watchers,
             )
             await asyncio.wait_for(executor.run(), 60)
 
@@ -201,3 +205,37 @@ def test_lsst_l8_a_model_of_execution_hears_of_the_end_of_the_graph_once_and_las
     runner = Runner(play)
     carried_out_by(runner, tmp_path, [{"name": "a"}, {"name": "b", "after": ["a"]}])
     assert runner.story == (["a", "b"] if outcome is Out.SUCCEEDED else ["a"]) + ["closed"]
+
+
+def test_who_watches_is_told_of_each_step_in_order_however_long_that_takes(tmp_path: Path) -> None:
+    again = asyncio.Event()
+    told: list[tuple[str, StepEvent]] = []
+
+    class Slow:
+        async def tell(self, changes: list[StepChange]) -> None:
+            if ("b", StepEvent.ENDED) in [(change.step, change.event) for change in changes]:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(again.wait(), 3 * BACKOFF_S)
+                    await asyncio.sleep(BACKOFF_S)
+            told.extend((change.step, change.event) for change in changes)
+
+    async def play(attempt: Attempt, _: Stop) -> Out:
+        await asyncio.sleep(0.05)
+        if attempt.step == "a" and attempts_of_a.pop():
+            return Out.FAILED
+        if attempt.step == "a":
+            again.set()
+        return Out.SUCCEEDED
+
+    attempts_of_a = [False, True]
+    steps = [{"name": "b"}, retried("a", "failed")]
+    assert carried_out_by(Runner(play), tmp_path, steps, watchers=[Slow()]) == {
+        "a": Out.SUCCEEDED,
+        "b": Out.SUCCEEDED,
+    }
+    assert [event for step, event in told if step == "a"] == [
+        StepEvent.STARTED,
+        StepEvent.RETRIED,
+        StepEvent.STARTED,
+        StepEvent.ENDED,
+    ]

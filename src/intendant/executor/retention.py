@@ -92,5 +92,5 @@ def _for_each(remove: Callable[[int], None], run_ids: Collection[int]) -> None:
     for run_id in run_ids:
         try:
             remove(run_id)
-        except (OSError, NotImplementedError) as error:  # the next prune finds it again
+        except (OSError, NotImplementedError, RecursionError) as error:  # found again by the next
             log.error("folder_not_removed", run_id=run_id, error=str(error))

@@ -158,8 +158,11 @@ class Supervision:
 
     def notice(self, *, is_present: bool) -> None:
         """The broker hears of the governor (again), or no longer."""
-        self.is_present = is_present
         self._is_known_to_bus |= is_present
+        self._take_for(is_present=is_present)
+
+    def _take_for(self, *, is_present: bool) -> None:
+        self.is_present = is_present
         self._presence_changed.set()
         if is_present and self._silence is not None:
             self._silence.cancel()
@@ -171,7 +174,7 @@ class Supervision:
         if self._silence is not None:  # of a broker that it has outlived
             self._silence.cancel()
         self._silence = loop.call_later(
-            settings.heartbeat_s * settings.liveness, partial(self.notice, is_present=False)
+            settings.heartbeat_s * settings.liveness, partial(self._take_for, is_present=False)
         )
 
     async def take_note(self, token: str, event: RunNote) -> None:
@@ -390,7 +393,7 @@ class Supervision:
             gone.cancel()
 
     async def _let_start_be_first(self, start: asyncio.Task[None]) -> None:
-        """A quick end, told directly, may overtake the start, which is told by way of the bus."""
+        """A quick end may overtake the start: that is committed first, and may come by the bus."""
         if self._finished.done() and self._finished.result().started_at is not None:
             await asyncio.wait([start], timeout=_OVERTAKEN_S)
 
@@ -442,9 +445,9 @@ class Supervision:
             if await self._ending.give_up(by="executor: start deadline"):
                 send_signal(watched.pidfd.descriptor, signal.SIGKILL)
                 return
-            self.notice(is_present=False)
+            self._take_for(is_present=False)
             answer = await self._ask(watched, request)  # it was claimed: go on waiting
-            self.notice(is_present=True)
+            self._take_for(is_present=True)
         if not isinstance(answer, RunStartResponse):
             reason = f"protocol_error: {answer.kind} is no answer to a start request"
             self.stop(Stop(Outcome.INTERRUPTED, reason, now=True))

@@ -124,6 +124,7 @@ class Governor:
             try:
                 return await self._carry_out()
             finally:
+                self._line.close()  # so that no more is asked
                 for aide in self._aides:
                     aide.cancel()
 
@@ -138,7 +139,12 @@ class Governor:
             reply(b"")
 
     async def _reply(self, word: bytes, reply: Reply) -> None:
-        reply(await self._answer_to(word))
+        try:
+            answer = await self._answer_to(word)
+        except Exception:  # the edge around the handlers: one request must not end the run
+            log.exception("handler_failed")
+            answer = encode(ErrorResponse(code="internal_error", message="the request failed"))
+        reply(answer)
 
     async def _serve_bus(self) -> None:
         """Be found on the bus: by the next daemon, and by this one to see that we are well.
@@ -146,7 +152,7 @@ class Governor:
         A run that is over sooner does without, while its daemon is on the line.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(BUS_AFTER_S):
+            async with asyncio.timeout(min(BUS_AFTER_S, self._order.heartbeat_s)):
                 await self._bus_wanted.wait()
         worker = Worker(
             self._order.endpoint,

@@ -41,7 +41,9 @@ def main(birth: Birth) -> int:
     loop = asyncio.new_event_loop()
     found = birth.wait_order()
     if found is None:
-        return 0  # the stub hears of it by its channel
+        if stub is not None:
+            stub.dismiss()
+        return 0
     order = GovernorOrder.model_validate({**birth.standing, **found})
     cgroup = _make_cgroup(order)
     stub = stub or Stub.fork(cgroup)

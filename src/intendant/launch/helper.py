@@ -38,7 +38,7 @@ _STEADY_S = 10.0
 """A helper that lived this long starts the back-off anew."""
 _END_S = 1.0
 _SPARE_PATIENCE_S = 3.0
-"""How long a governor that has waited may take to settle in; then another one is born."""
+"""How long a governor that is ahead of its order may take to be born, or to settle in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +121,24 @@ class HelperLauncher(ABC):
         """The governor with its order."""
         try:
             return await governor.obey(order)
+        except LaunchFailed:  # it has said so, or is gone
+            self._let_go(governor)
+            raise
         except BaseException:
+            send_signal(governor.pidfd.descriptor, signal.SIGKILL)
             self._let_go(governor)
             raise
 
     def _let_go(self, governor: Newborn) -> None:
         """It ends, having nothing to lose; if it has not yet, it is reaped when it has."""
-        send_signal(governor.pidfd.descriptor, signal.SIGKILL)
         is_reaped = governor.pidfd.reap() is not None
         governor.close()
         self._children.forget(governor.pid, is_reaped=is_reaped)
 
     async def _bear_ahead(self) -> None:
         try:
-            self._cradle.put(await self._bear(self._next_standing))
+            async with asyncio.timeout(_SPARE_PATIENCE_S):
+                self._cradle.put(await self._bear(self._next_standing))
         except (LaunchFailed, OSError) as error:  # whoever launches the next one is told
             heed_cancel(error)
             log.info("no_governor_made_ready", error=str(error))
@@ -157,6 +161,7 @@ class HelperLauncher(ABC):
                 if waiting is not None:
                     self._cradle.put(waiting)
                 else:
+                    await self._ready.wait()
                     await finished(self._bear_ahead(), patience_s=_END_S)
         finally:
             if (waiting := self._cradle.take()) is not None:
@@ -233,7 +238,7 @@ class HelperLauncher(ABC):
 
 
 async def _see_off(pidfd: Pidfd, patience_s: float) -> None:
-    """A helper ends at end-of-file of its control socket; it is killed if it does not."""
+    """Helpers and governors that wait end at end-of-file of their socket, or are killed then."""
     try:
         async with asyncio.timeout(patience_s):
             await pidfd.wait_exit()

@@ -1,4 +1,4 @@
-"""Governors forked by a zygote on this machine: 3 to 5 ms from here to READY."""
+"""Governors forked by a zygote on this machine."""
 
 from __future__ import annotations
 

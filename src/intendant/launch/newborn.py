@@ -7,6 +7,7 @@ import json
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from intendant.errors import LaunchFailed
@@ -34,6 +35,8 @@ class Newborn:
             await loop.sock_sendall(self._report, order)
             await _answer(self._report, "settle in")
         except (BrokenPipeError, ConnectionResetError) as error:
+            with suppress(OSError):  # what it has said is there all the same
+                await _answer(self._report, "settle in")
             raise LaunchFailed("the governor died before it could settle in") from error
         return Launched(self.pid, self.pidfd, Line(self._report))
 

@@ -46,9 +46,11 @@ class Birth:
 
     def wait_order(self) -> dict[str, Any] | None:
         """The order, as long as it may take; `None`: there will be none."""
-        while (packet := self.report.recv(REQUEST_BYTES)) == SEEN:
-            continue
-        if not packet:
+        packet = SEEN
+        with suppress(ConnectionResetError):  # whoever asked for us went before we were noticed
+            while packet == SEEN:
+                packet = self.report.recv(REQUEST_BYTES)
+        if packet in (SEEN, b""):
             return None
         self._request = json.loads(packet)
         order: dict[str, Any] = self._request["order"]
@@ -101,7 +103,8 @@ def be_governor(standing: bytes, report: socket.socket, run: Entry) -> NoReturn:
             why = error.strerror if isinstance(error, OSError) else type(error).__name__
             with suppress(OSError):
                 report.send(failure(f"governor: {why}"))
-        traceback.print_exc()
+        if birth.is_settled or not isinstance(error, BrokenPipeError):  # else nobody wants us
+            traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -16,7 +16,7 @@ def feed(writer: int, data: bytes) -> None:
     event loop, as the reader takes it. A reader that has gone gets nothing.
     """
     if len(data) > os.sysconf("SC_PAGESIZE"):
-        with suppress(OSError):  # it is as large as it is
+        with suppress(OSError, AttributeError):  # it is as large as it is
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, ROOM_BYTES)
     os.set_blocking(writer, False)
     rest = _written(writer, memoryview(data))

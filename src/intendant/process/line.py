@@ -52,7 +52,8 @@ class Line:
     async def ask(self, question: bytes) -> bytes | None:
         """The other side's answer, as long as it may take.
 
-        `None` where it can't be had here: the question is too long, or nobody is there any more.
+        `None` where it can't be had here: the question is too long, the other side has long not
+        read, or is not there any more.
         """
         if self._is_closed or len(question) > WORD_BYTES:
             return None
@@ -60,7 +61,7 @@ class Line:
         answer: asyncio.Future[bytes | None] = self._loop.create_future()
         self._asked[number] = answer
         try:
-            await self._loop.sock_sendall(self._end, b"?%b %b" % (number, question))
+            self._end.send(b"?%b %b" % (number, question))  # a packet goes as a whole or not at all
             return await answer
         except OSError:
             return None
@@ -80,6 +81,8 @@ class Line:
     def _on_readable(self) -> None:
         try:
             packet = self._end.recv(_PACKET_BYTES)
+        except BlockingIOError:
+            return
         except OSError:
             packet = b""
         head, _, word = packet.partition(b" ")

@@ -262,7 +262,7 @@ def continued(
 ) -> PipelineSpec:
     """The pipeline of run `run_id` as it goes on; `ValueError` names a step that it has not.
 
-    Or a parameter without effect: of the pipeline, or of a step that is a command, any new one is.
+    Or a parameter without effect: a new one of the pipeline, or of a step that is a command.
 
     Where that run has not done anything (`has_done`), from where it should have gone on.
     """

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -61,16 +62,25 @@ class Interpreter:
         """Start it; its pid. The order is made then. The rest is its own business."""
         with ExitStack() as ends:
             order_end, writer = os.pipe()
+            ends.callback(os.close, order_end)
+            unfed = ends.enter_context(ExitStack())
+            unfed.callback(os.close, writer)
             life_end, self._life = os.pipe()
-            for end in (order_end, writer, life_end):
-                ends.callback(os.close, end)
+            ends.callback(os.close, life_end)
             self._report = tempfile.TemporaryFile(dir=surroundings.attempt_folder)  # noqa: SIM115
             descriptors = [order_end, self._report.fileno(), life_end]
             python = spec.python or sys.executable
             # -P: a file named like a module, in whatever folder it is, is none of ours.
             argv = [python, "-P", "-m", self._module, *map(str, descriptors)]
             pid = spawn(argv, spec, surroundings, pass_fds=descriptors)
-            feed(os.dup(writer), json.dumps(order()).encode())
+            try:
+                data = json.dumps(order()).encode()
+                unfed.pop_all()  # from now on `feed` closes it
+                feed(writer, data)
+            except BaseException:  # nobody is to take it for one that was not started
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                raise
             return pid
 
     def ask(self) -> None:

@@ -1,4 +1,4 @@
-"""Carrying out the graph: one task for each attempt that runs, one that starts and records.
+"""Carrying out the graph: a task for each step that runs, which takes the next one on at its end.
 
 Ends are taken in as they come; all that have come are written in one transaction, together with
 what they settle and the starts that follow, before anything of that starts. So whatever stands in
@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -115,6 +115,7 @@ class GraphExecutor:
         self._stops: dict[str, Stop] = {}
         self._changes: list[StepChange] = []
         self._woken = asyncio.Event()
+        self._telling = asyncio.Lock()
 
     async def run(self) -> str | None:
         """Carry all of it out; why it failed, or None if it has not."""
@@ -209,6 +210,7 @@ class GraphExecutor:
             return await runner.run(attempt, self._stops[attempt.step])
         except OSError as error:
             log.error("step_not_launched", step=attempt.step, error=str(error))
+            await asyncio.sleep(0)  # the next may fail as quickly: a wish to end is heard between
             return AttemptEnd(StepOutcome.FAILED, reason("launch", str(error)))
 
     async def _unwanted(self, attempt: Attempt) -> AttemptEnd | None:
@@ -283,11 +285,12 @@ class GraphExecutor:
             self._stops[name].wish("aborted")
 
     async def _flush(self) -> None:
-        """Put what has happened on disk, then tell who wants to know."""
-        changes, self._changes = self._changes, []
-        self._store.write(changes)
-        for watcher in self._watchers:
-            await watcher.tell(changes)
+        """Put what has happened on disk, then tell who wants to know; one after another."""
+        async with self._telling:
+            changes, self._changes = self._changes, []
+            self._store.write(changes)
+            for watcher in self._watchers:
+                await watcher.tell(changes)
 
     def _reason(self) -> str | None:
         culprits = self._schedule.culprits
@@ -307,6 +310,6 @@ class GraphExecutor:
         folder: str | None = None,
         report: StepReport | None = None,
     ) -> None:
-        self._left[name] = partial(
-            left_by, self._run_folder, name, outcome=outcome, folder=folder, report=report
+        self._left[name] = cache(
+            partial(left_by, self._run_folder, name, outcome=outcome, folder=folder, report=report)
         )
