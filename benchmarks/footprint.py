@@ -21,7 +21,8 @@ from intendant.governor import footprint
 
 RECORD = "INTENDANT_FOOTPRINT"
 """The variable that names the file for what is seen, a line for each function."""
-COMMANDS = (["true"], ["false"], ["/nowhere"])
+COMMANDS = (["true"], ["false"], ["/nowhere"], ["sleep", "1.5"])
+"""The last one is long enough to be found on the bus."""
 
 
 def main() -> None:
