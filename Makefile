@@ -45,7 +45,7 @@ test: $(SETUP)
 	$(BIN)/pytest -n logical --dist loadfile --no-loadscope-reorder
 
 chaos: $(SETUP)
-	$(BIN)/pytest --long --timeout 7200 tests/faults \
+	$(BIN)/pytest --long --timeout 7200 tests/faults tests/unit \
 	  $(addprefix tests/system/test_, crowd.py futures.py recovery.py shutdown.py)
 
 bench: $(SETUP)

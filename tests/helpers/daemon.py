@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 from intendant.broker.sync_client import SyncConnection
 from intendant.client import wire
 from intendant.client.client import Client
-from intendant.errors import IntendantError
+from intendant.errors import IntendantError, Unreachable
 from intendant.protocol.folders import client_endpoint
 from intendant.protocol.messages import EventBatch
 from intendant.protocol.records import EventRecord
@@ -38,6 +38,8 @@ class Daemon:
         self.state_dir = home / "state"
         self.runtime_dir = home / "run"
         self.log = home / "daemon.log"
+        self.cwd = home
+        """Where it is started, by which its helpers are found."""
         self.process: subprocess.Popen[bytes] | None = None
         self._clients: list[subprocess.Popen[str]] = []
 
@@ -61,6 +63,7 @@ class Daemon:
                 stdout=log,
                 stderr=log,
                 env=self.environment | (environment or {}),
+                cwd=self.cwd,
                 start_new_session=True,
                 umask=umask,
             )
@@ -73,6 +76,7 @@ class Daemon:
             stdout=descriptor,
             stderr=descriptor,
             env=self.environment,
+            cwd=self.cwd,
             start_new_session=True,
         )
 
@@ -179,13 +183,27 @@ class Daemon:
 
     def show(self, run_id: int) -> dict[str, Any]:
         """A run as `show --json` prints it; asked from here, as `answers` is."""
-        with self.client() as client:
-            return dict(client.show([run_id])["run"])
+        return self._asked(lambda client: dict(client.show([run_id])["run"]))
 
     def status(self) -> dict[str, Any]:
         """The daemon as `status --json` prints it; asked from here, as `answers` is."""
-        with self.client() as client:
-            return dict(client.status())
+        return self._asked(lambda client: dict(client.status()))
+
+    def ready_zygote(self) -> int:
+        """The launcher's helper, once it can be asked: one that still loads is sent nothing."""
+        wait_for("its launcher is ready", lambda: "launcher_ready" in self.log_text())
+        pid: int = self.status()["zygote"]["pid"]
+        return pid
+
+    def _asked(self, ask: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+        """What the daemon says, as soon as somebody answers: its broker may be on its way."""
+
+        def answer() -> dict[str, Any] | None:
+            with self.client() as client, suppress(Unreachable):
+                return ask(client)
+            return None
+
+        return wait_for("somebody answers", answer) or {}
 
     def run_count(self) -> int:
         """How many runs it knows, in whatever state."""

@@ -21,6 +21,7 @@ from typing import Any, cast
 import structlog
 
 from intendant.errors import LaunchFailed
+from intendant.launch import helper
 from intendant.launch.base import Launched, Launcher, LaunchRequest
 from intendant.launch.registry import LauncherName, make_launcher
 from intendant.process.children import Children
@@ -54,7 +55,7 @@ class _Host:
         """The new governor's pid, or why there is none."""
         request = LaunchRequest(Path(folder), order, environment, standing)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 launched = await self._launcher.launch(request)
         except LaunchFailed as error:
             return {"failed": str(error)}
@@ -190,7 +191,7 @@ def host_of(name: str, *, cwd: Path, environment: dict[str, str] | None = None) 
 def _kill(pid: int) -> None:
     """Kill a governor, if it is still one of ours."""
     with suppress(ProcessLookupError):
-        if _is_titled(pid, b"launched-governor"):
+        if _is_titled(pid, b"launched-governor") or _is_titled(pid, b"waiting-governor"):
             os.kill(pid, 9)
 
 
@@ -204,4 +205,5 @@ def _is_titled(pid: int, title: bytes) -> bool:
 if __name__ == "__main__":
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     become_subreaper()
+    helper._SPARE_PATIENCE_S = 12.0  # a slow machine is not one that stands still
     asyncio.run(serve(cast(LauncherName, sys.argv[1])))

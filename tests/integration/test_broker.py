@@ -470,13 +470,20 @@ def test_the_sync_client_looks_for_a_listener_no_longer_than_either_limit(
 async def test_the_sync_client_waits_for_nobody_whose_daemon_has_ended_for_good(ipc: str) -> None:
     life, end_of_life = os.pipe()
     connection = SyncConnection(ipc, connect_s=3600.0, life=life)
+    asked = asyncio.Event()
+
+    async def be_silent(request: Request) -> list[bytes]:
+        asked.set()
+        return await wait_for_ever(request)
+
     with broker(ipc):
-        async with workers(ipc, b"wait", wait_for_ever), workers(ipc, b"echo", echo):
+        async with workers(ipc, b"wait", be_silent), workers(ipc, b"echo", echo):
             answer = await asyncio.to_thread(connection.request, b"echo", [b"x"], timeout_s=60)
             assert answer == [b"x"]
             waiting = asyncio.create_task(
                 asyncio.to_thread(connection.request, b"wait", [b"x"], timeout_s=3600)
             )
+            await asked.wait()
             os.close(end_of_life)
             with pytest.raises(HelperLost, match="has ended"):
                 await waiting

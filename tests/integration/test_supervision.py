@@ -53,6 +53,22 @@ async def test_a_run_that_is_cancelled_at_any_step_of_its_start_ends_cancelled(
         assert attempt.was_asked is (is_too_late and launch == "succeeds")
 
 
+async def test_a_cancel_that_could_not_be_recorded_before_the_start_ends_the_run_for_good(
+    tmp_path: Path,
+) -> None:
+    async with supervised(tmp_path) as attempt:
+
+        async def cancel_unrecorded() -> None:
+            attempt.supervision.stop(CANCEL)
+
+        attempt.moments.acts[Moment.LAUNCHING] = cancel_unrecorded
+
+        await attempt.launch()
+
+        run = await attempt.case.store.run(attempt.run_id)
+        assert (run.state, run.outcome, run.reason) == ("ended", "cancelled", CANCEL.reason)
+
+
 @pytest.mark.parametrize("moment", Moment)
 async def test_a_run_that_the_daemon_stops_at_any_step_of_a_failing_start_stays_queued(
     tmp_path: Path, moment: Moment

@@ -13,12 +13,12 @@ import pytest
 
 from intendant.cli import render
 from intendant.errors import RunUnreadable
-from intendant.executor.handlers import on_run_list
+from intendant.executor.handlers import on_run_cancel, on_run_list
 from intendant.executor.recover import recover
-from intendant.protocol.messages import RunListRequest, encode
+from intendant.protocol.messages import RunCancelRequest, RunListRequest, encode
 from intendant.protocol.run_states import Outcome
 from tests.helpers.stores import StoreCase, submission
-from tests.helpers.supervised import supervised
+from tests.helpers.supervised import CANCEL, Moment, supervised
 from tests.integration.test_scheduler import ADA, scheduling, serving, until
 
 SECRET = "canary-5171"
@@ -81,6 +81,27 @@ async def test_it_is_not_pruned_and_keeps_no_other_run_from_it(tmp_path: Path) -
             assert await case.store.prune(ids, before=case.clock(), detail={}) == [other]
 
         assert (await case.store.run(attempt.run_id)).outcome is Outcome.SUCCEEDED
+
+
+async def test_a_cancel_that_names_it_too_ends_nobody(tmp_path: Path) -> None:
+    async with supervised(tmp_path) as attempt:
+        other = await attempt.case.add()
+        desk = serving(attempt)
+        desk.live[attempt.run_id] = attempt.supervision
+
+        async def cancel_both() -> None:
+            with unreadable(attempt.case, other), pytest.raises(RunUnreadable):
+                await on_run_cancel(desk, RunCancelRequest(selection=["1-2"]), ADA)
+            assert (await attempt.case.store.run(attempt.run_id)).state == "starting"
+            await attempt.cancel()
+
+        attempt.moments.acts[Moment.LAUNCHING] = cancel_both
+        attempt.launcher.hangs = True
+
+        await attempt.launch()
+
+        run = await attempt.case.store.run(attempt.run_id)
+        assert (run.outcome, run.reason) == ("cancelled", CANCEL.reason)
 
 
 async def test_queued_it_stays_queued_and_the_next_one_starts(tmp_path: Path) -> None:

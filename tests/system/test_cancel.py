@@ -41,7 +41,7 @@ def test_e10_a_held_run_can_be_cancelled(served: Daemon) -> None:
 
 
 def test_e10_starting_runs_can_be_cancelled_and_do_not_start(daemon: Daemon) -> None:
-    with stopped(daemon.status()["zygote"]["pid"]):
+    with stopped(daemon.ready_zygote()):
         ids = [daemon.submit("touch", f"trace-{number}") for number in range(4)]
         for run_id in ids:
             daemon.wait_state(run_id, "starting")

@@ -12,6 +12,7 @@ import pytest
 
 from intendant.protocol.records import EventRecord
 from tests.helpers.daemon import Daemon
+from tests.helpers.ground_truth import zombies_of
 from tests.helpers.stores import check_invariants
 from tests.helpers.waiting import wait_for
 
@@ -107,7 +108,7 @@ def assert_started_in_order(events: list[EventRecord], daemon: Daemon) -> int:
 def assert_nothing_grew(daemon: Daemon, before: dict[str, int]) -> None:
     """No child or zombie more than before, nor more descriptors but for kept connections."""
     wait_for("the helpers are the only children", lambda: len(children(daemon)) <= 3)
-    assert all(child.status() != psutil.STATUS_ZOMBIE for child in children(daemon))
+    wait_for("no zombie is left", lambda: not zombies_of(daemon.pid))
     wait_for("all descriptors are closed", is_no_more(lambda: open_files(daemon), before))
 
 

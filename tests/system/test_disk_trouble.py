@@ -91,7 +91,7 @@ def test_a_governor_whose_disk_fails_before_its_claim_starts_nothing(
     folders: Daemon, witness: Witness
 ) -> None:
     start(folders)
-    zygote = folders.status()["zygote"]["pid"]
+    zygote = folders.ready_zygote()
     os.kill(zygote, signal.SIGSTOP)
     [run_id] = folders.submit_scripts(witness.says("start"))
     folders.wait_state(run_id, "starting")
@@ -220,6 +220,7 @@ def test_where_the_disk_is_full_a_run_can_be_ended_and_others_forgotten_which_ma
     old = folders.submit_scripts("head -c 30000 /dev/zero", times=10)
     for run_id in old:
         folders.wait_state(run_id, "ended")
+    wait_for("their governors are gone", lambda: folders.status()["live"] == 0)
     [live] = folders.submit_scripts(witness.cooperative())
     [pid] = witness.wait_started()
     folders.wait_state(live, "running")

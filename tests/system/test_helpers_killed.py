@@ -209,7 +209,7 @@ def test_one_that_was_silent_for_longer_than_it_may_is_heard_again(
 def test_a_zygote_killed_between_request_and_fork_costs_no_run(
     daemon: Daemon, witness: Witness
 ) -> None:
-    zygote = daemon.status()["zygote"]["pid"]
+    zygote = daemon.ready_zygote()
     os.kill(zygote, signal.SIGSTOP)
     ids = daemon.submit_scripts(witness.says("start"), times=4)
     for run_id in ids:

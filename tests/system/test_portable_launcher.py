@@ -54,15 +54,12 @@ def test_a_run_of_the_portable_launcher_outlives_the_daemon_and_is_adopted(folde
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_the_folder_that_the_daemon_was_started_in_may_go(
-    folders: Daemon, launcher: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    began = folders.home / "began"
-    began.mkdir()
-    with monkeypatch.context() as context:
-        context.chdir(began)
-        folders.start("--launcher", launcher)
-    began.rmdir()
+def test_the_folder_that_the_daemon_was_started_in_may_go(folders: Daemon, launcher: str) -> None:
+    folders.cwd = folders.home / "began"
+    folders.cwd.mkdir()
+    folders.start("--launcher", launcher)
+    folders.ready_zygote()
+    folders.cwd.rmdir()
     status = folders.status()
     helpers = [status["broker"]["pid"], status["zygote"]["pid"]]
     for pid in helpers:

@@ -344,7 +344,7 @@ def test_e8_a_governor_stopped_before_its_claim_starts_nothing_once_the_attempt_
     folders: Daemon, witness: Witness
 ) -> None:
     folders.start("--slots", "1")
-    zygote = folders.status()["zygote"]["pid"]
+    zygote = folders.ready_zygote()
     os.kill(zygote, signal.SIGSTOP)  # whatever is launched now comes to life only after SIGCONT
     [run_id] = folders.submit_scripts(witness.says("start"))
     folders.wait_state(run_id, "starting")

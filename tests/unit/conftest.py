@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _plain_logs() -> Iterator[None]:
     """A line of JSON for each event: what structlog does by itself is drawn, with tracebacks."""
     structlog.configure(

@@ -38,7 +38,7 @@ class Whole(click.IntRange):
     """
 
     def __init__(self, min: int = -_MOST, max: int = _MOST) -> None:
-        super().__init__(min, max)
+        super().__init__(min if min > -_MOST else None, max if max < _MOST else None)
         self._least, self._most = min, max
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:

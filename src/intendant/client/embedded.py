@@ -52,7 +52,7 @@ class EmbeddedDaemon:
         self.keep_state = False
         self._named_state_dir = state_dir
         self._slots = slots
-        self._home = Path()
+        self._made_home: Path | None = None
         self._log_start = 0
         self._life_line: FileIO | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -61,7 +61,7 @@ class EmbeddedDaemon:
         self._was_shut_down = False
 
     def __enter__(self) -> Self:
-        self._home = Path(tempfile.mkdtemp(prefix="intendant-", dir=_temporary_folder()))
+        self._made_home = Path(tempfile.mkdtemp(prefix="intendant-", dir=_temporary_folder()))
         try:
             self._start()
         except BaseException:
@@ -79,6 +79,12 @@ class EmbeddedDaemon:
             self.shut_down()
         finally:
             self._end()
+
+    @property
+    def _home(self) -> Path:
+        if self._made_home is None:
+            raise SupervisionError("the embedded daemon was not started")
+        return self._made_home
 
     @property
     def endpoint(self) -> str:
@@ -221,8 +227,9 @@ class EmbeddedDaemon:
             self._process.wait()
         if self._pidfd is not None:
             self._pidfd.close()
-        keep = self.keep_state and self._named_state_dir is None
-        shutil.rmtree(self._runtime_dir if keep else self._home, ignore_errors=True)
+        if self._made_home is not None:
+            keep = self.keep_state and self._named_state_dir is None
+            shutil.rmtree(self._runtime_dir if keep else self._home, ignore_errors=True)
 
 
 def ended_early(daemon: EmbeddedDaemon, status: int, *, go_on: str | None) -> SupervisionError:

@@ -65,6 +65,10 @@ class Desk:
         """The live runs that hold no slot: they only wait for runs of their own."""
         return [run_id for run_id, each in self.live.items() if not each.holds_slot]
 
+    def is_granted(self, run_id: int) -> bool:
+        """Whether the run lives, and that is on disk."""
+        return run_id in self.live and self.live[run_id].is_granted
+
     def notice(self, service: str, is_present: bool) -> None:
         """The broker hears of a governor, or no longer."""
         for supervision in self.live.values():

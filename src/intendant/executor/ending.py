@@ -112,6 +112,11 @@ class Ending:
         """
         is_daemons = daemon_lost or (stop is not None and stop.is_by_daemon)
         store = self._parts.store
+        if stop is not None and stop.outcome is Outcome.CANCELLED:  # a disk may have refused it
+            wish = partial(
+                store.request_stop, [self._run_id], outcome=stop.outcome, reason=stop.reason
+            )
+            await self._insist("stop", wish, can_be_left=True)
         try:
             await self._insist(
                 "tombstone",

@@ -131,6 +131,7 @@ class Examination:
             text = f"the folder of {attempt.name} can't be read: {error}"
             yield Finding("spool", text, attempt.run_id)
             return
+        is_unclaimed = claim is None or isinstance(claim, TombstoneRecord)
         if isinstance(claim, DamagedClaim):
             text = f"the claim of {attempt.name} can't be read: {claim.error}"
             yield Finding("spool", text, attempt.run_id)
@@ -139,16 +140,20 @@ class Examination:
         yield from _exit_fits(attempt, record, has_file=folder.exit_path.exists())
         yield from _left_behind(attempt, folder)
         if attempt.is_live and not _is_own(record, attempt):
-            yield from self._goes_on(attempt, claim)
+            yield from self._goes_on(attempt, claim, is_unclaimed=is_unclaimed)
         elif isinstance(claim, ClaimRecord) and claim.boot_id == self._boot_id:
             yield from self._processes_fit(attempt, claim)
 
     def _goes_on(
-        self, attempt: KeptAttempt, claim: ClaimRecord | TombstoneRecord | None
+        self,
+        attempt: KeptAttempt,
+        claim: ClaimRecord | TombstoneRecord | None,
+        *,
+        is_unclaimed: bool,
     ) -> Iterator[Finding]:
         """Somebody sees to what is not over; where nobody does, the next daemon will."""
         if not _claims(claim, attempt):
-            if not attempt.has_started:
+            if is_unclaimed and not attempt.has_started:
                 yield Finding("starting", _not_claimed(attempt), attempt.run_id, is_fault=False)
             return
         is_there = claim.boot_id == self._boot_id and lives(claim)
@@ -223,7 +228,7 @@ def _is_own(record: ExitRecord | None, attempt: KeptAttempt) -> TypeGuard[ExitRe
 
 
 def _not_claimed(attempt: KeptAttempt) -> str:
-    end = "queues" if attempt.stop_outcome is None else "ends"
+    end = "ends" if attempt.stop_outcome is Outcome.CANCELLED else "queues"
     return (
         f"{attempt.is_in}, and nobody has claimed {attempt.name}; the next daemon gives that up "
         f"and {end} the run"

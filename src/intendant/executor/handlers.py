@@ -25,6 +25,7 @@ from intendant.errors import (
     InternalError,
     InvalidRequest,
     RequestRefused,
+    RunUnreadable,
     ShuttingDown,
     StaleAttempt,
     StoreError,
@@ -273,9 +274,14 @@ async def on_run_cancel(desk: Desk, request: RunCancelRequest, who: Asker) -> Me
         result = await desk.parts.store.request_stop(
             run_ids, outcome=Outcome.CANCELLED, reason=reason, only_waiting=request.only_waiting
         )
+    except RunUnreadable:  # refused as a whole: no disk has failed
+        raise
     except StoreError as error:  # it may be on disk all the same
         desk.stops_wanted.set()
-        told = [] if request.only_waiting else _tell(desk, run_ids, stop)
+        granted = [] if request.only_waiting else [*filter(desk.is_granted, run_ids)]
+        told = _tell(desk, granted, stop)
+        if not told:
+            raise
         raise _not_recorded(error, told) from error
     crash_point("executor.stop_recorded")
     if not request.only_waiting:
@@ -293,8 +299,6 @@ def _tell(desk: Desk, run_ids: Collection[int], stop: Stop) -> list[int]:
 
 
 def _not_recorded(error: StoreError, told: Collection[int]) -> StoreError:
-    if not told:
-        return error
     runs = f"{len(told)} {'run that lives is' if len(told) == 1 else 'runs that live are'}"
     return StoreError(f"{error}; {runs} told to end all the same")
 

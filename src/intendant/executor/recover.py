@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -62,25 +63,38 @@ async def _inherit(desk: Desk, live: LiveAttempt) -> Inherited | None:
 
     The daemon serves meanwhile: it is one run's trouble.
     """
-    ending, supervision = _ending(desk, live), _supervision(desk, live)
+    supervision = _supervision(desk, live)
     try:
-        found = await ending.look(by=_BY)
+        found = await _look(desk, live)
     except OSError as error:
         log.error("fate_unknown", run_id=live.run.id, attempt=live.run.attempt, error=str(error))
         return Inherited(supervision, _judge_later(desk, live, supervision))
-    life = await _concluded(desk, live, found, supervision)
+    life = await _concluded(desk, live, *found, supervision)
     return None if life is None else Inherited(supervision, life)
 
 
 async def _judge_later(desk: Desk, live: LiveAttempt, supervision: Supervision) -> None:
-    found = await _ending(desk, live).find(by=_BY)
-    life = await _concluded(desk, live, found, supervision)
+    look, insist = partial(_look, desk, live), desk.parts.troubles.insist
+    found = await insist("fate", look, run_id=live.run.id, can_be_left=True)
+    life = await _concluded(desk, live, *found, supervision)
     if life is not None:
         await life
 
 
+async def _look(desk: Desk, live: LiveAttempt) -> tuple[Over | Claim, Pidfd | None]:
+    """What the attempt has come to, and its governor if that lives; `OSError` as `Ending.look`."""
+    found = await _ending(desk, live).look(by=_BY)
+    if isinstance(found, ClaimRecord) and found.boot_id == boot_id():
+        return found, _governor(desk, live, found)
+    return found, None
+
+
 async def _concluded(
-    desk: Desk, live: LiveAttempt, found: Over | Claim, supervision: Supervision
+    desk: Desk,
+    live: LiveAttempt,
+    found: Over | Claim,
+    pidfd: Pidfd | None,
+    supervision: Supervision,
 ) -> Coroutine[Any, Any, None] | None:
     """Record what is over; of anything else what is to be done with it.
 
@@ -95,7 +109,7 @@ async def _concluded(
         lost = loss(stop_of(live), is_certain=True, reason=reason, daemon_lost=True)
         await ending.record(lost)
         return None
-    if isinstance(found, ClaimRecord) and (pidfd := _governor(desk, live, found)) is not None:
+    if isinstance(found, ClaimRecord) and pidfd is not None:
         supervision.expect()
         log.info("governor_adopted", run_id=live.run.id, attempt=live.run.attempt, pid=found.pid)
         return supervision.adopt(live, found, pidfd)

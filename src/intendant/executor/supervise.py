@@ -156,6 +156,11 @@ class Supervision:
             self._stop_changed.set()
             self._hurry_launch()
 
+    @property
+    def is_granted(self) -> bool:
+        """Whether its intent is on disk, as far as is known here."""
+        return self._spec is not None
+
     def notice(self, *, is_present: bool) -> None:
         """The broker hears of the governor (again), or no longer."""
         self._is_known_to_bus |= is_present

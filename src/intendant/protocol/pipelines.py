@@ -303,7 +303,20 @@ def _with_parameters(step: StepSpec, parameters: Parameters | None) -> StepSpec:
         raise ValueError(
             f"step {step.name!r}: parameters: found {unknown[0]!r}, expected {expected}"
         )
-    return step.model_copy(update={"parameters": {**step.parameters, **parameters}})
+    changed: dict[str, object] = {"parameters": {**step.parameters, **parameters}}
+    if isinstance(step.workload, CommandSpec):
+        changed["workload"] = _with_variables(step.workload, step.parameters, parameters)
+    return step.model_copy(update=changed)
+
+
+def _with_variables(workload: CommandSpec, before: Parameters, changed: Parameters) -> CommandSpec:
+    """The command, where parameters are variables of its environment: see `based`."""
+    env = {
+        name: as_text(value)
+        for name, value in changed.items()
+        if workload.env.get(name) == as_text(before[name])
+    }
+    return workload.model_copy(update={"env": {**workload.env, **env}}) if env else workload
 
 
 def based(step: StepSpec, base: RunBase) -> StepSpec:

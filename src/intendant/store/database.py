@@ -90,7 +90,7 @@ def store_error(path: Path, error: apsw.Error) -> StoreError:
 
 
 def is_full(error: StoreError) -> bool:
-    """Whether the disk, or what one may use of it, is full."""
+    """Whether the disk is full."""
     return isinstance(error.__cause__, apsw.FullError)
 
 

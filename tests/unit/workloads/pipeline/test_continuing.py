@@ -10,12 +10,15 @@ from intendant.protocol.pipelines import (
     Continuation,
     ContinueOrder,
     PipelineSpec,
+    based,
     continued,
 )
+from intendant.protocol.specs import RunSpec
 from intendant.protocol.step_keys import fingerprints
 from intendant.protocol.step_records import StepInfo
 from intendant.protocol.step_states import StepOutcome as Out
 from intendant.protocol.step_states import StepState
+from intendant.protocol.workloads import CommandSpec
 from intendant.workloads.pipeline.continuing import kept_steps
 
 
@@ -97,6 +100,17 @@ def test_a_parameter_that_a_command_has_not_is_refused_while_a_function_may_take
     call = {"name": "d", "workload": {"kind": "call", "target": "lab:fit"}}
     calls = PipelineSpec.model_validate({"kind": "pipeline", "steps": [call]})
     assert continued(calls, 17, order).steps[0].parameters == {"z": 1}
+
+
+def test_a_changed_parameter_of_a_step_that_does_what_a_command_did_is_in_its_environment() -> None:
+    base = RunSpec.model_validate(
+        {"workload": {"kind": "command", "argv": ["do"], "env": {"LR": "9", "HOME": "/"}}}
+    )
+    step = based(SPEC.steps[3].model_copy(update={"parameters": {"LR": 0.1}}), base)
+    order = ContinueOrder(step_parameters={"d": {"LR": 0.2}})
+    again = continued(SPEC.model_copy(update={"steps": [step]}), 17, order)
+    assert isinstance(again.steps[0].workload, CommandSpec)
+    assert again.steps[0].workload.env == {"LR": "0.2", "HOME": "/"}
 
 
 def test_of_a_run_that_has_done_nothing_what_it_was_to_go_on_from_counts() -> None:
