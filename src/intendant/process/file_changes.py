@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asyncinotify import Inotify, Mask
+
+_closer = ThreadPoolExecutor(1, thread_name_prefix="inotify")
+"""To close one takes the kernel 15 to 25 ms (fsnotify has a grace period): no loop waits for it."""
 
 
 class FileChanges:
@@ -39,4 +43,4 @@ class FileChanges:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._inotify.close()
+        _closer.submit(self._inotify.close)
