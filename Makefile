@@ -13,7 +13,7 @@ help:
 	@echo 'make demo    a census of the standard library as a dozen parallel runs'
 	@echo 'make check   format, lint, types, layers, unit tests (the quick loop)'
 	@echo 'make test    every test'
-	@echo 'make chaos   the fault tests in their long form: the better part of an hour'
+	@echo 'make chaos   tests of faults, crowds and random examples in their long form: an hour'
 	@echo 'make bench   the benchmarks, as one table (ROW=name: one of them)'
 	@echo 'make format  put the sources into shape'
 	@echo 'make schemas write protocol/schemas and the state diagrams again'

@@ -12,6 +12,7 @@ import zmq
 
 from intendant.broker.sockets import ConnectionLost, Context, Socket
 from intendant.broker.unix_dealer import UnixDealer
+from intendant.broker.zmtp import OPENING, ROUTER_OPENING
 from intendant.errors import Unreachable
 
 
@@ -151,3 +152,24 @@ async def test_a_broker_that_dies_as_it_is_connected_to_is_lost(
     dealer = UnixDealer(path)
     assert dealer.lost
     dealer.close()
+
+
+async def test_a_broker_that_asks_by_ping_is_answered(path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        dealer = UnixDealer(path)
+        broker, _ = listener.accept()
+    with broker:
+        broker.settimeout(60)
+        broker.sendall(ROUTER_OPENING + b"\x04\x09\x04PING\x00\x0aab")
+        said = await asyncio.to_thread(_read, broker, len(OPENING) + 9)
+    dealer.close()
+    assert said == OPENING + b"\x04\x07\x04PONGab"
+
+
+def _read(peer: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size and (more := peer.recv(size - len(data))):
+        data += more
+    return data

@@ -102,6 +102,9 @@ class UnixDealer(Dealer):
         if self._decoder.is_ready and not self.connected:
             self.connected = True
             self._write()
+        if self._decoder.answers and not self.lost:
+            self._unsent += self._decoder.take_answers()
+            self._write()
         self._notify()
 
     def _read_on(self) -> None:
